@@ -1,0 +1,431 @@
+"""The anatomy of a run, and everything that knows Hydra: composing, refusing in the user's words, building the objects.
+
+A run is model + task + data. `launch` turns a command line into a composed configuration, `build_*` turn that into
+objects, `recipe_of` turns it into the names and plain values that a checkpoint carries, and `compose_recipe` back.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from zoo.words import nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.data.base import DataModule
+    from zoo.tasks.base import Task
+
+_INSIDE = Path(__file__).parent / "conf"
+CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
+"""The configuration: inside the package in a wheel, beside it in a checkout."""
+
+
+@dataclass
+class Run:
+    """The keys of a run. A misspelt one, in a YAML or on the command line, is an error."""
+
+    model: Any = MISSING
+    """Arguments of the network's builder; `name` is its name."""
+    task: Any = MISSING
+    data: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+    input_shape: list[int] = MISSING
+    """The paper's shape of one sample, (C, H, W) or (C, T, H, W)."""
+    small_shape: list[int] = MISSING
+    """A small one, for the embedded sets."""
+    seed: int = 0
+    """Of the initial weights, the order of the samples, clip times and augmentation."""
+    run_dir: str = "${hydra:runtime.output_dir}"
+    """Where checkpoints, logs and pictures go."""
+    resume: str | None = None
+    """A checkpoint to go on from, mid-epoch too."""
+    test: bool = True
+    """Score the best checkpoint on the test split at the end."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+ConfigStore.instance().store(name="run", node=Run)
+
+_KEYS = tuple(field.name for field in dataclasses.fields(Run))
+
+
+# The command line
+
+
+def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
+    """Run a job under Hydra: `--help`, `-m` sweeps and launchers are Hydra's; a mistake is one sentence and status 1."""
+    import hydra
+
+    with plainly(debug="debug=true" in arguments):
+        arguments = literal_paths(arguments)
+        parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+        if unknown:
+            raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
+        if not (parsed.help or parsed.hydra_help or parsed.info):
+            check_overrides(parsed.overrides, parsed.config_dir)
+
+    @functools.wraps(job)
+    def plain_job(config: DictConfig) -> None:
+        with plainly(config.debug):
+            job(config)
+
+    sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(plain_job)()
+
+
+@contextlib.contextmanager
+def plainly(debug: bool) -> Iterator[None]:
+    """Turn what the user can mend into one sentence on standard error and exit status 1; anything else is our mistake."""
+    try:
+        yield
+    except Exception as error:
+        sentence = _sentence(error)
+        if debug or sentence is None:
+            raise
+        print(f"Error: {sentence}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _sentence(error: BaseException) -> str | None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MissingMandatoryValue):
+            return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
+        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError):
+            return " ".join(str(cause).split())
+        if not isinstance(cause, HydraException | OmegaConfBaseException):
+            return None
+        if cause.__cause__ is None:
+            return " ".join(str(cause).split())
+        cause = cause.__cause__
+    return None
+
+
+def literal_paths(arguments: Sequence[str]) -> list[str]:
+    """Quote the values that name an existing file or folder: Hydra's grammar reads commas, brackets and more as its own."""
+    result = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        special = equals and re.fullmatch(r"[\w.@/+~]+", key) and re.search(r"[^\w./:-]", value)
+        if special and value[0] not in "'\"" and Path(value).expanduser().exists():
+            argument = f"{key}={quoted(value)}"
+        result.append(argument)
+    return result
+
+
+def quoted(value: str) -> str:
+    """A string as Hydra's grammar reads it back, whatever is in it."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value).replace("${", "\\${") + "'"
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ValueError(
+            f"The setting {error.override} cannot be read. Write key=value, and quote a value that has brackets or commas "
+            f"in it twice, as in data.root='\"my folder (1)\"'."
+        ) from None
+
+
+def check_overrides(overrides: Sequence[str], config_dir: str | None = None) -> None:
+    """Compose what was asked for, each value of a sweep in turn, and explain what does not exist."""
+    parsed = parse(overrides)
+    plain = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    composed(plain + [_sweep_values(o)[0] for o in parsed if o.is_sweep_override()], config_dir)
+    for override in parsed:
+        if override.is_sweep_override():
+            for value in _sweep_values(override)[1:]:
+                others = [_sweep_values(o)[0] for o in parsed if o.is_sweep_override() and o is not override]
+                composed([*plain, *others, value], config_dir)
+
+
+def _sweep_values(override: Override) -> list[str]:
+    if not override.is_discrete_sweep():
+        return [f"{override.input_line}"]  # an interval is drawn from by a sweeper of its own
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
+    search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            return compose("train", [*overrides, *search], return_hydra_config=True)
+        except MissingConfigException as error:
+            if error.missing_cfg_file is None or not error.options:
+                raise
+            group, _, name = str(error.missing_cfg_file).rpartition("/")
+            raise ValueError(f"There is no {group} {name!r}; {nearest(name, list(error.options))}") from None
+        except ConfigCompositionException as error:
+            _explain(parse(overrides), error)
+            raise
+
+
+def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -> None:
+    """Find the key that does not exist, and raise the sentence that names it."""
+    groups = [entry.name for entry in CONF.iterdir() if entry.is_dir()]
+    for override in overrides:
+        root = override.key_or_group.split(".")[0].split("/")[0]
+        if root not in {*_KEYS, *groups, "hydra"} and not override.is_add():
+            raise ValueError(f"There is no setting {root!r}; {nearest(root, [*_KEYS])}") from None
+    choices = [o for o in overrides if o.key_or_group in groups]
+    config = compose("train", [o.input_line or "" for o in choices])
+    for override in overrides:
+        node: Any = config
+        path = override.key_or_group.split(".")
+        for depth, key in enumerate(path):
+            if override in choices or override.is_add() or override.is_force_add():
+                break
+            if not isinstance(node, DictConfig) or key not in node:
+                place = ".".join(path[:depth]) or "a run"
+                names = list(node) if isinstance(node, DictConfig) else []
+                ending = (
+                    nearest(key, [str(name) for name in names if not str(name).startswith("_")])
+                    if names
+                    else "it is a single value."
+                )
+                raise ValueError(f"{place} has no setting {key!r}; {ending}") from None
+            if depth + 1 < len(path):
+                node = node._get_node(key)
+                if OmegaConf.is_interpolation(node._parent, key):
+                    node = node._parent[key]
+    raise ValueError(" ".join(str(error).split())) from None
+
+
+# From configuration to objects
+
+
+def make(node: DictConfig, place: str) -> Any:
+    """Instantiate what a node describes, as a partial to be completed; its values are checked against the signature."""
+    _check_values(_located(node._target_), node, place)
+    return instantiate(node, _partial_=True, _convert_="all")
+
+
+def _located(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
+    known = inspect.signature(target).parameters
+    try:
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except NameError:
+        hints = {}  # hints that exist for type checkers only
+    for key in node:
+        name = str(key)
+        if name.startswith("_"):
+            continue
+        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise ValueError(f"{place} takes no argument {name!r}; {nearest(name, list(known))}")
+        value = OmegaConf.to_container(node[name]) if OmegaConf.is_config(node[name]) else node[name]
+        if not isinstance(value, dict) and not _fits(value, hints.get(name, Any)):
+            raise ValueError(f"{place}.{name} is {value!r}, but it must be {_spoken(hints[name])}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value satisfies an annotation made of plain types; annotations of other things are satisfied."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, each) for each in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is type(None):
+        return value is None
+    if hint in (int, str, bool):
+        return type(value) is hint
+    if hint is float:
+        return type(value) in (int, float)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        inner = [each for each in typing.get_args(hint) if each is not ...]
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value) if inner else True
+    return True
+
+
+def _spoken(hint: Any) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_spoken(each) for each in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(repr(each) for each in typing.get_args(hint))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(hint) or f"a list ({str(hint).rpartition('.')[2]})"
+
+
+def choices_of(config: DictConfig) -> dict[str, str]:
+    """Which file of each group was chosen: {"data": "digits", ...}."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    return {group: choice for group, choice in hydra.runtime.choices.items() if "/" not in group}
+
+
+def layout_of(config: DictConfig) -> int:
+    """How many axes a sample of the chosen data set has."""
+    return int(_located(config.data._target_).layout)
+
+
+def build_data(config: DictConfig) -> "DataModule":
+    """The data module, its files not looked at yet. A model that reads another kind of sample is refused."""
+    from zoo.data.base import AXES
+
+    layout, axes = layout_of(config), len(config.input_shape)
+    if layout != axes:
+        raise ValueError(
+            f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
+            f"Choose another data= or another model=."
+        )
+    return typing.cast("DataModule", make(config.data, "data")())
+
+
+def facts_of(data: "DataModule") -> dict[str, Any]:
+    """What the data set owns and others read: published in the configuration as `${data.NAME}`, carried by the checkpoint."""
+    return {
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "shape": list(data.shape),
+    }
+
+
+def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
+    with open_dict(config.data):
+        config.data.update(facts)
+
+
+def build_task(config: DictConfig) -> "Task":
+    """The network and the task around it; the data set's facts must be published."""
+    from zoo.models._registry import get_builder
+
+    own = {str(key): value for key, value in config.model.items() if key not in ("name", "pretrained")}
+    _check_values(get_builder(config.model.name), own, "model")
+    net: nn.Module = make(config.model, "model")()
+    task = make(config.task, "task")(net=net)
+    return typing.cast("Task", task)
+
+
+# What a checkpoint carries
+
+
+def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Names and plain values from which a run can be rebuilt; nothing that would be imported or called."""
+    from zoo import __version__
+
+    choices = choices_of(config)
+    arguments = {group: _plain(config[group], facts if group == "data" else {}) for group in ("model", "task", "data")}
+    names = {group: choices[group] for group in arguments}
+    return {"version": __version__, "names": names, "arguments": arguments, "facts": dict(facts)}
+
+
+def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The node's values without those that describe objects, and without published facts it has no argument for."""
+    values = {}
+    for key in node:
+        name = str(key)
+        value = node[name]
+        if name.startswith("_") or (name in facts and name != "shape") or isinstance(value, DictConfig):
+            continue
+        values[name] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return values
+
+
+def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a checkpoint's recipe, changed by a command line.
+
+    Names choose among the files of `conf/`; values replace values that are there. So a checkpoint from a stranger can
+    choose between our own classes and fill in numbers, and nothing else.
+    """
+    names, arguments = recipe["names"], recipe["arguments"]
+    user = parse(overrides)
+    chosen = {o.key_or_group for o in user}
+    for group, name in names.items():
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
+    groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
+    config = composed(["run_dir=.", *groups, *overrides])
+    shape = list(recipe["facts"]["shape"])
+    config.input_shape = config.small_shape = shape
+    for group, values in arguments.items():
+        if group in chosen:
+            continue
+        for key, value in values.items():
+            if not _harmless(value) or key not in config[group] or key.startswith("_"):
+                raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
+            if f"{group}.{key}" not in chosen:
+                config[group][key] = value
+    return config
+
+
+def _harmless(value: Any) -> bool:
+    """Plain, and free of Hydra's and OmegaConf's own words."""
+    if isinstance(value, list):
+        return all(_harmless(item) for item in value)
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
+
+
+def checkpoint_path(place: str | Path) -> Path:
+    """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
+    path = Path(place).expanduser()
+    if path.is_dir():
+        for name in ("best.ckpt", "last.ckpt", "interrupted.ckpt"):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise ValueError(f"The folder {path} holds no checkpoint (checkpoints/best.ckpt). Name a checkpoint or a run folder.")
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint {path}. Name a checkpoint file or a run folder.")
+    return path
+
+
+def read_checkpoint(place: str | Path) -> dict[str, Any]:
+    """A checkpoint of ours, its recipe checked to be there. Only tensors and plain values are unpickled."""
+    from zoo.models._weights import read_pickle
+
+    path = checkpoint_path(place)
+    content = typing.cast("dict[str, Any]", read_pickle(path))
+    recipe = content.get("zoo")
+    parts = {"names": dict, "arguments": dict, "facts": dict}
+    if not isinstance(recipe, dict) or not all(isinstance(recipe.get(part), kind) for part, kind in parts.items()):
+        raise ValueError(f"{path} is not a checkpoint of zoo.train: it does not say which model, task and data set it is of.")
+    return content
+
+
+def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":
+    """The task of a checkpoint with its weights, from a configuration of `compose_recipe` with the facts published."""
+    task = build_task(config)
+    try:
+        task.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise ValueError(f"{place} holds weights of another network than {config.model.name}: {lines[-1].strip()}") from None
+    task.recipe = content["zoo"]
+    return task

@@ -1,0 +1,40 @@
+"""Files and folders: where data lie, and how a file is written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that whoever looks sees all of it or the file that was there before."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(partial).chmod(0o644)  # mkstemp makes private files; data are to be shared
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def cache_folder() -> Path:
+    """Where the project keeps what it rendered or downloaded: $XDG_CACHE_HOME/zoo, else ~/.cache/zoo."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "zoo"
+
+
+def data_root(root: str | Path | None) -> Path:
+    """The folder that holds the data sets: the argument, else $ZOO_DATA, else the cache folder."""
+    return Path(root or os.environ.get("ZOO_DATA") or cache_folder()).expanduser().absolute()
+
+
+def writable_root(root: str | Path | None) -> Path:
+    """Where a rendered set goes: the data root, or the cache folder if the root cannot be written to (a shared disk)."""
+    chosen = data_root(root)
+    nearest = chosen
+    while not nearest.exists():
+        nearest = nearest.parent
+    return chosen if os.access(nearest, os.W_OK) else cache_folder()

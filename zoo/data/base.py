@@ -1,0 +1,223 @@
+"""What every data set shares: the order of an epoch, the loaders, and the book of files that could not be read."""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, cast
+
+import lightning
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from zoo.batch import Batch
+from zoo.data._augment import Augment, Chance
+from zoo.data._random import AUGMENT, permutation
+
+Draw = tuple[int, int]
+"""(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
+
+SPLITS = ("train", "val", "test")
+AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
+
+Found = TypeVar("Found")
+
+
+class Unreadable(ValueError):
+    """A file that cannot be read, and why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}.")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Path, str]]:
+        return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
+
+
+class Samples(Protocol):
+    """One split: it makes whole batches, so that sets in memory pay no price per sample."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...
+
+
+class EpochSampler(Sampler[Draw]):
+    """The order of an epoch as a function of (seed, epoch), dealt out to the ranks in turn.
+
+    Every rank gets the same number of samples, or strategies that talk in each step would wait for ever; the shortest
+    ranks repeat samples from the start. In training these count twice, in evaluation they are dropped by their id.
+    """
+
+    def __init__(self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1) -> None:
+        self.length = length
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.length / self.world)
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
+        dealt = order[(torch.arange(len(self)) * self.world + self.rank) % max(1, self.length)]
+        return ((self.epoch, index) for index in dealt.tolist())
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class DataModule(lightning.LightningDataModule):
+    """A data set in three splits. A subclass fills in the facts and `load`.
+
+    Args:
+        shape: of one sample as served, (C, H, W) or (C, T, H, W).
+        batch_size: samples a step on each device.
+        num_workers: processes that read ahead; None is the data set's own choice.
+        seed: of order, clip times and augmentation.
+        max_bad: share of a split's files that may be unreadable before the run is refused.
+        augment: what is done to training batches on the device, by name and in this order.
+    """
+
+    layout: ClassVar[int]
+    """How many axes a sample has: 3 for images, 4 for clips."""
+    suffixes: ClassVar[frozenset[str]]
+    """Of the user's files that `files` can read."""
+    class_names: tuple[str, ...]
+    """Known once `setup` ran (sets that name their classes in folders find them there)."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Of each channel over the training split, in 0..1."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        batch_size: int,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(shape) != self.layout:
+            raise ValueError(
+                f"{type(self).__name__} serves {AXES[self.layout]}, but the shape asked for is {tuple(shape)}. "
+                f"Choose another data= or model=."
+            )
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size is {batch_size}; it must be at least 1.")
+        self.shape = tuple(shape)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.max_bad = max_bad
+        self.augment = tuple((augment or {}).values())
+        self.bad: dict[str, str] = {}
+        """File to reason: all that could not be read so far."""
+        self.splits: dict[str, Samples] = {}
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def load(self) -> dict[str, Samples]:
+        """Find the splits on disk, check every header, and set the facts. Raises ValueError in the user's words."""
+        raise NotImplementedError
+
+    def files(self, paths: Sequence[Path]) -> Samples:
+        """The user's own files as test samples without labels; sample id k is `paths[k]`."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.splits:
+            self.splits = self.load()
+
+    # Loaders
+
+    def loader(self, samples: Samples, *, train: bool = False) -> DataLoader[Batch]:
+        """Batches of a split, this rank's share of it."""
+        trainer = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        sampler = EpochSampler(len(samples), seed=self.seed, shuffle=train, rank=rank, world=world)
+        workers = self.num_workers if self.num_workers is not None else self.default_workers()
+        return DataLoader(
+            cast(Dataset[Batch], samples),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
+            drop_last=train and len(sampler) >= self.batch_size,
+            num_workers=workers,
+            persistent_workers=train and workers > 0,
+            collate_fn=_as_is,  # `__getitems__` has made the batch
+            pin_memory=torch.cuda.is_available(),
+            # The loader draws a number for its workers; from its own generator, so that the global one stays untouched.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def default_workers(self) -> int:
+        """For files that must be decoded: half of the cores, eight at most."""
+        return min(8, (os.cpu_count() or 1) // 2)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self.loader(self.splits["train"], train=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.loader(self.splits["val"])
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.loader(self.splits["test"])
+
+    # Between loader and task
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Keep the book of files that failed to decode; too many end the run."""
+        self.bad.update(batch.pop("bad", {}))
+        total = sum(len(samples) for samples in self.splits.values())
+        if self.splits and len(self.bad) > self.max_bad * total:
+            raise ValueError(too_many_bad(self.bad, total, self.max_bad))
+        return batch
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment training batches where they lie: on the device, all samples at once."""
+        if self.augment and self.trainer is not None and self.trainer.training:
+            for number, augment in enumerate(self.augment):
+                chance = Chance(self.seed, batch["epoch"], batch["id"], AUGMENT + number)
+                batch["input"] = augment(batch["input"], chance)
+        return batch
+
+    # Files
+
+    def readable(self, paths: Sequence[Path], check: Callable[[Path], Found]) -> Iterable[tuple[int, Found]]:
+        """Check every header; yield (position, what was found) of the good ones, book the bad ones, refuse too many."""
+        with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
+            outcomes = list(pool.map(lambda path: _attempt(check, path), paths))
+        failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
+        if len(failures) > self.max_bad * len(paths):
+            raise ValueError(too_many_bad(failures, len(paths), self.max_bad))
+        self.bad.update(failures)
+        return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
+
+
+def _attempt(check: Callable[[Path], Found], path: Path) -> Found | Unreadable:
+    try:
+        return check(path)
+    except Unreadable as error:
+        return error
+
+
+def too_many_bad(bad: Mapping[str, str], total: int, allowed: float) -> str:
+    path, reason = next(iter(bad.items()))
+    return (
+        f"{len(bad)} of {total} files cannot be read, more than data.max_bad={allowed:g} allows; the first is {path} "
+        f"({reason}). Repair or remove them, or raise data.max_bad."
+    )

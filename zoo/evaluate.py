@@ -1,0 +1,60 @@
+"""Evaluate: `python -m zoo.evaluate CHECKPOINT|RUN_FOLDER [key=value ...]`.
+
+Everything is rebuilt from the checkpoint alone. `split=val` scores the validation split; `data=...` another data set of
+the same classes.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo import config as run
+
+
+def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> dict[str, float]:
+    """Score a checkpoint on a split, print the result, return the metrics by name."""
+    from zoo import report
+    from zoo.train import build_trainer
+
+    if split not in ("val", "test"):
+        raise ValueError(f"split is {split!r}; a checkpoint is scored on split=val or split=test.")
+    report.quiet()
+    content = run.read_checkpoint(checkpoint)
+    config = run.compose_recipe(content["zoo"], overrides)
+    data = run.build_data(config)
+    data.prepare_data()
+    data.setup()
+    facts = run.facts_of(data)
+    known = content["zoo"]["facts"]
+    if facts["class_names"] != known["class_names"]:
+        raise ValueError(
+            f"The checkpoint knows {known['num_classes']} classes ({', '.join(known['class_names'][:5])}, ...), but the data "
+            f"have {facts['num_classes']} ({', '.join(facts['class_names'][:5])}, ...). Choose data of the same classes."
+        )
+    run.publish(config, known)
+    task = run.rebuild(content, config, checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(config, logger=False, default_root_dir=folder, callbacks=[], enable_checkpointing=False)
+        (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
+    report.scores(task, data, split, trainer.callback_metrics)
+    report.name_bad(data)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    with run.plainly(debug="debug=true" in arguments):
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(__doc__)
+            return
+        settings = dict(argument.partition("=")[::2] for argument in arguments[1:] if argument.startswith("split="))
+        rest = [argument for argument in arguments[1:] if not argument.startswith("split=")]
+        for argument in rest:
+            if "=" not in argument:
+                raise ValueError(f"{argument} is not a setting (key=value); one checkpoint is evaluated at a time.")
+        evaluate(arguments[0], run.literal_paths(rest), **settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Names to builders. A file of this folder registers its builders by existing: nothing else lists them."""
+
+import fnmatch
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from zoo.models._weights import load_pretrained
+from zoo.words import nearest
+
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(builder: Builder) -> Builder:
+    """Make a builder known by its function's name. Its keyword arguments are the model's, and its docstring is shown."""
+    name = builder.__name__
+    if name in _BUILDERS:
+        raise AssertionError(f"two models are called {name}: {_BUILDERS[name].__module__} and {builder.__module__}")
+    _BUILDERS[name] = builder
+    return builder
+
+
+@functools.cache
+def _discover() -> None:
+    """Import every file of the folder once; its decorators do the rest."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"zoo.models.{module.name}")
+
+
+def list_models(pattern: str | Sequence[str] = "*") -> list[str]:
+    """The names of all models, or of those that match a shell pattern (`"vgg*"`) or any of several."""
+    _discover()
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    return sorted(name for name in _BUILDERS if any(fnmatch.fnmatchcase(name, each) for each in patterns))
+
+
+def get_builder(name: str) -> Callable[..., nn.Module]:
+    """The builder of a name. A name that does not exist is a ValueError with the nearest ones."""
+    _discover()
+    if name not in _BUILDERS:
+        raise ValueError(f"There is no model {name!r}; {nearest(name, _BUILDERS)}")
+    return _BUILDERS[name]
+
+
+def create_model(name: str, *, pretrained: str | Path | None = None, **arguments: Any) -> nn.Module:
+    """Build a network by name.
+
+    Args:
+        name: one of `list_models()`.
+        pretrained: a file of weights to start from: a checkpoint of this project's or a state dict, `.safetensors` or
+            pickled (tensors only are ever unpickled). What does not fit (a head of other classes, a layer sized by the
+            input) keeps its fresh values, and a warning names it.
+        arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers.
+
+    Raises:
+        ValueError: a name, an argument or a file that does not exist, or weights of another network.
+    """
+    builder = get_builder(name)
+    known = inspect.signature(builder).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
+    net = builder(**arguments)
+    if pretrained is not None:
+        load_pretrained(net, Path(pretrained), name)
+    return net

@@ -1,0 +1,83 @@
+"""Weights from files: what is in one, what of it fits a network, and what is said about the rest."""
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+NET = "net."
+"""Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file, a pickled state dict, or a checkpoint (of ours, or with a `state_dict` key).
+
+    Only tensors and plain values are ever unpickled: a file with code in it is refused without running it. Raises
+    ValueError in one sentence.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no weights file {path}. Check the path.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}.") from None
+    content = read_pickle(path)
+    tensors = content.get("state_dict", content)
+    if not isinstance(tensors, dict):
+        raise ValueError(f"{path} holds no state dict: its entry state_dict is a {type(tensors).__name__}.")
+    ours = {key.removeprefix(NET): value for key, value in tensors.items() if key.startswith(NET)}
+    return {key: value for key, value in (ours or tensors).items() if isinstance(value, Tensor)}
+
+
+def read_pickle(path: Path) -> dict[str, object]:
+    """A dictionary of tensors and plain values from a file of `torch.save`; anything else is refused, never run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error):
+            raise ValueError(
+                f"{path} holds something other than tensors and plain values, which could run code, so it was not loaded. "
+                f"Ask its maker for a state dict or a .safetensors file."
+            ) from None
+        raise ValueError(f"{path} is not a checkpoint: {error}.") from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or not a checkpoint ({str(error).splitlines()[0]}).") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, where a state dict or a checkpoint was expected.")
+    return content
+
+
+def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values."""
+    own = net.state_dict()
+    fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
+    net.load_state_dict(fitting, strict=False)
+    return [
+        f"{key} {tuple(own[key].shape)}" + (f", not {tuple(tensors[key].shape)}" if key in tensors else ", not in the file")
+        for key in own
+        if key not in fitting
+    ]
+
+
+def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
+    """Start a network from a file of weights, keeping fresh what does not fit, and say so.
+
+    Weights of another network, of which less than half of the tensors fit, are refused.
+    """
+    tensors = read_tensors(path)
+    fresh = load_fitting(net, tensors)
+    total = len(net.state_dict())
+    if len(fresh) * 2 > total:
+        raise ValueError(
+            f"{path} does not hold weights of {name}: {total - len(fresh)} of its {total} tensors are there in the right shape."
+        )
+    if fresh:
+        warnings.warn(f"{path}: {len(fresh)} tensors of {name} start afresh: {'; '.join(fresh)}.", stacklevel=3)

@@ -1,0 +1,233 @@
+"""What a run says before and after training, and the pictures it leaves in its folder."""
+
+import csv
+import logging
+import platform
+import shlex
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from zoo.data.base import DataModule
+    from zoo.tasks.base import Task
+
+# Messages of libraries that tell a user of this one nothing; each names what it would report.
+_NOISE = (
+    "Experiment logs directory .* exists",  # it is the run folder, in which Hydra has just written
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
+    "The .* does not have many workers",  # data in memory need none
+    "The number of training batches .* is smaller than the logging interval",
+    "`weights_only` was not set",  # it is set wherever this project loads
+)
+
+
+def quiet() -> None:
+    """Leave the screen to the run's own words, and to the warnings that matter."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
+
+
+SAMPLES = {3: "images", 4: "clips"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __str__(self) -> str:
+        minutes, seconds = divmod(round(time.perf_counter() - self._start), 60)
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def block(rows: Mapping[str, str]) -> None:
+    """Names and values, aligned; printed by the first process alone, never wrapped or coloured when piped."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+def quantity(count: float) -> str:
+    """61,706 as it is, 27,711,000 as 27.71 M."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count:,.0f}"
+
+
+def device_of(trainer: lightning.Trainer) -> str:
+    kind = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else f"{kind.type} ({torch.get_num_threads()} threads)"
+    return f"{trainer.world_size} x {name}" if trainer.world_size > 1 else name
+
+
+@rank_zero_only
+def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config: DictConfig) -> None:
+    """The short block before training."""
+    from zoo.flops import profile
+
+    names = task.recipe["names"]
+    macs = profile(task.net, data.shape).macs
+    counts = ", ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
+    batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+    trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in task.net.parameters())
+    size = quantity(parameters) + ("" if trained == parameters else f", of which {quantity(trained)} are trained")
+    block(
+        {
+            "model": names["model"],
+            "parameters": size,
+            "multiply-adds": f"{quantity(macs)} at {' x '.join(map(str, data.shape))}",
+            "task": names["task"],
+            "data": f"{names['data']}: {counts} {SAMPLES[len(data.shape)]}, {data.num_classes} classes",
+            "device": f"{device_of(trainer)}, precision {trainer.precision}",
+            "batch": f"{batch} ({data.batch_size} x {trainer.world_size} devices x {trainer.accumulate_grad_batches} steps)"
+            if batch != data.batch_size
+            else str(batch),
+            "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})",
+            "run folder": str(config.run_dir),
+        }
+    )
+    name_bad(data)
+
+
+def name_bad(data: "DataModule") -> None:
+    """Name the files that were left out, each with its reason."""
+    if data.bad:
+        print(f"{len(data.bad)} files cannot be read and are left out:")
+        for path, reason in sorted(data.bad.items()):
+            print(f"  {path}: {reason}")
+
+
+def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any]) -> None:
+    """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted."""
+    own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
+    main = own.pop(task.metric)
+    print(f"{split} {task.metric} {main:.3f}")
+    for name, value in own.items():
+        print(f"{split} {name} {value:.4g}")
+    samples = data.splits[split]
+    views = getattr(samples, "views", 1)
+    kept = f", {views} views each, averaged" if views > 1 else ""
+    print(f"scored {task.scored[split]:,} of {len(samples) // views:,} {split} samples{kept}")
+
+
+@rank_zero_only
+def after(
+    trainer: lightning.Trainer,
+    task: "Task",
+    data: "DataModule",
+    metrics: Mapping[str, Tensor],
+    best: str | None,
+    run_dir: str,
+    clock: Clock,
+) -> None:
+    """The block after training."""
+    print()
+    callback: Any = trainer.checkpoint_callback
+    if best and callback.best_model_score is not None:
+        print(f"best val {task.metric} {float(callback.best_model_score):.3f}")
+    if "test" in task.scored:
+        scores(task, data, "test", metrics)
+    name_bad(data)
+    print(f"time {clock}")
+    if best:
+        print(f"checkpoint {best}")
+        folder = shlex.quote(str(run_dir))
+        print(f"evaluate   python -m zoo.evaluate {folder}")
+        print(f"predict    python -m zoo.predict {folder} FILE")
+
+
+def versions() -> str:
+    """The conditions under which a figure was measured."""
+    return (
+        f"Python {platform.python_version()}, torch {torch.__version__}, lightning {lightning.__version__}, "
+        f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+
+
+# Pictures
+
+
+def draw_curves(run_dir: Path) -> Path | None:
+    """Every metric over the steps, training and validation in one panel, from the CSV log; None without a log."""
+    log = run_dir / "metrics.csv"
+    if not log.is_file():
+        return None
+    from matplotlib.figure import Figure
+
+    series: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    with log.open() as stream:
+        for row in csv.DictReader(stream):
+            for column, value in row.items():
+                split, slash, name = column.partition("/")
+                if value and slash and split in ("train", "val"):
+                    steps, values = series.setdefault(name, {}).setdefault(split, ([], []))
+                    steps.append(int(row["step"]))
+                    values.append(float(value))
+    if not series:
+        return None
+    figure = Figure(figsize=(4.5 * len(series), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(series), squeeze=False)[0]
+    for panel, (name, curves) in zip(panels, sorted(series.items()), strict=True):
+        for split, (steps, values) in curves.items():
+            panel.plot(steps, values, marker="o" if len(steps) < 20 else None, markersize=3, label=split)
+        panel.set(title=name.replace("_", " "), xlabel="step")
+        panel.grid(alpha=0.3)
+        panel.legend()
+    path = run_dir / "curves.png"
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def draw_filters(net: nn.Module, run_dir: Path) -> Path | None:
+    """The first convolution's filters, each scaled to its own range: a PNG, or for 3-D filters a GIF of little clips.
+
+    Of three input channels the filter is shown in colour, of others the first channel in grey. None without a convolution.
+    """
+    import numpy as np
+    from PIL import Image
+
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+    if first is None:
+        return None
+    weight = first.weight.detach().float().cpu()
+    if weight.dim() == 4:
+        weight = weight.unsqueeze(2)  # a clip of one frame
+    if weight.shape[1] != 3:
+        weight = weight[:, :1].expand(-1, 3, -1, -1, -1)
+    flat = weight.flatten(1)
+    low, high = flat.min(1).values, flat.max(1).values
+    scaled = (weight - low.view(-1, 1, 1, 1, 1)) / (high - low).clamp_min(1e-12).view(-1, 1, 1, 1, 1)
+    columns = min(16, len(scaled))
+    zoom = max(1, 40 // scaled.shape[-1])
+    frames = []
+    for time_step in scaled.unbind(2):
+        tiles = torch.nn.functional.pad(time_step, (1, 1, 1, 1), value=0.2)
+        tiles = tiles.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+        blanks = tiles.new_full((-len(tiles) % columns, *tiles.shape[1:]), 0.2)
+        rows = torch.cat([tiles, blanks]).reshape(-1, columns, *tiles.shape[1:])
+        canvas = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        frames.append(Image.fromarray((canvas.numpy() * 255).round().astype(np.uint8)))
+    if len(frames) == 1:
+        path = run_dir / "filters.png"
+        frames[0].save(path)
+    else:
+        path = run_dir / "filters.gif"
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=300, loop=0)
+    return path

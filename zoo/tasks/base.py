@@ -1,0 +1,175 @@
+"""A task: how a network learns. This file holds all that tasks share; a task itself says only what it learns and counts.
+
+    class MyTask(Task):
+        def losses(self, batch): ...          # name -> scalar; their sum is minimised
+        def records(self, batch): ...         # name -> (B, ...): what one sample says, with its id and view
+        def metrics(self, records): ...       # name -> number, from the records of the whole split
+
+Evaluation steps only keep records. At the end of the epoch they are gathered from all ranks once, repeated samples are
+dropped by their id, and the metrics are computed from what is left: every sample counts exactly once however many
+processes evaluate, and no step waits for another rank.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from zoo.batch import Batch
+
+Records = dict[str, Tensor]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer, int], LRScheduler]
+
+
+class Task(lightning.LightningModule):
+    """What every task is built from.
+
+    Args:
+        net: the network; its input is float, normalised.
+        optimizer: parameters -> optimiser (a partial).
+        scheduler: optimiser, number of steps -> learning rates, advanced at each step (a partial); None is constant.
+        mean: of each channel, in 0..1. It travels in the checkpoint.
+        std: likewise.
+        metric: of those that the task computes, the one by which the best checkpoint is chosen, on validation data.
+        mode: "max" or "min": which of two values of it is better.
+        channels_last: lay out network and input with the channels last, which convolutions on a CPU or in bf16 on a GPU
+            prefer.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        metric: str,
+        mode: str,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.metric = metric
+        self.mode = mode
+        self.channels_last = channels_last
+        self.recipe: dict[str, Any] = {}
+        """What built this task, as names and plain values; the checkpoint carries it."""
+        self.scored: dict[str, int] = {}
+        """Split to the number of samples that its last evaluation counted."""
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+        self._records: list[Records] = []
+        if channels_last:
+            for layout in (torch.channels_last, torch.channels_last_3d):
+                net.to(memory_format=layout)  # each moves the weights of its own rank and leaves the others
+
+    # What a task says of itself
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def records(self, batch: Any) -> Records:
+        raise NotImplementedError
+
+    def metrics(self, records: Records) -> dict[str, float]:
+        raise NotImplementedError
+
+    # From bytes to the network
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, C, ...) -> float (B, C, ...) of zero mean and unit deviation by channel, in the network's layout."""
+        shape = (-1,) + (1,) * (pixels.dim() - 2)
+        scale = (255 * self.std).reshape(shape)
+        x = pixels.to(scale.dtype).sub_((255 * self.mean).reshape(shape)).div_(scale)
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+        return x
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.net(self.normalized(pixels))
+
+    # Lightning's steps
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        size = len(batch["id"])
+        if not size:
+            return None  # none of the batch's files could be read
+        losses = self.losses(batch)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"The loss became {loss.item()} at step {self.global_step}, on samples {batch['id'].tolist()}. "
+                f"Lower optimizer.lr, or set trainer.gradient_clip_val, or look at these samples."
+            )
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        if len(losses) > 1:
+            self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._keep(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._keep(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._score("test")
+
+    def _keep(self, batch: Batch) -> None:
+        if len(batch["id"]):
+            self._records.append({name: value.cpu() for name, value in self.records(batch).items()})
+
+    def _score(self, split: str) -> None:
+        records = gather(self._records)
+        self._records = []
+        if not records:
+            raise ValueError(f"Not one sample of the {split} split could be read, so there is nothing to score.")
+        self.scored[split] = len(set(records["id"].tolist()))
+        for name, value in self.metrics(records).items():
+            self.log(f"{split}/{name}", value, prog_bar=name == self.metric, rank_zero_only=True)
+
+    # Optimisation and checkpoints
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.make_scheduler is None:
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ValueError("A schedule needs an end: set trainer.max_epochs or trainer.max_steps, or scheduler=constant.")
+        scheduler = self.make_scheduler(optimizer, int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["zoo"] = self.recipe
+
+
+def gather(parts: list[Records]) -> Records:
+    """The records of all ranks, each (id, view) once, in the order of ids and views."""
+    mine = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    everyone = [mine]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        everyone = [{} for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(everyone, mine)
+    everyone = [part for part in everyone if part]
+    if not everyone:
+        return {}
+    records = {name: torch.cat([part[name] for part in everyone]) for name in everyone[0]}
+    key = torch.stack([records["id"], records["view"]], dim=1).numpy()
+    _, first = np.unique(key, axis=0, return_index=True)
+    return {name: value[torch.from_numpy(first)] for name, value in records.items()}

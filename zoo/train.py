@@ -1,0 +1,75 @@
+"""Train: `python -m zoo.train [group=choice ...] [key=value ...]`.
+
+From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from zoo import config as run
+
+if TYPE_CHECKING:
+    import lightning
+    from omegaconf import DictConfig
+
+
+def train(config: "DictConfig") -> dict[str, float]:
+    """Build what the configuration describes, fit it, score its best checkpoint once on the test split."""
+    import lightning
+    import torch
+
+    from zoo import report
+
+    report.quiet()
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    data = run.build_data(config)
+    data.prepare_data()
+    data.setup()
+    facts = run.facts_of(data)
+    run.publish(config, facts)
+    task = run.build_task(config)
+    task.recipe = run.recipe_of(config, facts)
+    trainer = build_trainer(config)
+
+    report.before(trainer, task, data, config)
+    clock = report.Clock()
+    resume = config.resume and str(run.checkpoint_path(config.resume))
+    trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    metrics = dict(trainer.callback_metrics)
+    best = best_checkpoint(trainer)
+    if config.test and not config.trainer.fast_dev_run:
+        trainer.test(task, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+        metrics |= trainer.callback_metrics
+    report.after(trainer, task, data, metrics, best, config.run_dir, clock)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
+    """Lightning's Trainer as configured; `precision: auto` is bf16-mixed where the accelerator is a GPU."""
+    import torch
+    from hydra.utils import instantiate
+
+    if config.trainer.precision == "auto":
+        on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        config.trainer.precision = "bf16-mixed" if on_gpu else "32-true"
+    parts = {
+        "callbacks": [instantiate(node, _convert_="all") for node in config.callbacks.values() if node],
+        "logger": [instantiate(node, _convert_="all") for node in config.logger.values() if node] or False,
+    }
+    trainer: lightning.Trainer = run.make(config.trainer, "trainer")(**{**parts, **changes})
+    return trainer
+
+
+def best_checkpoint(trainer: "lightning.Trainer") -> str | None:
+    callback = trainer.checkpoint_callback
+    return getattr(callback, "best_model_path", None) or None
+
+
+def main() -> None:
+    run.launch(train, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
