@@ -175,7 +175,7 @@ def names(text: str) -> frozenset[str]:
 
 
 _SAME = names("""
-    clone _to_copy detach alias lift_fresh copy dropout native_dropout roll flip where masked_fill hardswish bernoulli fill zero
+    clone _to_copy detach alias lift_fresh copy dropout native_dropout where masked_fill hardswish bernoulli fill zero
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training native_layer_norm native_group_norm
     _fused_rms_norm
 """)
@@ -275,7 +275,7 @@ class Fields:
             return [_windows(field, x, outs[0], kernel, a["stride"] or kernel, a["padding"], a.get("dilation", [1]))]
         if name in _PAD:
             return [_pad(field, a["pad"] if "pad" in a else a["padding"], outs[0])]
-        if "adaptive" in name or name.startswith(("upsample_", "max_unpool")):
+        if name.startswith(("_adaptive_", "adaptive_", "upsample_", "max_unpool", "pixel_")):
             return [_resize(name, field, x, a, outs[0])] * len(outs)
         return []
 
@@ -389,7 +389,7 @@ def _pad(field: Field, pad: Sequence[int], out: Tensor) -> Field:
 
 
 def _resize(name: str, field: Field, x: Tensor, a: Mapping[str, Any], out: Tensor) -> Field:
-    """Adaptive pooling, up-sampling and unpooling: any ratio of lengths, so that positions differ in phase."""
+    """Adaptive pooling, up-sampling, unpooling, shuffling: any ratio of lengths, so that positions differ in phase."""
     taps = _TAPS.get(name.removeprefix("upsample_"))
     for d in range(2, x.ndim):
         old, new = x.shape[d], out.shape[d]
@@ -400,7 +400,7 @@ def _resize(name: str, field: Field, x: Tensor, a: Mapping[str, Any], out: Tenso
         if "adaptive" in name and new == 1:
             field = field.mixed(field.axes(d)).put(d, ())
             continue
-        if "adaptive" in name:
+        if "adaptive" in name or name == "pixel_unshuffle":
             reads = _bins(ahead, per)
         elif taps:
             reads = _interpolation(ahead, per, corners, *taps)

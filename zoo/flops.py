@@ -67,7 +67,8 @@ class Profile:
 
     macs, flops: of one forward pass over one sample of `input_shape`; `flops = 2 * macs`.
     backward_macs: what the backward pass adds for the parameters that require a gradient (the input does not).
-    activations: bytes of all tensors that the forward pass writes; views and in-place operations write none.
+    activations: bytes of the results that the operations of the forward pass write. Views and in-place operations write
+        none; what an operation keeps aside for its gradient (a pool's indices) is left out.
     uncounted: name -> operation executed and not counted. note: how the figures came about, if it was not as usual.
     clips, crops: views of one video or image at test time; a prediction costs `macs * clips * crops`.
     """
@@ -191,10 +192,21 @@ def _shapes(given: Any) -> tuple[tuple[Shape, ...], bool]:
 
 def _caller(net: nn.Module, as_list: bool) -> Callable[..., Any]:
     if type(getattr(net, "transform", None)).__name__ == "GeneralizedRCNNTransform":
-        return lambda net, *images: net(
-            [image[0] for image in images]
-        )  # torchvision's detectors take a list, unbatched
+        return lambda net, *images: net([image[0] for image in images])  # torchvision's detectors: a list, unbatched
     return (lambda net, *inputs: net(list(inputs))) if as_list else (lambda net, *inputs: net(*inputs))
+
+
+@contextmanager
+def _conditions(device: str) -> Iterator[None]:
+    """How the copy runs, whatever surrounds the call, and without a trace in the process."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it fuses a whole encoder layer into one operation
+    try:
+        # Gradients are on because an operation's backward cost depends on which of its operands require one.
+        with torch.inference_mode(False), torch.enable_grad(), torch.device(device), torch.random.fork_rng([]):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 def _run(
@@ -205,22 +217,17 @@ def _run(
     regions: int | None,
     call: Callable[..., Any],
 ) -> tuple["_Ledger", list[str]]:
-    twin = _twin(net, device).eval()
-    notes = _fix_regions(twin, regions)
-    ledger = _Ledger(twin, device)
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it fuses a whole encoder layer into one operation
-    try:
-        # Gradients are on because an operation's backward cost depends on which of its operands require one.
-        with torch.inference_mode(False), torch.enable_grad(), torch.device(device):
-            inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in shapes]
-            ledger.fields.start(inputs, [max(len(shape) - 1, 0) for shape in shapes])
-            with ledger, ledger.watch():
+    with _conditions(device):
+        twin = _twin(net, device).eval()
+        notes = _fix_regions(twin, regions)
+        ledger = _Ledger(twin, device)
+        inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in shapes]
+        ledger.fields.start(inputs, [len(shape) - 1 for shape in shapes])
+        try:
+            with ledger:
                 call(twin, *inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
-        raise _BrokenError(f"{ledger.where()} raised {type(error).__name__}: {_sentence(error)}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise _BrokenError(f"{ledger.where()} raised {type(error).__name__}: {_sentence(error)}") from error
     return ledger, notes
 
 
@@ -335,14 +342,9 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self._rows: dict[str, _Row] = {"": _Row(twin)}
         self._others: dict[str, _Tally] = {}
         self._op: str | None = None
-
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Hooks that say which module is running; they sit on the copy, outermost."""
-        for name, module in self._twin.named_modules():
+        for name, module in twin.named_modules():  # outermost, so that other hooks are booked to their module
             module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name, m), prepend=True)
             module.register_forward_hook(lambda m, args, out, name=name: self._leave(name, out))
-        yield
 
     def _enter(self, name: str, module: nn.Module) -> None:
         self._stack.append(name)
@@ -382,7 +384,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         row = self._rows[self._stack[-1]]
         outs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
         held = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        row.activations += sum(t.nbytes for t in outs if t.untyped_storage()._cdata not in held)
+        row.activations += sum(t.nbytes for t in outs[:1] if t.untyped_storage()._cdata not in held)
         if formula:
             for macs, *operands in formula(bind(func, args, kwargs), outs[0]):
                 row.macs += macs
@@ -412,7 +414,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
                 row.weight_shape = tuple((weight if weight is not None else max(own, key=Tensor.numel)).shape)
         return tuple(
             Layer(
-                name or "(self)",
+                name or "(root)",
                 type(row.module).__name__,
                 row.output_shape,
                 row.weight_shape,
@@ -510,7 +512,8 @@ _CHEAP = names("""
     grid_sampler_2d grid_sampler_3d pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im
     constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d cat stack clone copy _to_copy roll flip repeat tril triu unfold_copy select_scatter slice_scatter
-    index index_fill index_select index_put index_add index_copy gather scatter scatter_add scatter_reduce masked_select take
+    index index_fill index_select index_put index_add index_copy gather scatter scatter_add scatter_reduce take
+    masked_select
     embedding _embedding_bag one_hot nonzero where masked_fill sort topk argsort kthvalue unique _unique2
     unique_consecutive bincount histc searchsorted bucketize max min argmax argmin sum mean var_mean std_mean median
     zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor arange linspace eye
@@ -525,7 +528,7 @@ _WIDTH = 120
 
 
 def _sentence(error: BaseException) -> str:
-    return textwrap.shorten(str(error).split(". ")[0].rstrip("."), 200, placeholder="…")
+    return textwrap.shorten(str(error).strip().rstrip(".!").replace(". ", "; "), 200, placeholder="…")
 
 
 def _describe(module: nn.Module) -> str:
@@ -545,7 +548,7 @@ def _big(n: int) -> str:
 
 
 def _memory(n: int) -> str:
-    return f"{n / 2**20:,.1f} MiB" if n >= 2**20 else f"{n / 2**10:,.1f} KiB"
+    return f"{n / 2**20:,.1f} MiB" if n >= 2**20 else f"{n / 2**10:,.1f} KiB" if n >= 2**10 else f"{n} B"
 
 
 def _render(p: Profile) -> str:
@@ -572,12 +575,13 @@ def _render(p: Profile) -> str:
     widths[0] = max(min(widths[0], spare - widths[1]), 12)
 
     def line(row: Sequence[str]) -> str:
-        cells = [c if len(c) <= w else "…" + c[len(c) - w + 1 :] for c, w in zip(row, widths, strict=True)]
-        return "  ".join(
-            c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        )
+        name, kind, *rest = row
+        name = name if len(name) <= widths[0] else "…" + name[len(name) - widths[0] + 1 :]  # a path's end tells most
+        kind = kind if len(kind) <= widths[1] else kind[: widths[1] - 1] + "…"
+        cells = zip((name, kind, *rest), widths, strict=True)
+        return "  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip()
 
-    rule = "-" * len(line(head))
+    rule = "-" * (sum(widths) + 2 * (len(head) - 1))
     views = f"{p.clips} clip{'s' * (p.clips > 1)} x {p.crops} crop{'s' * (p.crops > 1)}"
     known = [u for u in p.uncounted.values() if u.known]
     facts = [
