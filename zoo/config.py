@@ -296,6 +296,7 @@ def layout_of(config: DictConfig) -> int:
 
 def build_data(config: DictConfig) -> "DataModule":
     """The data module, its files not looked at yet. A model that reads another kind of sample is refused."""
+    from zoo.batch import TARGETS
     from zoo.data.base import AXES
 
     layout, axes = layout_of(config), len(config.input_shape)
@@ -304,7 +305,14 @@ def build_data(config: DictConfig) -> "DataModule":
             f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
             f"Choose another data= or another model=."
         )
-    return typing.cast("DataModule", make(config.data, "data")())
+    kind, target = _located(config.data._target_), _located(config.task._target_).target
+    if target not in (*kind.targets, "none"):
+        raise ValueError(
+            f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
+            f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
+        )
+    asked = {"target": target} if len(kind.targets) > 1 and target != "none" else {}
+    return typing.cast("DataModule", make(config.data, "data")(**asked))
 
 
 def facts_of(data: "DataModule") -> dict[str, Any]:

@@ -92,6 +92,10 @@ class DataModule(lightning.LightningDataModule):
     """How many axes a sample has: 3 for images, 4 for clips."""
     suffixes: ClassVar[frozenset[str]]
     """Of the user's files that `files` can read."""
+    targets: ClassVar[tuple[str, ...]] = ("label",)
+    """What it can serve to learn from (keys of `batch.TARGETS`); a set of several takes the argument `target`."""
+    full_size: ClassVar[bool] = False
+    """Whether each image is scored at a size of its own, hence one at a time."""
     class_names: tuple[str, ...]
     """Known once `setup` ran (sets that name their classes in folders find them there)."""
     mean: tuple[float, ...]
@@ -152,7 +156,7 @@ class DataModule(lightning.LightningDataModule):
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
         return DataLoader(
             cast(Dataset[Batch], samples),
-            batch_size=self.batch_size,
+            batch_size=1 if self.full_size and not train else self.batch_size,
             sampler=sampler,
             # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
             drop_last=train and len(sampler) >= self.batch_size,

@@ -36,13 +36,12 @@ class Pixels:
         return LabelBatch(input=images, label=labels, id=index, view=torch.zeros_like(index), epoch=epoch)
 
 
-def read_image(path: Path, shape: Sequence[int]) -> Tensor:
-    """An image file as (C, H, W) uint8: turned upright (EXIF), made grey or RGB, the largest centred cut scaled to H x W.
+def decode_image(path: Path, channels: int) -> Tensor:
+    """An image file as (C, H, W) uint8 at its own size: turned upright (EXIF), made grey or RGB.
 
     The first picture of an animation is read; 16-bit grey is scaled to bytes; transparency is dropped. Raises
     `Unreadable`.
     """
-    channels, height, width = shape
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
@@ -52,14 +51,21 @@ def read_image(path: Path, shape: Sequence[int]) -> Tensor:
             pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow's plug-ins raise
         raise Unreadable(path, str(error)) from error
-    full = pixels.shape[:2]
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).expand(channels, -1, -1)
+
+
+def read_image(path: Path, shape: Sequence[int]) -> Tensor:
+    """An image file as (C, H, W) uint8, decoded, its largest centred cut scaled to H x W. Raises `Unreadable`."""
+    channels, height, width = shape
+    pixels = decode_image(path, channels)
+    full = pixels.shape[1:]
     scale = min(full[0] / height, full[1] / width)
     edges = [min(extent, max(1, round(wish * scale))) for extent, wish in zip(full, (height, width), strict=True)]
     y, x = ((extent - edge) // 2 for extent, edge in zip(full, edges, strict=True))
-    cut = torch.from_numpy(pixels[y : y + edges[0], x : x + edges[1]].reshape(*edges, -1)).permute(2, 0, 1)[None]
+    cut = pixels[None, :, y : y + edges[0], x : x + edges[1]]
     if cut.shape[2:] != (height, width):
         cut = interpolate(cut, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return cut[0].expand(channels, -1, -1).contiguous()
+    return cut[0].contiguous()
 
 
 class ImageFiles:

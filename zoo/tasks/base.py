@@ -11,7 +11,7 @@ processes evaluate, and no step waits for another rank.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import numpy as np
@@ -42,6 +42,9 @@ class Task(lightning.LightningModule):
         channels_last: lay out network and input with the channels last, which convolutions on a CPU or in bf16 on a GPU
             prefer.
     """
+
+    target: ClassVar[str] = "label"
+    """What it learns from: a key of `batch.TARGETS`. The data are asked for it."""
 
     def __init__(
         self,
