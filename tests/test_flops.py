@@ -100,6 +100,7 @@ FORMULAS: dict[str, tuple[nn.Module, Any, int]] = {
     "einsum": (Do(lambda x, y: torch.einsum("bhid,bhjd->bhij", x, y)), ((2, 3, 4), (2, 5, 4)), 2 * 3 * 5 * 4),
     "einsum, two contracted": (Do(lambda x, y: torch.einsum("bij,bijk->bk", x, y)), ((3, 4), (3, 4, 5)), 60),
     "baddbmm": (Do(lambda x: torch.baddbmm(x, x, x)), (4, 4), 64),
+    "addmm in place": (Do(lambda x: x.clone()[0].addmm_(x[0], x[0])), (4, 4), 64),
     "tensordot": (Do(lambda x: torch.tensordot(x, x, ([1, 2], [1, 2]))), (3, 4), 12),
     "deformable conv": (
         Do(lambda x, o: torchvision.ops.deform_conv2d(x, o, weight(4, 3, 3, 3).to(x.device))),
@@ -460,6 +461,12 @@ def test_shape_that_does_not_fit_names_the_layer(name: str, shape: tuple[int, ..
 def test_shape_that_is_none(shape: Any) -> None:
     with pytest.raises(ValueError, match="without the batch"):
         profile(nn.Identity(), shape)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
+def test_torchscript_is_refused() -> None:
+    with pytest.raises(ValueError, match="TorchScript"):
+        profile(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), (2,))
 
 
 def test_bad_views_and_regions() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -153,6 +154,22 @@ def test_field_of_a_random_network_is_what_the_gradient_reaches(seed: int) -> No
     assert field(net, (1, 96)) == measured(net, (1, 96))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "layer", "size"),
+    [
+        ("alexnet", (3, 224, 224), "features.12", 195),
+        ("vgg16", (3, 224, 224), "features.30", 212),
+        ("inception_v3", (3, 299, 299), "Mixed_7c", 1311),
+    ],
+)
+def test_published_fields(name: str, shape: tuple[int, ...], layer: str, size: int) -> None:
+    """Araujo, Norris and Sim 2019, Computing Receptive Fields of Convolutional Neural Networks, table of networks."""
+    with torch.device("meta"):
+        how = {"init_weights": False} if name == "inception_v3" else {}
+        net = torchvision.models.get_model(name, weights=None, **how)
+    assert profile(net, shape)[layer].receptive_field == (size, size)
+
+
 @pytest.mark.parametrize("layers", [1, 2, 5])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_stack_follows_the_formula(layers: int, kernel: int) -> None:
@@ -176,6 +193,12 @@ def test_stack_follows_the_formula(layers: int, kernel: int) -> None:
         (Do(lambda x: torch.fft.fft(x).real), (1, 8, 8), (None, None)),
         (Do(lambda x: x + x.flip(3)), (1, 8, 8), (None, None)),
         (Do(lambda x: torch.zeros_like(x).index_copy_(2, torch.arange(8), x)), (1, 8, 8), (None, None)),
+        (Do(lambda x: F.conv2d(x, x.mean((2, 3), keepdim=True))), (1, 8, 8), (None, None)),
+        (
+            Do(lambda x: torch.addmm(x.mean((0, 1)).t(), x[0, 0], torch.ones(8, 8, device=x.device))),
+            (1, 8, 8),
+            (None, None),
+        ),
         (nn.Linear(4, 3), (4,), ()),
     ],
 )

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from zoo._formulas import bind, names
+
 Reads = Callable[[int], Iterable[int]]
 Extent = tuple[int | None, ...]
 """Input samples per axis (time, height, width, or as many as the input has); None where every position is mixed."""
@@ -162,18 +164,6 @@ def merge(fields: Sequence[Field]) -> Field:
     return Field(tuple(dims), spans).mixed(mixed)
 
 
-def bind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an operation by name, defaults included."""
-    names = [a.name for a in func._schema.arguments]
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    return {a.name: given.get(a.name, a.default_value) for a in func._schema.arguments}
-
-
-def names(text: str) -> frozenset[str]:
-    """A list of operations, without the quotes."""
-    return frozenset(text.split())
-
-
 _SAME = names("""
     clone _to_copy detach alias lift_fresh copy dropout native_dropout where masked_fill hardswish bernoulli fill zero
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training native_layer_norm native_group_norm
@@ -251,9 +241,12 @@ class Fields:
             return [self._concatenate(a["tensors"], a["dim"], new=name == "stack")]
         if name in _PRODUCT:
             first, second = _PRODUCT[name]
-            return [self._product(a[first], a[second])]
+            bias = a["self"] if first != "self" else None
+            return [self._product(a[first], a[second], bias)]
         x = a["self"] if "self" in a else a.get("input")
         if not isinstance(x, Tensor) or x not in self._of:
+            return []
+        if len(seen) > 1 and not name.startswith("max_unpool"):  # a weight or index computed from the input
             return []
         field = self._of[x]
         if name in _RESHAPE:
@@ -286,12 +279,13 @@ class Fields:
             return merge([Field((*f.dims[:d], (), *f.dims[d:]), f.spans) for f in fields])
         return merge([f.put(d, ()) for f in fields]).mixed({a for f in fields for a in f.axes(d)})
 
-    def _product(self, first: Tensor, second: Tensor) -> Field:
+    def _product(self, first: Tensor, second: Tensor, bias: Tensor | None) -> Field:
         a, b = (self._of.get(t, Field(((),) * t.ndim, {})) for t in (first, second))
         both = a.axes(-2) & b.axes(-1)  # attention: every position with every other
         rows = a.mixed(a.axes(-1) | both).put(a.ndim - 1, ())
         columns = b.mixed(b.axes(-2) | both).put(b.ndim - 2, ())
-        return merge([rows, columns.put(b.ndim - 1, ()) if both else columns])
+        added = [self._of[bias]] if bias is not None and bias in self._of else []
+        return merge([rows, columns.put(b.ndim - 1, ()) if both else columns, *added])
 
 
 def _permute(name: str, field: Field, a: Mapping[str, Any]) -> Field:

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from zoo._receptive import Extent, Fields, bind, names
+from zoo._formulas import FREE, bind, formula_of, is_cheap
+from zoo._receptive import Extent, Fields
 
 Shape = tuple[int, ...]
 
@@ -126,7 +127,8 @@ def profile(
     dtype: torch.dtype | None = None,
     call: Callable[..., Any] | None = None,
 ) -> Profile:
-    """Count what `net` costs on one sample, in evaluation mode. The network itself is not run, moved or changed.
+    """Count what `net` costs on one sample, in evaluation mode. The network itself is not run, moved or changed: a copy
+    is, with its hooks.
 
     input_shape: one sample without the batch: (3, 16, 112, 112). Of several inputs a tuple of shapes goes in as
         separate arguments, a list of shapes as one list (pytorchvideo's SlowFast).
@@ -141,6 +143,8 @@ def profile(
     """
     shapes, as_list = _shapes(input_shape)
     net = getattr(net, "_orig_mod", net)  # what torch.compile wrapped
+    if isinstance(net, torch.jit.ScriptModule):
+        raise ValueError("A TorchScript module cannot be looked into: profile the module that it was made from.")
     call = call or _caller(net, as_list)
     dtype = dtype or next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.get_default_dtype())
     if min(clips, crops) < 1 or (regions is not None and regions < 1):
@@ -370,7 +374,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self._op = op = str(func.overloadpacket)
-        formula = _FORMULAS.get(op)
+        formula = formula_of(func)
         if formula and self._device == "cpu" and not func._schema.is_mutable:
             # With zero weights the product is zero: only its shape has to be found.
             shape = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs))
@@ -387,8 +391,8 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             for macs, *operands in formula(bind(func, args, kwargs), outs[0]):
                 row.macs += macs
                 row.backward_macs += macs * sum(operand.requires_grad for operand in operands)
-        elif not (func.is_view or op.removeprefix("aten.") in _FREE):
-            tally = self._others.setdefault(op.removeprefix("aten."), _Tally(known=_is_cheap(func)))
+        elif not (func.is_view or op.removeprefix("aten.") in FREE):
+            tally = self._others.setdefault(op.removeprefix("aten."), _Tally(known=is_cheap(func)))
             tally.calls += 1
             tally.elements += sum(t.numel() for t in outs)
         return out
@@ -430,94 +434,6 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
 def _meta(t: Tensor) -> Tensor:
     return t.to("meta")
-
-
-def _is_cheap(func: Any) -> bool:
-    name = str(func.overloadpacket).removeprefix("aten.")
-    name = name.removesuffix("_") if func._schema.is_mutable else name
-    return bool({torch.Tag.pointwise, torch.Tag.reduction} & set(func.tags)) or name in _CHEAP
-
-
-# -------------------- the formulas
-
-Product = tuple[Any, ...]
-"""Multiply-adds of one bilinear product and its operands: each one that needs a gradient costs as much again."""
-
-
-def _convolution(a: Mapping[str, Any], out: Tensor) -> list[Product]:
-    x, weight = a["input"], a["weight"]
-    # Every output (transposed: every input) position meets one filter: weight[0] holds C_in / groups * kernel numbers
-    # (transposed: C_out / groups * kernel).
-    positions = x if a["transposed"] else out
-    return [(positions.numel() * weight[0].numel(), x, weight)]
-
-
-def _matrix(first: str, second: str) -> Callable[[Mapping[str, Any], Tensor], list[Product]]:
-    return lambda a, out: [(out.numel() * a[first].shape[-1], a[first], a[second])]
-
-
-def _attention(a: Mapping[str, Any], out: Tensor) -> list[Product]:
-    q, k, v = a["query"], a["key"], a["value"]
-    scores = math.prod(q.shape[:-1]) * k.shape[-2]
-    return [(scores * q.shape[-1], q, k), (scores * v.shape[-1], q, v)]
-
-
-def _rnn_layer(a: Mapping[str, Any], out: Tensor) -> list[Product]:
-    x, from_input, from_state = a["input"], a["weight0"], a["weight1"]
-    steps = math.prod(x.shape[:-1])
-    return [(steps * from_input.numel(), x, from_input), (steps * from_state.numel(), from_state, from_state)]
-
-
-def _deformable(a: Mapping[str, Any], out: Tensor) -> list[Product]:
-    return [(out.numel() * a["weight"][0].numel(), a["input"], a["weight"])]
-
-
-_FORMULAS: dict[str, Callable[[Mapping[str, Any], Tensor], Iterable[Product]]] = {
-    "aten.convolution": _convolution,
-    "aten.linear": _matrix("input", "weight"),
-    "aten.mm": _matrix("self", "mat2"),
-    "aten.bmm": _matrix("self", "mat2"),
-    "aten.mv": _matrix("self", "vec"),
-    "aten.dot": _matrix("self", "tensor"),
-    "aten.vdot": _matrix("self", "other"),
-    "aten.addmm": _matrix("mat1", "mat2"),
-    "aten._addmm_activation": _matrix("mat1", "mat2"),
-    "aten.addmv": _matrix("mat", "vec"),
-    "aten.baddbmm": _matrix("batch1", "batch2"),
-    "aten.addbmm": lambda a, out: [(a["batch1"].numel() * out.shape[-1], a["batch1"], a["batch2"])],
-    "aten._scaled_dot_product_flash_attention_for_cpu": _attention,
-    "aten._scaled_dot_product_flash_attention": _attention,
-    "aten._scaled_dot_product_efficient_attention": _attention,
-    "aten._scaled_dot_product_cudnn_attention": _attention,
-    "aten._scaled_dot_product_fused_attention_overrideable": _attention,
-    "aten.mkldnn_rnn_layer": _rnn_layer,
-    "torchvision.deform_conv2d": _deformable,
-}
-
-# Executed without moving or computing anything: not worth a word.
-_FREE = names("""_unsafe_view unsafe_split empty empty_like new_empty empty_strided new_empty_strided empty_permuted
-as_strided_ lift_fresh _local_scalar_dense squeeze_ unsqueeze_ transpose_ resize_""")
-
-# Known to hold no matrix product, beyond what torch itself tags as pointwise or as a reduction. What is in neither is
-# reported as having no formula.
-_CHEAP = names("""
-    native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training native_layer_norm native_group_norm
-    _fused_rms_norm hardswish _softmax _log_softmax _safe_softmax linalg_vector_norm norm cumsum cumprod
-    max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d max_unpool2d max_unpool3d
-    _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact2d upsample_linear1d
-    upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
-    grid_sampler_2d grid_sampler_3d pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im
-    constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
-    replication_pad3d cat stack clone copy _to_copy roll flip repeat tril triu unfold_copy select_scatter slice_scatter
-    index index_fill index_select index_put index_add index_copy gather scatter scatter_add scatter_reduce take
-    masked_select
-    embedding _embedding_bag one_hot nonzero where masked_fill sort topk argsort kthvalue unique _unique2
-    unique_consecutive bincount histc searchsorted bucketize max min argmax argmin sum mean var_mean std_mean median
-    zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor arange linspace eye
-    fill zero rand randn rand_like randn_like randint randperm bernoulli native_dropout normal uniform multinomial
-    torchvision.nms torchvision.roi_align torchvision.roi_pool torchvision.ps_roi_align torchvision.ps_roi_pool
-    """)
 
 
 # -------------------- the words

@@ -23,6 +23,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By the number of axes of a batch or of a convolution's weights."""
+
 Records = dict[str, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
@@ -75,8 +78,10 @@ class Task(lightning.LightningModule):
         self.register_buffer("std", torch.tensor(std))
         self._records: list[Records] = []
         if channels_last:
-            for layout in (torch.channels_last, torch.channels_last_3d):
-                net.to(memory_format=layout)  # each moves the weights of its own rank and leaves the others
+            for parameter in net.parameters():
+                # Not net.to(memory_format=...): it refuses a network with both 2-D and 3-D convolutions.
+                if parameter.dim() in CHANNELS_LAST:
+                    parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.dim()])
 
     # What a task says of itself
 
@@ -97,7 +102,7 @@ class Task(lightning.LightningModule):
         scale = (255 * self.std).reshape(shape)
         x = pixels.to(scale.dtype).sub_((255 * self.mean).reshape(shape)).div_(scale)
         if self.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+            x = x.contiguous(memory_format=CHANNELS_LAST[x.dim()])
         return x
 
     def forward(self, pixels: Tensor) -> Any:

@@ -1,0 +1,98 @@
+"""The order of an epoch, the ranks' shares of it, and the same batches whatever the number of workers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.data.base import DataModule, EpochSampler, Samples, Unreadable
+from zoo.data.digits import Digits
+from zoo.data.images import Pixels
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 100])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_the_ranks_share_an_epoch(length: int, world: int) -> None:
+    for epoch in range(2):
+        shares = []
+        for rank in range(world):
+            sampler = EpochSampler(length, seed=0, shuffle=True, rank=rank, world=world)
+            sampler.set_epoch(epoch)
+            shares.append(list(sampler))
+            assert len(shares[-1]) == len(sampler)
+        assert len({len(share) for share in shares}) == 1, "every rank takes the same number of steps"
+        assert {draw[0] for share in shares for draw in share} == {epoch}
+        assert {draw[1] for share in shares for draw in share} == set(range(length))
+        assert sum(map(len, shares)) < length + world
+
+
+def test_two_ranks_together_see_the_batches_of_one() -> None:
+    one = [draw for draw in EpochSampler(40, seed=3, shuffle=True)]
+    shares = [list(EpochSampler(40, seed=3, shuffle=True, rank=rank, world=2)) for rank in range(2)]
+    for step in range(4):
+        together = {draw for share in shares for draw in share[step * 5 : (step + 1) * 5]}
+        assert together == set(one[step * 10 : (step + 1) * 10])
+
+
+def batches(workers: int, epoch: int = 0) -> list[dict[str, torch.Tensor]]:
+    data = Digits(shape=(1, 16, 16), batch_size=50, num_workers=workers)
+    data.setup()
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return list(loader)  # type: ignore[arg-type]
+
+
+def test_workers_change_nothing() -> None:
+    alone, helped = batches(0), batches(2)
+    assert len(alone) == len(helped) == 1258 // 50
+    for one, two in zip(alone, helped, strict=True):
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    other = batches(0, epoch=1)
+    assert not torch.equal(alone[0]["id"], other[0]["id"])
+
+
+class Broken(DataModule):
+    """Ten files, of which the named ones cannot be read."""
+
+    layout = 3
+    class_names = ("a",)
+    mean = std = (0.5,)
+
+    def __init__(self, bad: set[int], max_bad: float) -> None:
+        super().__init__(shape=(1, 1, 1), batch_size=5, max_bad=max_bad)
+        self.broken = bad
+
+    def load(self) -> dict[str, Samples]:
+        def check(path: Path) -> Path:
+            if int(path.name) in self.broken:
+                raise Unreadable(path, "it is torn")
+            return path
+
+        good = list(self.readable([Path(str(k)) for k in range(10)], check))
+        return {"train": Pixels(torch.zeros(len(good), 1, 1, 1, dtype=torch.uint8), torch.zeros(len(good)).long())}
+
+
+def test_unreadable_files_are_booked_and_too_many_refused() -> None:
+    data = Broken({3, 7}, max_bad=0.2)
+    data.setup()
+    assert len(data.splits["train"]) == 8
+    assert data.bad == {"3": "it is torn", "7": "it is torn"}
+    with pytest.raises(ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0\.1 allows; .*3 \(it is torn\)"):
+        Broken({3, 7}, max_bad=0.1).setup()
+
+
+def test_a_failure_while_decoding_counts_too() -> None:
+    data = Broken(set(), max_bad=0.1)
+    data.setup()
+    batch = data.splits["train"].__getitems__([(0, 1)])
+    data.on_before_batch_transfer({**batch, "bad": {"x": "torn"}}, 0)  # type: ignore[typeddict-item]
+    assert data.bad == {"x": "torn"}
+    with pytest.raises(ValueError, match="2 of 10 files"):
+        data.on_before_batch_transfer({**batch, "bad": {"y": "torn"}}, 0)  # type: ignore[typeddict-item]
+
+
+def test_a_shape_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"serves \(C, H, W\) images"):
+        Digits(shape=(3, 16, 32, 32))
+    with pytest.raises(ValueError, match="batch_size"):
+        Digits(shape=(1, 8, 8), batch_size=0)

@@ -1,0 +1,142 @@
+"""What every network of the registry promises, and the tables of the papers and lectures."""
+
+import copy
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch.nn.functional import cross_entropy
+
+import zoo
+from zoo.config import CONF
+from zoo.models._base import Classifier
+
+CLASSIFIERS = zoo.list_models()
+
+
+def small(name: str, **arguments: object) -> tuple[Classifier, tuple[int, ...]]:
+    """A network at its small shape, and the shape."""
+    shape = tuple(OmegaConf.load(CONF / "model" / f"{name}.yaml").small_shape)
+    net = zoo.create_model(name, **{"num_classes": 5, "in_chans": shape[0], "input_shape": shape, **arguments})
+    assert isinstance(net, Classifier)
+    return net, shape
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_contract(name: str) -> None:
+    net, shape = small(name)
+    x = torch.randn(2, *shape)
+    net.eval()
+    features = net.forward_features(x)
+    assert features.shape == (2, net.num_features)
+    assert net(x).shape == (2, 5)
+    assert torch.equal(net(x), net.forward_head(features))
+    assert net.get_classifier() is net.head
+    assert set(net.blocks) <= {path for path, _ in net.features.named_modules()}
+    net.reset_classifier(7)
+    assert net(x).shape == (2, 7)
+    net.reset_classifier(0)
+    assert torch.equal(net(x), features)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("channels", [1, 3, 20])
+def test_any_number_of_channels(name: str, channels: int) -> None:
+    shape = (channels, *small(name)[1][1:])
+    net, _ = small(name, in_chans=channels, input_shape=shape)
+    assert net.eval()(torch.randn(1, *shape)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_it_learns_one_batch_by_heart(name: str) -> None:
+    torch.manual_seed(0)
+    net, shape = small(name)
+    x, y = torch.randn(5, *shape), torch.arange(5)
+    net.train()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-4 if name == "c3d" else 3e-3)
+    start = cross_entropy(net(x), y).item()
+    for _ in range(12 if name == "c3d" else 40):
+        optimizer.zero_grad()
+        loss = cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * start
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_its_state_goes_through_a_file(name: str, tmp_path: object) -> None:
+    net, _ = small(name)
+    other, _ = small(name)
+    other.load_state_dict(copy.deepcopy(net.state_dict()))
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "parameters"),
+    [
+        ("lenet5", {}, 61_706),
+        ("lenet_wide", {}, 1_256_080),
+        ("lenet_wide", {"padding": 0}, 431_080),
+        ("c3d", {"num_classes": 101}, 78_409_573),
+        ("c3d", {"num_classes": 101, "pool5_padding": False}, 63_729_509),
+    ],
+)
+def test_parameters_of_the_tables(name: str, arguments: dict[str, object], parameters: int) -> None:
+    with torch.device("meta"):
+        net = zoo.create_model(name, **arguments)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_lenet_wide_row_by_row() -> None:
+    """The table of the DeepRob lecture: outputs and weights of every row (a linear's weight is stored out x in)."""
+    profile = zoo.profile(zoo.create_model("lenet_wide"), (1, 28, 28))
+    rows = [(tuple(row.output_shape), tuple(row.weight_shape or ())) for row in profile.layers]
+    expected = [
+        ((20, 28, 28), (20, 1, 5, 5)),
+        ((20, 14, 14), ()),
+        ((50, 14, 14), (50, 20, 5, 5)),
+        ((50, 7, 7), ()),
+        ((2450,), ()),
+        ((500,), (500, 2450)),
+        ((10,), (10, 500)),
+    ]
+    assert [row for row, layer in zip(rows, profile.layers, strict=True) if layer.kind != "ReLU"] == expected
+
+
+def test_c3d_multiply_adds() -> None:
+    profile = zoo.profile(zoo.create_model("c3d", num_classes=101), (3, 16, 112, 112))
+    rows = [round(row.macs / 1e9, 2) for row in profile.layers if row.kind == "Conv3d"]
+    assert rows == [1.04, 11.10, 5.55, 11.10, 2.77, 5.55, 0.69, 0.69]
+    assert round(profile.macs / 1e9, 2) == 38.55
+
+
+def test_c3d_without_padding_is_the_slides_geometry() -> None:
+    net = zoo.create_model("c3d", pool5_padding=False)
+    assert net.features.fc6.in_features == 4608
+    padded = zoo.create_model("c3d", input_shape=(3, 16, 112, 112))
+    assert padded.features.fc6.in_features == 8192
+
+
+def test_c3d_normalisation_is_a_choice() -> None:
+    kinds = {norm: {type(m).__name__ for m in zoo.create_model("c3d", norm=norm).modules()} for norm in (False, True)}
+    assert "BatchNorm3d" not in kinds[False]
+    assert "BatchNorm3d" in kinds[True]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("lenet5", (1, 8, 8)), ("lenet_wide", (1, 3, 3)), ("c3d", (3, 8, 112, 112)), ("c3d", (3, 16, 8, 8))]
+)
+def test_too_small_an_input_is_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="too small"):
+        zoo.create_model(name, input_shape=shape)
+
+
+def test_names_and_arguments_that_do_not_exist() -> None:
+    with pytest.raises(ValueError, match="did you mean c3d"):
+        zoo.create_model("c3dd")
+    with pytest.raises(ValueError, match="did you mean padding"):
+        zoo.create_model("lenet_wide", paddin=0)
+    assert zoo.list_models("lenet*") == ["lenet5", "lenet_wide"]
+    assert zoo.list_models(["c3d", "lenet5"]) == ["c3d", "lenet5"]
+    assert zoo.list_models("nothing*") == []

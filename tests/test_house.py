@@ -1,0 +1,118 @@
+"""The house rules that can be read from the source."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import zoo
+from zoo.config import CONF
+from zoo.models._registry import get_builder
+
+SOURCE = Path(zoo.__file__).parent
+FORBIDDEN = {
+    "models": ("lightning", "hydra", "omegaconf", "zoo.data", "zoo.tasks", "zoo.config"),
+    "tasks": ("hydra", "omegaconf", "zoo.data", "zoo.models", "zoo.config"),
+    "data": ("hydra", "omegaconf", "zoo.tasks", "zoo.models", "zoo.config"),
+}
+HYDRA = {"config.py", "train.py", "evaluate.py", "predict.py", "prepare.py", "report.py", "benchmark.py", "verify.py"}
+
+
+def imported(source: str) -> set[str]:
+    """Every module a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def trespasses(room: str, source: str) -> set[str]:
+    return {
+        name for name in imported(source) for bad in FORBIDDEN[room] if name == bad or name.startswith(f"{bad}.")
+    }
+
+
+@pytest.mark.parametrize("path", sorted(p for room in FORBIDDEN for p in (SOURCE / room).rglob("*.py")), ids=str)
+def test_rooms_do_not_know_one_another(path: Path) -> None:
+    room = path.relative_to(SOURCE).parts[0]
+    assert not trespasses(room, path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("models", "import lightning"),
+        ("models", "from hydra.utils import instantiate"),
+        ("data", "from zoo.tasks.base import Task"),
+        ("data", "def f():\n    import omegaconf"),
+        ("tasks", "from zoo import data"),
+        ("tasks", "import zoo.models.c3d"),
+    ],
+)
+def test_an_injected_trespass_is_found(room: str, line: str) -> None:
+    assert trespasses(room, f"import torch\n{line}\n")
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda p: p.name)
+def test_only_the_verbs_know_hydra(path: Path) -> None:
+    knows = any(name.split(".")[0] in ("hydra", "omegaconf") for name in imported(path.read_text()))
+    assert not knows or path.name in HYDRA
+
+
+def files(group: str) -> dict[str, dict[str, object]]:
+    return {path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((CONF / group).glob("*.yaml"))}
+
+
+def test_registry_and_configuration_hold_the_same_names() -> None:
+    assert set(zoo.list_models()) == set(files("model"))
+    for name, content in files("model").items():
+        assert content["model"]["name"] == name  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_a_models_yaml_lists_the_builders_arguments(name: str) -> None:
+    listed = set(files("model")[name]["model"])  # type: ignore[call-overload]
+    builder = set(inspect.signature(get_builder(name)).parameters)
+    assert listed == builder | {"_target_", "name", "pretrained"}
+
+
+@pytest.mark.parametrize("group", ["data", "task"])
+def test_a_yaml_lists_its_classes_arguments(group: str) -> None:
+    for name, content in files(group).items():
+        for base in content.pop("defaults", []):  # type: ignore[attr-defined]
+            if base != "_self_":
+                content = {**files(group)[base], **content}
+        module, _, kind = str(content.pop("_target_")).rpartition(".")
+        cls = getattr(__import__(module, fromlist=[kind]), kind)
+        own = set(inspect.signature(cls).parameters) - {"net"}
+        assert set(content) == own, name
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_every_builder_explains_itself(name: str) -> None:
+    builder = get_builder(name)
+    assert builder.__doc__
+    assert builder.__name__ == name
+    module = inspect.getmodule(builder)
+    assert module is not None
+    assert module.__doc__
+    assert re.search(r"\b(19|20)\d\d\b", module.__doc__), "a model's file names its source with the year"
+
+
+def test_no_public_function_shares_a_name_with_a_module() -> None:
+    assert not {path.stem for path in SOURCE.iterdir()} & set(zoo.__all__)
+
+
+def test_the_readme_has_a_row_for_every_model() -> None:
+    readme = SOURCE.parent / "README.md"
+    if not readme.is_file():
+        pytest.skip("an installed package has no README beside it")
+    rows = set(re.findall(r"^\| `([\w/]+)` \|", readme.read_text(), flags=re.MULTILINE))
+    assert rows == set(zoo.list_models())
