@@ -111,10 +111,14 @@ def test_a_still_video_is_an_image_and_the_order_of_frames_matters(name: str, re
     net, side = build(name), side_of(name)
     images = torch.randn(2, 3, side, side)
     inflated, want = inflate(net), net(images)
-    assert gap(want[:1], want[1:]) > 1e-3, "a network blind to its input proves nothing"
+    assert gap(want[:1], want[1:]) > 1e-4, "a network blind to its input proves nothing"
+    precise = copy.deepcopy(net).double()
+    exact = precise(images.double())
+    assert gap(inflate(precise)(still(images.double(), 2)), exact) < 1e-12
+    # Some deep networks with random weights amplify rounding: they are held to a few times their own 2-D error.
     worst = max(gap(inflated(still(images, frames)), want) for frames in (1, 4))
     record_property("worst", worst)
-    assert worst < 1e-5
+    assert worst < (1e-5 if name in CORE else max(1e-5, 8 * gap(want, exact)))
     clips = torch.randn(1, 3, 5, side, side)
     # Equal copies are symmetric in time, so a clip played backwards gives the same mean; another order does not.
     assert gap(inflated(clips[:, :, [2, 0, 4, 1, 3]]), inflated(clips)) > 5e-6
