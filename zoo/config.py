@@ -145,6 +145,8 @@ def literal_paths(arguments: Sequence[str]) -> list[str]:
 
 def quoted(value: str) -> str:
     """A string as Hydra's grammar reads it back, whatever is in it."""
+    if re.fullmatch(r"[\w./-]*[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+        return value
     return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value).replace("${", "\\${") + "'"
 
 

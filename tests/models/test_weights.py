@@ -14,7 +14,7 @@ from zoo.models._weights import read_tensors
 
 
 def test_weights_of_another_size_keep_the_trunk_and_renew_fc6(tmp_path: Path) -> None:
-    big = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 48, 48))
+    big = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 64, 64))
     torch.save(big.state_dict(), tmp_path / "big.pt")
     with pytest.warns(UserWarning, match="features.fc6.weight") as caught:
         small = zoo.create_model("c3d", num_classes=6, input_shape=(3, 16, 32, 32), pretrained=tmp_path / "big.pt")

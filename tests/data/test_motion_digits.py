@@ -1,0 +1,213 @@
+"""The two claims of motion_digits, on the decoded pixels, and that its files are what they are said to be.
+
+A probe that fails proves nothing unless it could have succeeded: the same network, given the frames' differences in their
+order, must tell the classes apart.
+"""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from zoo.data import _motion
+from zoo.data._synth import SPLITS, digit_indices, digits, render_files
+from zoo.data.motion_digits import MotionDigits
+
+SHAPE = (3, 16, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def data(cache: Path) -> MotionDigits:
+    data = MotionDigits(shape=SHAPE, num_workers=0, batch_size=100)
+    assert data.folder == cache / "motion_digits"
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+Split = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def pixels(data: MotionDigits) -> dict[str, Split]:
+    """Each video's central clip, decoded: (N, 3, 16, 32, 32) in -0.5..0.5, and the labels."""
+    splits = {}
+    for name in ("train", "test"):
+        samples = data.splits[name]
+        samples.train, samples.views = False, 1  # type: ignore[attr-defined]
+        batch = samples.__getitems__([(0, k) for k in range(len(samples))])
+        splits[name] = (batch["input"].float() / 255 - 0.5, batch["label"])  # type: ignore[typeddict-item]
+    return splits
+
+
+def probe(train: Split, test: Split) -> float:
+    """Test accuracy of a small convolutional network on images, (N, C, 32, 32)."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    channels = train[0].shape[1]
+    for width in (24, 48, 96):
+        layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        channels = width
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(96 * 16, 6))
+    epochs, size = 8, 50
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
+    steps = epochs * (len(train[0]) // size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for _ in range(epochs):
+        for indices in torch.randperm(len(train[0])).split(size):
+            # The torus: a shift of the whole picture leaves the label as it is.
+            shift = tuple(torch.randint(32, (2,)).tolist())
+            loss = cross_entropy(net(train[0][indices].roll(shift, (2, 3))), train[1][indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    net.eval()
+    with torch.inference_mode():
+        return (net(test[0]).argmax(1) == test[1]).double().mean().item()
+
+
+def bound(p: float, count: int) -> float:
+    return p + 3 * math.sqrt(p * (1 - p) / count)
+
+
+def test_one_frame_tells_nothing(pixels: dict[str, Split]) -> None:
+    for frame in (0, 9):
+        accuracy = probe(*((clips[:, :, frame], labels) for clips, labels in pixels.values()))
+        assert accuracy <= bound(1 / 6, 600)
+
+
+def test_frames_without_their_order_tell_half(pixels: dict[str, Split]) -> None:
+    """Each pixel's values sorted over time: all that frames tell of a place, whatever their order."""
+
+    def blind(clips: Tensor) -> Tensor:
+        return clips.mean(1).sort(1).values[:, ::3]
+
+    accuracy = probe(*((blind(clips), labels) for clips, labels in pixels.values()))
+    assert accuracy <= bound(1 / 2, 600)
+    assert accuracy > 0.4, "the probe should tell the three axes apart, or it is too weak to prove anything"
+
+
+def test_frames_in_order_tell_more(pixels: dict[str, Split]) -> None:
+    def aware(clips: Tensor) -> Tensor:
+        return clips.mean(1)[:, ::2]
+
+    assert probe(*((aware(clips), labels) for clips, labels in pixels.values())) > 0.65
+
+
+def test_a_class_played_backwards_is_its_opposite() -> None:
+    """The phase of the cross-correlation of successive drawn frames says where they moved; backwards, the opposite."""
+    for number in range(24):
+        motion = _motion.CLASSES[number % 6]
+        if motion not in ("left", "right", "up", "down"):
+            continue
+        clip = _motion.draw_clip("train", number).astype(float).mean(-1)
+        moving = clip - clip.mean(0)
+        spectrum = np.fft.fft2(moving)
+        forward = np.fft.ifft2((spectrum[1:] * spectrum[:-1].conj()).sum(0)).real
+        y, x = (int(v + 16) % 32 - 16 for v in np.unravel_index(forward.argmax(), forward.shape))
+        expected = {"left": x < 0, "right": x > 0, "up": y < 0, "down": y > 0}
+        assert expected[motion], (motion, x, y)
+
+
+def test_splits_share_no_digit_and_are_stratified() -> None:
+    labels = digits()[1]
+    sets = [set(digit_indices(split).tolist()) for split in SPLITS]
+    assert sum(map(len, sets)) == len(set().union(*sets)) == 1797
+    for indices, share in zip(sets, (0.7, 0.1, 0.2), strict=True):
+        counts = np.bincount(labels[sorted(indices)], minlength=10)
+        assert np.abs(counts - share * np.bincount(labels)).max() <= 1
+
+
+def test_counts_and_balance(data: MotionDigits) -> None:
+    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 2400, "val": 600, "test": 600}
+    for samples in data.splits.values():
+        assert np.bincount(samples.labels).tolist() == [len(samples) // 6] * 6  # type: ignore[attr-defined]
+
+
+def test_files_are_h264_of_key_frames_and_nearly_what_was_drawn(data: MotionDigits) -> None:
+    for split in SPLITS:
+        for number in (0, 1, 5):
+            path = _motion.clip_path(data.folder, split, number)
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                assert stream.codec_context.name == "h264"
+                assert all(packet.is_keyframe for packet in container.demux(stream) if packet.size)
+            with av.open(str(path)) as container:
+                read = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+            drawn = _motion.draw_clip(split, number)
+            assert read.shape == drawn.shape == (24, 32, 32, 3)
+            grey = np.array([0.299, 0.587, 0.114])
+            error = ((read.astype(float) - drawn) @ grey) ** 2
+            assert 10 * math.log10(255**2 / error.mean()) > 34, "decibels of the luma"
+
+
+def test_stated_mean_and_deviation(data: MotionDigits, pixels: dict[str, Split]) -> None:
+    values = pixels["train"][0] + 0.5
+    assert torch.allclose(values.mean((0, 2, 3, 4)), torch.tensor(data.mean), atol=0.005)
+    assert torch.allclose(values.std((0, 2, 3, 4)), torch.tensor(data.std), atol=0.005)
+
+
+def some(folder: Path, count: int = 96) -> list[Path]:
+    return [_motion.clip_path(folder, "train", number) for number in range(count)]
+
+
+def test_rendering_twice_gives_the_same_bytes(data: MotionDigits, tmp_path: Path) -> None:
+    render_files(_motion.render, some(tmp_path, 12), "again", processes=2)
+    for path in some(tmp_path, 12):
+        assert path.read_bytes() == (data.folder / path.relative_to(tmp_path)).read_bytes()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from zoo.data import _motion
+from zoo.data._synth import render_files
+if __name__ == "__main__":
+    paths = [_motion.clip_path(Path(sys.argv[1]), "train", number) for number in range(96)]
+    render_files(_motion.render, paths, "test", processes=2)
+"""
+
+
+def start(folder: Path, script: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "render.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_killed_rendering_leaves_whole_files_and_goes_on(data: MotionDigits, tmp_path: Path, script: Path) -> None:
+    folder = tmp_path / "motion"
+    process = start(folder, script)
+    while process.poll() is None and sum(path.exists() for path in some(folder)) < 5:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for path in some(folder):
+        assert not path.exists() or path.read_bytes() == (data.folder / path.relative_to(folder)).read_bytes()
+    assert start(folder, script).wait(120) == 0
+    assert all(path.exists() for path in some(folder))
+
+
+def test_two_renderings_at_once_do_not_disturb_each_other(data: MotionDigits, tmp_path: Path, script: Path) -> None:
+    folder = tmp_path / "motion"
+    both = [start(folder, script) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    for path in some(folder):
+        assert path.read_bytes() == (data.folder / path.relative_to(folder)).read_bytes()
+    assert not [p for p in folder.rglob("*") if p.is_file() and p not in some(folder)]

@@ -1,0 +1,259 @@
+"""Frames from files: those of plain decoding, at the times asked for, upright, and never silently others."""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from zoo.data.base import Unreadable
+from zoo.data.video import SUFFIXES, ClipFiles, Clips, probe, read_frames
+
+Frames = NDArray[np.uint8]
+ODD_NAME = "a film (1), take #2 = best! çé 你好.mp4"
+
+
+def moving(count: int, height: int = 48, width: int = 64) -> Frames:
+    """Smooth pictures that drift, so that codecs use their motion tools."""
+    y, x = np.mgrid[:height, :width]
+    waves = [128 + 100 * np.sin((x * (1 + c) + 3 * t) / 9 + (y - 2 * t) / (5 + c)) for t in range(count) for c in range(3)]
+    return np.stack(waves).reshape(count, 3, height, width).transpose(0, 2, 3, 1).round().astype(np.uint8)
+
+
+def write(path: Path, frames: Frames, codec: str = "libx264", rate: int = 10, pts: Sequence[int] | None = None, **options: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if pts is not None:
+                frame.pts, frame.time_base = pts[number], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def plain(path: Path) -> list[Frames]:
+    """Decoding from the start with a converter of its own for each frame."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+ENCODINGS = {
+    "one_gop.mp4": ("libx264", {"g": "250"}),
+    "short_gops.mp4": ("libx264", {"g": "8", "sc_threshold": "0"}),
+    "intra.mp4": ("libx264", {"g": "1"}),
+    "b_frames.mkv": ("libx264", {"g": "12", "bf": "3", "b_strategy": "0"}),
+    "open_gop.mp4": ("libx264", {"x264-params": "keyint=12:open-gop=1:bframes=3:b-adapt=0"}),
+    "b_frames.avi": ("libx264", {"g": "12", "bf": "2"}),
+    "mpeg4.avi": ("mpeg4", {"g": "12"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "12", "cpu-used": "8"}),
+    "transport.ts": ("libx264", {"g": "12"}),
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_the_frames_are_those_of_plain_decoding(tmp_path: Path, name: str) -> None:
+    codec, options = ENCODINGS[name]
+    path = write(tmp_path / name, moving(40), codec, **options)
+    video = probe(path)
+    reference = plain(path)
+    assert len(video) == len(reference) == 40
+    rng = np.random.default_rng(0)
+    wishes = [[0], [39], [20], [39, 0, 20, 20], [3, 4, 5, 30, 31], *[rng.integers(0, 40, 6).tolist() for _ in range(6)]]
+    for wish in wishes:
+        assert np.array_equal(read_frames(video, wish), np.stack([reference[k] for k in wish])), wish
+
+
+def test_frames_are_shown_by_time(tmp_path: Path) -> None:
+    """Variable frame rate: 0, 100, 500, 600, 1000 ms. A frame is shown until the next one's time."""
+    path = write(tmp_path / "vfr.mkv", moving(5), rate=30, pts=[0, 100, 500, 600, 1000])
+    video = probe(path)
+    shown = video.at(np.array([-1.0, 0.0, 0.05, 0.099, 0.1, 0.3, 0.5, 0.59, 0.6, 0.99, 1.0, 9.0]))
+    assert shown.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert video.rate == pytest.approx(4.0)
+    assert video.duration == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("rate", [10, 25, 30])
+def test_a_clip_at_the_files_own_rate_takes_every_frame_once(tmp_path: Path, suffix: str, rate: int) -> None:
+    video = probe(write(tmp_path / f"film{suffix}", moving(33), rate=rate))
+    for place in (0.0, 1.0):
+        clips = Clips(16, (48, 64), None, 1, None, flip=False)
+        frames = video.at(clips.times(video, place))
+        assert np.diff(frames).tolist() == [1] * 15
+        assert frames[0] == (0 if place == 0 else 17)
+
+
+def test_a_clip_longer_than_the_video_holds_the_last_frame(tmp_path: Path) -> None:
+    video = probe(write(tmp_path / "short.mp4", moving(6), rate=10))
+    frames = video.at(Clips(16, (48, 64), 10, 1, None, flip=False).times(video, 0.7))
+    assert frames.tolist() == [0, 1, 2, 3, 4, 5] + [5] * 10
+
+
+def test_a_cut_is_the_region_scaled(tmp_path: Path) -> None:
+    frames = moving(3, 48, 64)
+    same = Clips(3, (48, 64), None, 1, None, flip=False).cut(frames)
+    assert np.array_equal(same.permute(1, 2, 3, 0).numpy(), frames)
+    square = Clips(3, (24, 24), None, 1, None, flip=False)
+    left, right = (square.cut(frames, left=place) for place in (0.0, 1.0))
+    # Halving exactly is, but for the antialiasing filter's border, the average of 2 x 2 pixels under a triangle.
+    blurred = torch.nn.functional.interpolate(
+        torch.from_numpy(frames[:, :, :48]).permute(0, 3, 1, 2).float(), (24, 24), mode="bilinear", antialias=True
+    )
+    assert (left.transpose(0, 1).float() - blurred).abs().max() <= 1
+    assert not torch.equal(left, right)
+    inner = Clips(3, (24, 24), None, 1, 48, flip=False).cut(frames)  # short side 48 = native: 24 x 24 cut from the centre
+    assert np.array_equal(inner.permute(1, 2, 3, 0).numpy(), frames[:, 12:36, 20:44])
+
+
+def rotated(source: Path, target: Path, degrees: int) -> Path:
+    """The same packets with a display matrix: what a phone writes."""
+    import math
+    import struct
+
+    data = bytearray(source.read_bytes())
+    at = data.find(b"tkhd") + 4 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2  # version 0: up to the matrix
+    cos, sin = round(math.cos(math.radians(degrees))), round(math.sin(math.radians(degrees)))
+    data[at : at + 36] = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    target.write_bytes(bytes(data))
+    return target
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, 1), (180, 2), (270, 3)])
+def test_rotation_metadata_turns_the_frames(tmp_path: Path, degrees: int, turns: int) -> None:
+    """A display matrix of 90 degrees asks the player to turn the picture clockwise."""
+    source = write(tmp_path / "source.mp4", moving(4))
+    upright = np.stack(plain(source))
+    turned = read_frames(probe(rotated(source, tmp_path / "turned.mp4", degrees)), range(4))
+    assert np.array_equal(turned, np.rot90(upright, -turns, axes=(1, 2)))
+
+
+def labelled(folder: Path, count: int = 3) -> ClipFiles:
+    videos = [probe(write(folder / f"{k}.mp4", moving(30))) for k in range(count)]
+    return ClipFiles(videos, list(range(count)), Clips(8, (32, 32), 10, 2, None, flip=True), train=True, seed=0)
+
+
+def test_training_clips_are_functions_of_seed_epoch_and_id(tmp_path: Path) -> None:
+    clips = labelled(tmp_path)
+    one = clips.__getitems__([(0, 0), (0, 1), (1, 0)])
+    two = clips.__getitems__([(1, 0), (0, 0)])
+    assert torch.equal(one["input"][0], two["input"][1])
+    assert torch.equal(one["input"][2], two["input"][0])
+    assert not torch.equal(one["input"][0], one["input"][2])
+    assert one["label"].tolist() == [0, 1, 0]  # type: ignore[typeddict-item]
+
+
+def test_test_clips_are_views_of_a_video(tmp_path: Path) -> None:
+    files = labelled(tmp_path, 2)
+    clips = ClipFiles(files.videos, files.labels, files.clips, train=False, seed=0)
+    assert len(clips) == 4
+    batch = clips.__getitems__([(0, k) for k in range(4)])
+    assert batch["id"].tolist() == [0, 0, 1, 1]
+    assert batch["view"].tolist() == [0, 1, 0, 1]
+    first = Clips(8, (32, 32), 10, 2, None, flip=False).cut(read_frames(files.videos[0], range(8)))
+    last = Clips(8, (32, 32), 10, 2, None, flip=False).cut(read_frames(files.videos[0], range(22, 30)))
+    assert torch.equal(batch["input"][0], first)
+    assert torch.equal(batch["input"][1], last)
+
+
+def test_a_file_that_breaks_later_is_left_out_and_named(tmp_path: Path) -> None:
+    clips = labelled(tmp_path)
+    (tmp_path / "1.mp4").write_bytes(b"torn")
+    batch = clips.__getitems__([(0, 0), (0, 1), (0, 2)])
+    assert batch["id"].tolist() == [0, 2]
+    assert list(batch["bad"]) == [str(tmp_path / "1.mp4")]
+    (tmp_path / "0.mp4").write_bytes(b"torn")
+    empty = clips.__getitems__([(0, 0), (0, 1)])
+    assert empty["input"].shape == (0, 3, 8, 32, 32)
+
+
+def test_odd_file_names(tmp_path: Path) -> None:
+    video = probe(write(tmp_path / ODD_NAME, moving(5)))
+    assert read_frames(video, [4]).shape == (1, 48, 64, 3)
+
+
+def sound(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video", bytes(1000)])
+def test_broken_files_say_why(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.mp4").write_bytes(content)
+    with pytest.raises(Unreadable, match=r"broken\.mp4 cannot be read"):
+        probe(tmp_path / "broken.mp4")
+
+
+def test_a_file_of_sound_alone_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="no video stream"):
+        probe(sound(tmp_path / "sound.mp4"))
+
+
+def test_a_file_torn_in_its_middle_is_not_read_wrong(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.mkv", moving(40), g="8", sc_threshold="0")
+    reference = plain(whole)
+    torn = tmp_path / "torn.mkv"
+    content = whole.read_bytes()
+    torn.write_bytes(content[: len(content) // 2])
+    video = probe(torn)
+    assert 0 < len(video) < 40
+    kept = read_frames(video, range(len(video) - 1))
+    assert np.array_equal(kept, np.stack(reference[: len(video) - 1]))
+
+
+@pytest.mark.realdata
+def test_real_action_clips_count_right(real_data: "object") -> None:
+    """J-HMDB's headers count three to eight frames too many; demuxing counts what decoding gives."""
+    import csv
+
+    root = real_data("jhmdb9")  # type: ignore[operator]
+    with (root / "split.csv").open() as stream:
+        paths = [root / row["path"] for row in csv.DictReader(stream)]
+    for path in paths[::8]:
+        reference = plain(path)
+        video = probe(path)
+        assert len(video) == len(reference)
+        wish = [0, len(video) // 2, len(video) - 1]
+        assert np.array_equal(read_frames(video, wish), np.stack([reference[k] for k in wish]))
+
+
+@pytest.mark.realdata
+def test_odd_videos_are_read_right_or_named(real_data: "object") -> None:
+    root = real_data("oddvideos")  # type: ignore[operator]
+    read, refused = 0, 0
+    for path in sorted(p for p in root.iterdir() if p.suffix in SUFFIXES):
+        try:
+            video = probe(path)
+            wish = sorted({0, len(video) // 2, len(video) - 1})
+            ours = read_frames(video, wish)
+        except Unreadable as error:
+            assert error.reason
+            refused += 1
+            continue
+        with av.open(str(path)) as container:
+            frames = [frame for number, frame in enumerate(container.decode(video=0)) if number in wish]
+            reference = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in frames]
+        assert np.array_equal(ours, np.stack(reference)), path.name
+        read += 1
+    assert read >= 37
+    assert refused <= 2
+
+
+def test_nothing_of_a_video_is_written_to_the_screen(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.mp4").write_bytes(io.BytesIO(b"ftyp" * 100).getvalue())
+    with pytest.raises(Unreadable):
+        probe(tmp_path / "broken.mp4")
+    assert capfd.readouterr().err == ""
