@@ -313,8 +313,9 @@ def build_data(config: DictConfig) -> "DataModule":
             f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
             f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
         )
-    asked = {"target": target} if len(kind.targets) > 1 and target != "none" else {}
-    return typing.cast("DataModule", make(config.data, "data")(**asked))
+    if len(kind.targets) > 1 and target != "none":
+        config.data.target = target
+    return typing.cast("DataModule", make(config.data, "data")())
 
 
 def facts_of(data: "DataModule") -> dict[str, Any]:

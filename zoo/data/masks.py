@@ -219,6 +219,9 @@ class WholeImages:
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
         ((epoch, index),) = draws
         image = decode_image(self.paths[index], self.channels)
+        mask = torch.full((1, *image.shape[1:]), VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
         image = self.geometry.scaled(image) if self.geometry else image
         ids = torch.tensor([index])
-        return Batch(input=image[None].contiguous(), id=ids, view=torch.zeros_like(ids), epoch=torch.full_like(ids, epoch))
+        return MaskBatch(
+            input=image[None].contiguous(), mask=mask, id=ids, view=torch.zeros_like(ids), epoch=torch.full_like(ids, epoch)
+        )

@@ -5,12 +5,20 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 NET = "net."
 """Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """A network that knows the weights of another by its own names and shapes."""
+
+    def translate(self, tensors: Mapping[str, Tensor], /) -> dict[str, Tensor]: ...
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -74,6 +82,8 @@ def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
     Weights of another network, of which less than half of the tensors fit, are refused.
     """
     tensors = read_tensors(path)
+    if isinstance(net, Translator):
+        tensors = net.translate(tensors)
     fresh = load_fitting(net, tensors)
     total = len(net.state_dict())
     if len(fresh) * 2 > total:

@@ -111,9 +111,8 @@ class FCN(nn.Module):
         for name in ("score", *(f"score_{pool}" for pool in self.scales)):
             # "We zero-initialize the class scoring layer" (section 4.2): a new skip changes nothing at first.
             layer = self.get_submodule(name)
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
         # "Final layer deconvolutional filters are fixed to bilinear interpolation, while intermediate upsampling layers are
         # initialized to bilinear upsampling, and then learned" (section 4.3).
         self.add_module(f"enlarge_x{stride}", enlarging(num_classes, stride, padding, fixed=True))
@@ -231,10 +230,10 @@ class FCNResNet(nn.Module):
     """torchvision's network with a plain tensor as output, and its key names: its weights load, save for the auxiliary
     head, which is left out."""
 
-    def __init__(self, net: nn.Module, num_classes: int, in_chans: int) -> None:
+    def __init__(self, backbone: nn.Module, classifier: nn.Module, num_classes: int, in_chans: int) -> None:
         super().__init__()
-        self.backbone = net.backbone
-        self.classifier = net.classifier
+        self.backbone = backbone
+        self.classifier = classifier
         self.num_classes = num_classes
         self.in_chans = in_chans
 
@@ -250,4 +249,4 @@ def fcn_resnet50(num_classes: int = 21, in_chans: int = 3) -> FCNResNet:
     net = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=num_classes)
     if in_chans != 3:
         net.backbone.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
-    return FCNResNet(net, num_classes, in_chans)
+    return FCNResNet(net.backbone, net.classifier, num_classes, in_chans)
