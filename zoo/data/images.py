@@ -23,6 +23,8 @@ class Pixels:
         labels: int64 (N,).
     """
 
+    views = 1
+
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images
         self.labels = labels
@@ -64,6 +66,8 @@ def read_image(path: Path, shape: Sequence[int]) -> Tensor:
 
 class ImageFiles:
     """Image files, labelled or not, decoded where they are asked for."""
+
+    views = 1
 
     def __init__(self, paths: Sequence[Path], labels: Sequence[int] | None, shape: Sequence[int]) -> None:
         self.paths = paths
