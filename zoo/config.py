@@ -394,7 +394,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         if group in chosen:
             continue
         for key, value in values.items():
-            if not _harmless(value) or key not in config[group].keys() or key.startswith("_") or key == "pretrained":
+            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or key == "pretrained":
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
             if f"{group}.{key}" not in chosen:
                 config[group][key] = value
