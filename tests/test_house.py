@@ -34,9 +34,7 @@ def imported(source: str) -> set[str]:
 
 
 def trespasses(room: str, source: str) -> set[str]:
-    return {
-        name for name in imported(source) for bad in FORBIDDEN[room] if name == bad or name.startswith(f"{bad}.")
-    }
+    return {name for name in imported(source) for bad in FORBIDDEN[room] if name == bad or name.startswith(f"{bad}.")}
 
 
 @pytest.mark.parametrize("path", sorted(p for room in FORBIDDEN for p in (SOURCE / room).rglob("*.py")), ids=str)

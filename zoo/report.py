@@ -123,8 +123,9 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
         print(f"{split} {name} {value:.4g}")
     samples = data.splits[split]
     views = getattr(samples, "views", 1)
-    kept = f", {views} views each, averaged" if views > 1 else ""
-    print(f"scored {task.scored[split]:,} of {len(samples) // views:,} {split} samples{kept}")
+    print(f"scored {task.scored[split]:,} of {len(samples) // views:,} {split} samples")
+    if data.protocol or views > 1:
+        print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
 
 
 @rank_zero_only

@@ -35,6 +35,17 @@ class Augment(Protocol):
 
 
 @dataclass(frozen=True)
+class Flip:
+    """Mirror each image, left for right, with this probability."""
+
+    probability: float = 0.5
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        mirrored = chance.uniform(1) < self.probability
+        return torch.where(mirrored.view(-1, *(1,) * (pixels.dim() - 1)), pixels.flip(-1), pixels)
+
+
+@dataclass(frozen=True)
 class Affine:
     """Turn, scale and shift each image about its centre, bilinear; what enters from outside is black.
 

@@ -97,6 +97,8 @@ class DataModule(lightning.LightningDataModule):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of each channel over the training split, in 0..1."""
+    protocol: str = ""
+    """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
 
     def __init__(
         self,

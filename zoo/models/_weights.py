@@ -49,7 +49,8 @@ def read_pickle(path: Path) -> dict[str, object]:
             ) from None
         raise ValueError(f"{path} is not a checkpoint: {error}.") from None
     except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or not a checkpoint ({str(error).partition(chr(10))[0] or "it ends too early"}).") from None
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise ValueError(f"{path} is damaged or not a checkpoint ({reason}).") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, where a state dict or a checkpoint was expected.")
     return content
