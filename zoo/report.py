@@ -21,6 +21,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from zoo.data.base import DataModule
     from zoo.tasks.base import Task
+    from zoo.tasks.freeze import Freeze
 
 # Messages of libraries that tell a user of this one nothing; each names what it would report.
 _NOISE = (
@@ -28,6 +29,7 @@ _NOISE = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
     "The .* does not have many workers",  # data in memory need none
     "The number of training batches .* is smaller than the logging interval",
+    "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -99,11 +101,22 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             "batch": f"{batch} ({data.batch_size} x {trainer.world_size} devices x {trainer.accumulate_grad_batches} steps)"
             if batch != data.batch_size
             else str(batch),
-            "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})",
+            "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})"
+            + (f", scaled from the recipe's batch of {config.reference_batch} to {batch}" if config.reference_batch else ""),
             "run folder": str(config.run_dir),
         }
     )
     name_bad(data)
+
+
+@rank_zero_only
+def parts(freeze: "Freeze") -> None:
+    """What trains and what does not."""
+    table = Table("part", "parameters", "", box=None, pad_edge=False)
+    for name, count, state in freeze.rows():
+        table.add_row(name, quantity(count), state)
+    print()
+    Console(soft_wrap=True, highlight=False).print(table)
 
 
 def name_bad(data: "DataModule") -> None:

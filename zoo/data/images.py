@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zoo.batch import Batch, LabelBatch
+from zoo.data._augment import brightness
 from zoo.data._random import CROP, uniform
 from zoo.data.base import Draw, Unreadable
 
@@ -76,8 +77,7 @@ class Crops:
 def recoloured(pixels: Tensor, channels: int) -> Tensor:
     """(B, c, H, W) uint8 -> (B, C, H, W)."""
     if pixels.shape[1] == 3 and channels == 1:
-        weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device).view(1, 3, 1, 1)
-        return (pixels * weights).sum(1, keepdim=True).round_().to(torch.uint8)
+        return brightness(pixels.float()).round_().to(torch.uint8)
     return pixels.expand(-1, channels, -1, -1)
 
 
