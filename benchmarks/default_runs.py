@@ -52,7 +52,8 @@ def measure(model: str, seed: int) -> dict[str, object]:
 def table(rows: list[dict[str, object]]) -> str:
     """One line a model: mean and spread over the seeds."""
     lines = [
-        "# Default runs\n\n`python -m zoo.train model=NAME seed=SEED`: trained on train, the best epoch chosen on val, test scored "
+        "# Default runs\n\n"
+        "`python -m zoo.train model=NAME seed=SEED`: trained on train, the best epoch chosen on val, test scored "
         "once.\nTime is the training and the test, wall clock, without imports. Written by `benchmarks/default_runs.py`.\n\n"
         "| model | data | test | scored | seeds | time | device, hardware, versions, date |\n|---|---|---|---|---|---|---|\n"
     ]

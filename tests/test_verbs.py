@@ -133,7 +133,7 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert status == 0, err
     assert "torn.mp4" in out
     assert "files cannot be read and are left out" in out
-    assert "4 views each, averaged" in out
+    assert "protocol 4 views each, probabilities averaged" in out
     clip = Image.open(tmp_path / "run" / "filters.gif")
     assert clip.n_frames == 3  # type: ignore[attr-defined]
     status, out, _ = verb("predict", str(tmp_path / "run"), str(films / "up"))

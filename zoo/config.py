@@ -64,6 +64,12 @@ class Run:
     """Of the initial weights, the order of the samples, clip times and augmentation."""
     run_dir: str = "${hydra:runtime.output_dir}"
     """Where checkpoints, logs and pictures go."""
+    freeze: Any = None
+    """Parts of the network that keep their weights: all (but the head), head, or a list of its named blocks."""
+    unfreeze: list[float] = dataclasses.field(default_factory=list)
+    """Fractions of the run at which frozen parts are released, the deepest first."""
+    reference_batch: int | None = None
+    """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
     resume: str | None = None
     """A checkpoint to go on from, mid-epoch too."""
     test: bool = True
@@ -335,6 +341,19 @@ def facts_of(data: "DataModule") -> dict[str, Any]:
 def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
     with open_dict(config.data):
         config.data.update(facts)
+
+
+def scale_rate(config: DictConfig, world_size: int) -> int:
+    """Samples a step over all devices; by it and the recipe's reference batch the learning rate is scaled, once.
+
+    (The linear scaling rule: Goyal et al. 2017, section 2.1.)
+    """
+    effective = int(config.data.batch_size) * world_size * int(config.trainer.accumulate_grad_batches)
+    if config.reference_batch is not None:
+        if config.reference_batch < 1:
+            raise ValueError(f"reference_batch is {config.reference_batch}; it is a number of samples, at least 1.")
+        config.optimizer.lr = config.optimizer.lr * effective / config.reference_batch
+    return effective
 
 
 def build_task(config: DictConfig) -> "Task":

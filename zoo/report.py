@@ -21,6 +21,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
     from zoo.tasks.base import Task
+    from zoo.tasks.freeze import Freeze
 
 # Messages of libraries that tell a user of this one nothing; each names what it would report.
 _NOISE = (
@@ -28,6 +29,7 @@ _NOISE = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
     "The .* does not have many workers",  # data in memory need none
     "The number of training batches .* is smaller than the logging interval",
+    "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -104,11 +106,22 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             "batch": f"{batch} ({data.batch_size} x {trainer.world_size} devices x {trainer.accumulate_grad_batches} steps)"
             if batch != data.batch_size
             else str(batch),
-            "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})",
+            "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})"
+            + (f", scaled from the recipe's batch of {config.reference_batch} to {batch}" if config.reference_batch else ""),
             "run folder": str(config.run_dir),
         }
     )
     name_bad(data)
+
+
+@rank_zero_only
+def parts(freeze: "Freeze") -> None:
+    """What trains and what does not."""
+    table = Table("part", "parameters", "", box=None, pad_edge=False)
+    for name, count, state in freeze.rows():
+        table.add_row(name, quantity(count), state)
+    print()
+    Console(soft_wrap=True, highlight=False).print(table)
 
 
 def name_bad(data: "DataModule") -> None:
@@ -127,8 +140,9 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     views = data.splits[split].views
-    kept = f", {views} views each, averaged" if views > 1 else ""
-    print(f"scored {task.scored[split]:,} of {count(data.splits[split]):,} {split} samples{kept}")
+    print(f"scored {task.scored[split]:,} of {count(data.splits[split]):,} {split} samples")
+    if data.protocol or views > 1:
+        print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
 
 
 @rank_zero_only

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import lightning
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.batch import Batch
-from zoo.data._augment import Augment, Chance
+from zoo.data._augment import Augment, Chance, Fitted
 from zoo.data._random import AUGMENT, permutation
 
 Draw = tuple[int, int]
@@ -88,7 +89,7 @@ class DataModule(lightning.LightningDataModule):
         num_workers: processes that read ahead; None is the data set's own choice.
         seed: of order, clip times and augmentation.
         max_bad: share of a split's files that may be unreadable before the run is refused.
-        augment: what is done to training batches on the device, by name and in this order.
+        augment: what is done to training batches on the device, by name and in this order; null drops one.
     """
 
     layout: ClassVar[int]
@@ -100,6 +101,8 @@ class DataModule(lightning.LightningDataModule):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of each channel over the training split, in 0..1."""
+    protocol: str = ""
+    """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
 
     def __init__(
         self,
@@ -124,7 +127,7 @@ class DataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.max_bad = max_bad
-        self.augment = tuple((augment or {}).values())
+        self.augment = tuple(each for each in (augment or {}).values() if each is not None)
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.splits: dict[str, Samples] = {}
@@ -142,8 +145,18 @@ class DataModule(lightning.LightningDataModule):
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        if not self.splits:
-            self.splits = self.load()
+        if self.splits:
+            return
+        self.splits = self.load()
+        for augment in self.augment:
+            if isinstance(augment, Fitted):
+                augment.fit(self._some_training_samples())
+
+    def _some_training_samples(self) -> Tensor:
+        """Up to 1,024 training samples, evenly spaced: the same for every seed."""
+        samples = self.splits["train"]
+        index = torch.linspace(0, len(samples) - 1, min(1024, len(samples))).long().tolist()
+        return samples.__getitems__([(0, at) for at in index])["input"]
 
     # Loaders
 
