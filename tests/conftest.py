@@ -35,7 +35,9 @@ def real_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def verb(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """`verb("train", "model=c3d")` runs a verb as from the command line, in a fresh working folder: status, stdout, stderr."""
     import importlib
 

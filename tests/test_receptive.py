@@ -202,9 +202,7 @@ def test_stack_follows_the_formula(layers: int, kernel: int) -> None:
         (nn.Linear(4, 3), (4,), ()),
     ],
 )
-def test_field_is_lost_where_positions_mix(
-    net: nn.Module, shape: tuple[int, ...], expected: tuple[int | None, ...]
-) -> None:
+def test_field_is_lost_where_positions_mix(net: nn.Module, shape: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
     assert field(net, shape) == expected
 
 

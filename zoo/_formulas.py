@@ -109,10 +109,7 @@ def formula_of(func: Any) -> Callable[[Mapping[str, Any], Tensor], Iterable[Prod
 
 def is_cheap(func: Any) -> bool:
     """Whether it is known that this operation holds no matrix product."""
-    return (
-        bool({torch.Tag.pointwise, torch.Tag.reduction} & set(func.tags))
-        or _plain(func).removeprefix("aten.") in _CHEAP
-    )
+    return bool({torch.Tag.pointwise, torch.Tag.reduction} & set(func.tags)) or _plain(func).removeprefix("aten.") in _CHEAP
 
 
 def _plain(func: Any) -> str:

@@ -64,6 +64,12 @@ class Run:
     """Of the initial weights, the order of the samples, clip times and augmentation."""
     run_dir: str = "${hydra:runtime.output_dir}"
     """Where checkpoints, logs and pictures go."""
+    freeze: Any = None
+    """Parts of the network that keep their weights: all (but the head), head, or a list of its named blocks."""
+    unfreeze: list[float] = dataclasses.field(default_factory=list)
+    """Fractions of the run at which frozen parts are released, the deepest first."""
+    reference_batch: int | None = None
+    """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
     resume: str | None = None
     """A checkpoint to go on from, mid-epoch too."""
     test: bool = True
@@ -107,14 +113,15 @@ def plainly(debug: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sentence = _sentence(error)
-        if debug or sentence is None:
+        said = sentence(error)
+        if debug or said is None:
             raise
-        print(f"Error: {sentence}", file=sys.stderr)
+        print(f"Error: {said}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _sentence(error: BaseException) -> str | None:
+def sentence(error: BaseException) -> str | None:
+    """What to tell the user of an error; None if it is not one of theirs."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     cause: BaseException | None = error
@@ -145,9 +152,11 @@ def literal_paths(arguments: Sequence[str]) -> list[str]:
 
 def quoted(value: str) -> str:
     """A string as Hydra's grammar reads it back, whatever is in it."""
-    if re.fullmatch(r"[\w./-]*[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+    if re.fullmatch(r"[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
         return value
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value).replace("${", "\\${") + "'"
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes mean themselves, but for those before a quote
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -190,20 +199,23 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
                 raise
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             raise ValueError(f"There is no {group} {name!r}; {nearest(name, list(error.options))}") from None
-        except ConfigCompositionException as error:
-            _explain(parse(overrides), error)
+        except ConfigCompositionException:
+            _explain(parse([*overrides, *search]))
             raise
 
 
-def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -> None:
+def _explain(overrides: Sequence[Override]) -> None:
     """Find the key that does not exist, and raise the sentence that names it."""
     groups = [entry.name for entry in CONF.iterdir() if entry.is_dir()]
     for override in overrides:
         root = override.key_or_group.split(".")[0].split("/")[0]
         if root not in {*_KEYS, *groups, "hydra"} and not override.is_add():
             raise ValueError(f"There is no setting {root!r}; {nearest(root, [*_KEYS])}") from None
-    choices = [o for o in overrides if o.key_or_group in groups]
-    config = compose("train", [o.input_line or "" for o in choices])
+    choices = [o for o in overrides if o.key_or_group in groups or o.key_or_group == "hydra.searchpath"]
+    try:
+        config = compose("train", [o.input_line or "" for o in choices])
+    except ConfigCompositionException:
+        return  # the mistake is inside a file, and the error names it
     for override in overrides:
         node: Any = config
         path = override.key_or_group.split(".")
@@ -223,7 +235,6 @@ def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -
                 node = node._get_node(key)
                 if OmegaConf.is_interpolation(node._parent, key):
                     node = node._parent[key]
-    raise ValueError(" ".join(str(error).split())) from None
 
 
 # From configuration to objects
@@ -231,16 +242,18 @@ def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -
 
 def make(node: DictConfig, place: str) -> Any:
     """Instantiate what a node describes, as a partial to be completed; its values are checked against the signature."""
-    _check_values(_located(node._target_), node, place)
+    check_values(located(node._target_), node, place)
     return instantiate(node, _partial_=True, _convert_="all")
 
 
-def _located(target: str) -> Any:
+def located(target: str) -> Any:
+    """What a `_target_` names."""
     module, _, name = target.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
-def _check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
+def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
+    """Refuse an argument that does not exist, or a value of another type than the signature's."""
     known = inspect.signature(target).parameters
     try:
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
@@ -293,11 +306,14 @@ def choices_of(config: DictConfig) -> dict[str, str]:
 
 def layout_of(config: DictConfig) -> int:
     """How many axes a sample of the chosen data set has."""
-    return int(_located(config.data._target_).layout)
+    return int(located(config.data._target_).layout)
 
 
-def build_data(config: DictConfig) -> "DataModule":
-    """The data module, its files not looked at yet. A model that reads another kind of sample is refused."""
+def check_fit(config: DictConfig) -> None:
+    """Refuse a model and a data set whose samples are of different kinds, and data without what the task learns from.
+
+    A data set that can serve several things is asked for the task's.
+    """
     from zoo.batch import TARGETS
     from zoo.data.base import AXES
 
@@ -307,7 +323,7 @@ def build_data(config: DictConfig) -> "DataModule":
             f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
             f"Choose another data= or another model=."
         )
-    kind, target = _located(config.data._target_), _located(config.task._target_).target
+    kind, target = located(config.data._target_), located(config.task._target_).target
     if target not in (*kind.targets, "none"):
         raise ValueError(
             f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
@@ -315,6 +331,11 @@ def build_data(config: DictConfig) -> "DataModule":
         )
     if len(kind.targets) > 1 and target != "none":
         config.data.target = target
+
+
+def build_data(config: DictConfig) -> "DataModule":
+    """The data module, its files not looked at yet."""
+    check_fit(config)
     return typing.cast("DataModule", make(config.data, "data")())
 
 
@@ -334,12 +355,25 @@ def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
         config.data.update(facts)
 
 
+def scale_rate(config: DictConfig, world_size: int) -> int:
+    """Samples a step over all devices; by it and the recipe's reference batch the learning rate is scaled, once.
+
+    (The linear scaling rule: Goyal et al. 2017, section 2.1.)
+    """
+    effective = int(config.data.batch_size) * world_size * int(config.trainer.accumulate_grad_batches)
+    if config.reference_batch is not None:
+        if config.reference_batch < 1:
+            raise ValueError(f"reference_batch is {config.reference_batch}; it is a number of samples, at least 1.")
+        config.optimizer.lr = config.optimizer.lr * effective / config.reference_batch
+    return effective
+
+
 def build_task(config: DictConfig) -> "Task":
     """The network and the task around it; the data set's facts must be published."""
     from zoo.models._registry import get_builder
 
     own = {str(key): value for key, value in config.model.items() if key not in ("name", "pretrained")}
-    _check_values(get_builder(config.model.name), own, "model")
+    check_values(get_builder(config.model.name), own, "model")
     net: nn.Module = make(config.model, "model")()
     task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
@@ -355,6 +389,7 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     choices = choices_of(config)
     arguments = {group: _plain(config[group], facts if group == "data" else {}) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
+    arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
     return {"version": __version__, "names": names, "arguments": arguments, "facts": dict(facts)}
 
 
@@ -390,7 +425,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         if group in chosen:
             continue
         for key, value in values.items():
-            if not _harmless(value) or key not in config[group] or key.startswith("_"):
+            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or key == "pretrained":
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
             if f"{group}.{key}" not in chosen:
                 config[group][key] = value
@@ -428,6 +463,20 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
     if not isinstance(recipe, dict) or not all(isinstance(recipe.get(part), kind) for part, kind in parts.items()):
         raise ValueError(f"{path} is not a checkpoint of zoo.train: it does not say which model, task and data set it is of.")
     return content
+
+
+def resumable(config: DictConfig) -> str | None:
+    """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
+    if config.resume is None:
+        return None
+    names = read_checkpoint(config.resume)["zoo"]["names"]
+    for group, name in names.items():
+        if choices_of(config).get(group) != name:
+            raise ValueError(
+                f"{config.resume} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
+                f"Go on with the settings it was made with."
+            )
+    return str(checkpoint_path(config.resume))
 
 
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":

@@ -157,9 +157,7 @@ def profile(
             ledger, said = _run(net, shapes, "cpu", dtype, regions, call)
         except _BrokenError as error:
             shown = " and ".join(_times(s) for s in shapes)
-            raise ValueError(
-                f"The input shape {shown} does not fit {type(net).__name__}: {error}."
-            ) from error.__cause__
+            raise ValueError(f"The input shape {shown} does not fit {type(net).__name__}: {error}.") from error.__cause__
         notes.append(f"Ran on the CPU with zero weights, because {first}.")
     layers = ledger.layers()
     return Profile(

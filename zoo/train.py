@@ -19,21 +19,29 @@ def train(config: "DictConfig") -> dict[str, float]:
     import torch
 
     from zoo import report
+    from zoo.tasks.freeze import Freeze
 
     report.quiet()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    resume = run.resumable(config)
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
     facts = run.facts_of(data)
     run.publish(config, facts)
+    trainer = build_trainer(config)
+    batch = run.scale_rate(config, trainer.world_size)
     task = run.build_task(config)
     task.recipe = run.recipe_of(config, facts)
-    trainer = build_trainer(config)
+    task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
+    freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
+    if freeze:
+        trainer.callbacks.append(freeze)  # type: ignore[attr-defined]
 
     report.before(trainer, task, data, config)
+    if freeze:
+        report.parts(freeze)
     clock = report.Clock()
-    resume = config.resume and str(run.checkpoint_path(config.resume))
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     best = best_checkpoint(trainer)

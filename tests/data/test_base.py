@@ -27,7 +27,7 @@ def test_the_ranks_share_an_epoch(length: int, world: int) -> None:
 
 
 def test_two_ranks_together_see_the_batches_of_one() -> None:
-    one = [draw for draw in EpochSampler(40, seed=3, shuffle=True)]
+    one = list(EpochSampler(40, seed=3, shuffle=True))
     shares = [list(EpochSampler(40, seed=3, shuffle=True, rank=rank, world=2)) for rank in range(2)]
     for step in range(4):
         together = {draw for share in shares for draw in share[step * 5 : (step + 1) * 5]}
@@ -77,7 +77,9 @@ def test_unreadable_files_are_booked_and_too_many_refused() -> None:
     data.setup()
     assert len(data.splits["train"]) == 8
     assert data.bad == {"3": "it is torn", "7": "it is torn"}
-    with pytest.raises(ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0\.1 allows; .*3 \(it is torn\)"):
+    with pytest.raises(
+        ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0\.1 allows; .*3 \(it is torn\)"
+    ):
         Broken({3, 7}, max_bad=0.1).setup()
 
 

@@ -52,7 +52,7 @@ def test_the_splits_share_no_digit() -> None:
 def test_digits_overlap_yet_stay_in_sight_and_inside(number: int) -> None:
     scene = _scenes.draw_scene("train", number)
     count = int((scene.labels[0] != _scenes.NO_DIGIT).sum())
-    assert 1 <= count <= 6
+    assert 1 <= count <= 5
     assert set(np.unique(scene.instances)) == set(range(count + 1))
     assert scene.keypoints[0, :count].min() >= 0
     assert scene.keypoints[0, :count].max() <= _scenes.SIZE

@@ -221,9 +221,7 @@ def test_time_strides_keep_still_videos_still() -> None:
     vgg = torchvision.models.VGG(torchvision.models.vgg.make_layers([8, "M", 16, "M", 8]), 3)
     vgg.avgpool, vgg.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
     perturb(vgg)
-    pools = {
-        name: 2 for name, layer in vgg.features.named_modules(prefix="features") if isinstance(layer, nn.MaxPool2d)
-    }
+    pools = {name: 2 for name, layer in vgg.features.named_modules(prefix="features") if isinstance(layer, nn.MaxPool2d)}
     for net, strides in ((resnet, both), (vgg, pools), (small(), {"3": 3, "6": 2, "7": 2})):
         inflated = inflate(net, time_stride=strides)
         for frames in (1, 2, 8, 9):

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,29 +34,161 @@ class Augment(Protocol):
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor: ...
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """An augmentation that must see training images first."""
+
+    def fit(self, pixels: Tensor) -> None: ...
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror each image, left for right, with this probability."""
+
+    probability: float = 0.5
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        mirrored = chance.uniform(1) < self.probability
+        return torch.where(mirrored.view(-1, *(1,) * (pixels.dim() - 1)), pixels.flip(-1), pixels)
+
+
 @dataclass(frozen=True)
 class Affine:
-    """Turn, scale and shift each image about its centre, bilinear; what enters from outside is black.
+    """Turn, scale, stretch, shear and shift each image about its centre, bilinear; what enters from outside is black.
 
     Args:
         degrees: turned by up to this much either way.
         scale: enlarged by a factor between 1 - scale and 1 + scale.
         shift: moved by up to this share of the width and of the height.
+        stretch: widened by a factor of up to 1 + stretch and flattened by as much, or the other way round.
+        shear: upright lines lean by up to this many degrees either way.
     """
 
     degrees: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    stretch: float = 0.0
+    shear: float = 0.0
 
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
-        turn, zoom, right, down = (2 * chance.uniform(4) - 1).to(pixels.device).unbind(1)
-        angle, factor = turn * math.radians(self.degrees), 1 / (1 + zoom * self.scale)
+        turn, zoom, right, down, wide, lean = (2 * chance.uniform(6) - 1).to(pixels.device).unbind(1)
+        angle, slope = turn * math.radians(self.degrees), (lean * math.radians(self.shear)).tan()
+        factor, wider = 1 / (1 + zoom * self.scale), (1 + self.stretch) ** wide
+        # From a place in the result to its place in the source, in pixels: turned, then sheared, then scaled.
         cos, sin = angle.cos() * factor, angle.sin() * factor
-        # affine_grid maps the output's coordinates, -1..1 on each axis, to the input's.
-        aspect = pixels.shape[-2] / pixels.shape[-1]
-        rows = [cos, sin * aspect, 2 * right * self.shift, -sin / aspect, cos, 2 * down * self.shift]
-        theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
-        flat = pixels.flatten(1, -3).float()
-        grid = affine_grid(theta, list(flat.shape), align_corners=False)
-        moved = grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return moved.round_().to(torch.uint8).reshape(pixels.shape)
+        xx, xy, yx, yy = cos / wider, (cos * slope + sin) * wider, -sin / wider, (cos - sin * slope) * wider
+        aspect = pixels.shape[-2] / pixels.shape[-1]  # the sampler counts -1..1 on either axis
+        rows = [xx, xy * aspect, 2 * right * self.shift, yx / aspect, yy, 2 * down * self.shift]
+        return _sampled(pixels, torch.stack(rows, dim=1).reshape(-1, 2, 3))
+
+
+@dataclass(frozen=True)
+class ScaleCrop:
+    """ResNet's training crop of images that are served whole: enlarged by a random factor, and cut at a random place.
+
+    The paper draws the short side from [256, 480] and cuts 224 (He et al. 2016, section 3.4): factors 1.14 to 2.14. Image
+    files are better cut where they are decoded, by `data.short_side`: no pixel is then made up.
+    """
+
+    low: float = 256 / 224
+    high: float = 480 / 224
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        length, right, down = chance.uniform(3).to(pixels.device).unbind(1)
+        share = 1 / (self.low + length * (self.high - self.low))
+        zero = torch.zeros_like(share)
+        rows = [share, zero, (2 * right - 1) * (1 - share), zero, share, (2 * down - 1) * (1 - share)]
+        return _sampled(pixels, torch.stack(rows, dim=1).reshape(-1, 2, 3))
+
+
+def _sampled(pixels: Tensor, theta: Tensor) -> Tensor:
+    """`theta` (B, 2, 3) maps the result's coordinates, -1..1 on each axis, to the source's."""
+    flat = pixels.flatten(1, -3).float()
+    grid = affine_grid(theta, list(flat.shape), align_corners=False)
+    moved = grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.round_().to(torch.uint8).reshape(pixels.shape)
+
+
+@dataclass(frozen=True)
+class LensDistortion:
+    """The barrel or the pincushion of a lens: a point at radius r moves by k r^3, |k| up to `strength` (r = 1 at an edge).
+
+    Sampled by torchvision's `elastic`, one image at a time.
+    """
+
+    strength: float = 0.2
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        from torchvision.transforms.v2 import functional as v2
+
+        height, width = pixels.shape[-2:]
+        y = torch.linspace(-1, 1, height, device=pixels.device).view(-1, 1, 1).expand(-1, width, 1)
+        x = torch.linspace(-1, 1, width, device=pixels.device).view(1, -1, 1).expand(height, -1, 1)
+        place = torch.cat([x, y], dim=-1)[None]
+        field = place * place.square().sum(-1, keepdim=True)
+        amounts = (2 * chance.uniform(1) - 1).squeeze(1) * self.strength
+        flat = pixels.flatten(1, -3)
+        bent = [v2.elastic(image, field * amount) for image, amount in zip(flat, amounts.tolist(), strict=True)]
+        return torch.stack(bent).reshape(pixels.shape)
+
+
+_GREY = (0.299, 0.587, 0.114)
+"""What each of red, green and blue counts in brightness (ITU-R 601)."""
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Change brightness, then contrast, then saturation, each by a factor between 1 - amount and 1 + amount."""
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        amounts = torch.tensor([self.brightness, self.contrast, self.saturation])
+        factors = (1 + (2 * chance.uniform(3).cpu() - 1) * amounts).clamp_min(0).to(pixels.device)
+        shape = (-1,) + (1,) * (pixels.dim() - 1)
+        bright, contrast, saturation = (factor.reshape(shape) for factor in factors.unbind(1))
+        x = (pixels.float() * bright).clamp_(0, 255)
+        mean = brightness(x).flatten(1).mean(1).reshape(shape)
+        x = (mean + (x - mean) * contrast).clamp_(0, 255)
+        grey = brightness(x)
+        return (grey + (x - grey) * saturation).clamp_(0, 255).round_().to(torch.uint8)
+
+
+def brightness(x: Tensor) -> Tensor:
+    """(B, C, ...) -> (B, 1, ...)."""
+    if x.shape[1] != 3:
+        return x.mean(1, keepdim=True)
+    weights = torch.tensor(_GREY, device=x.device).reshape(1, 3, *(1,) * (x.dim() - 2))
+    return (x * weights).sum(1, keepdim=True)
+
+
+class PcaShift:
+    """AlexNet's colour shift: one offset for all pixels of an image, along the principal components of the training set's
+    colours, each drawn from a normal distribution of `std` times the component's variance (Krizhevsky et al. 2012,
+    section 4.1). Variances are of values in 0..1, as is usual; in bytes the paper's factor would drown every image."""
+
+    def __init__(self, std: float = 0.1) -> None:
+        self.std = std
+        self.components: Tensor | None = None
+        """(C, C): each column a component times its variance."""
+
+    def fit(self, pixels: Tensor) -> None:
+        """Find the components of training images, (N, C, ...) uint8."""
+        colours = pixels.transpose(0, 1).flatten(1).double() / 255
+        variances, vectors = torch.linalg.eigh(torch.cov(colours).reshape(len(colours), -1))
+        self.components = (vectors * variances).float()
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        assert self.components is not None, "the data module fits it to the training set"
+        channels = len(self.components)
+        radius, angle = chance.uniform(2 * channels).chunk(2, dim=1)
+        normal = (-2 * (1 - radius).log()).sqrt() * (2 * math.pi * angle).cos()  # Box and Muller 1958
+        offset = (self.std * 255 * normal.to(pixels.device)) @ self.components.to(pixels.device).T
+        shape = (-1, channels, *(1,) * (pixels.dim() - 2))
+        return (pixels + offset.reshape(shape)).clamp_(0, 255).round_().to(torch.uint8)
+
+
+GEOMETRIC = (Flip, Affine, ScaleCrop, LensDistortion)
+"""Those that move pixels, and would have to move masks and boxes with them."""

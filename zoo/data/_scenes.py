@@ -11,7 +11,7 @@ from zoo.data._synth import SPLITS, digit_indices, digits, texture
 
 SCENES = {"train": 4000, "val": 400, "test": 800}
 SIZE = 128  # pixels
-MOST = 6  # digits in a scene
+MOST = 5  # digits in a scene
 NO_DIGIT = 255  # label of the places that a scene leaves free
 _A_FILE = 100  # scenes
 _GLYPH = 64  # edge of the enlarged 8x8 digit, pixels
@@ -26,9 +26,9 @@ class Scenes(NamedTuple):
     instances: NDArray[np.uint8]
     """(N, 128, 128): which digit is seen at a pixel, counted from 1; 0 is the background."""
     labels: NDArray[np.uint8]
-    """(N, 6): what each digit is; `NO_DIGIT` where there is none."""
+    """(N, 5): what each digit is; `NO_DIGIT` where there is none."""
     keypoints: NDArray[np.float32]
-    """(N, 6, 4, 2): x, y of the corners of the upright digit's box, turned with it: as one reads it, top left, top right,
+    """(N, 5, 4, 2): x, y of the corners of the upright digit's box, turned with it: as one reads it, top left, top right,
     bottom right, bottom left."""
 
 
@@ -38,9 +38,9 @@ def scene_files(folder: Path, split: str) -> list[Path]:
 
 
 def draw_scene(split: str, number: int) -> Scenes:
-    """One scene: three to six real digits on a patch of a photograph, each over those before it.
+    """One scene: three to five real digits on a patch of a photograph, each over those before it.
 
-    A digit is 28 to 64 pixels tall, of any hue, turned by up to 45 degrees (further, 6 and 9 would be one another), and
+    A digit is 36 to 80 pixels tall, of any hue, turned by up to 45 degrees (further, 6 and 9 would be one another), and
     lies inside the picture with its whole turned box. Digits overlap wherever chance puts them, as long as 60 % of the
     ink of each stays in sight; one that finds no such place in 30 attempts is left out.
     """
@@ -56,7 +56,7 @@ def draw_scene(split: str, number: int) -> Scenes:
     for _ in range(rng.integers(3, MOST + 1)):
         index = rng.choice(pool)
         glyph, box = _glyph(images[index])
-        height, angle = rng.uniform(28, 64), np.deg2rad(rng.uniform(-45, 45))
+        height, angle = rng.uniform(36, 80), np.deg2rad(rng.uniform(-45, 45))
         hue = rng.uniform(90, 255, 3)
         turn = height / (box[2, 1] - box[0, 1]) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         spread = (box - box.mean(0)) @ turn.T  # the turned box about the digit's centre

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import lightning
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.batch import Batch
-from zoo.data._augment import Augment, Chance
+from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
 from zoo.data._random import AUGMENT, permutation
 
 Draw = tuple[int, int]
@@ -21,6 +22,7 @@ Draw = tuple[int, int]
 SPLITS = ("train", "val", "test")
 AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
 
+Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
@@ -38,6 +40,9 @@ class Unreadable(ValueError):
 
 class Samples(Protocol):
     """One split: it makes whole batches, so that sets in memory pay no price per sample."""
+
+    views: int
+    """Views (clips, crops) served of each image or video; sample `k` is view `k % views` of number `k // views`."""
 
     def __len__(self) -> int: ...
 
@@ -85,7 +90,7 @@ class DataModule(lightning.LightningDataModule):
         num_workers: processes that read ahead; None is the data set's own choice.
         seed: of order, clip times and augmentation.
         max_bad: share of a split's files that may be unreadable before the run is refused.
-        augment: what is done to training batches on the device, by name and in this order.
+        augment: what is done to training batches on the device, by name and in this order; null drops one.
     """
 
     layout: ClassVar[int]
@@ -101,6 +106,8 @@ class DataModule(lightning.LightningDataModule):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of each channel over the training split, in 0..1."""
+    protocol: str = ""
+    """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
 
     def __init__(
         self,
@@ -125,7 +132,13 @@ class DataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.max_bad = max_bad
-        self.augment = tuple((augment or {}).values())
+        self.augment = tuple(each for each in (augment or {}).values() if each is not None)
+        moving = [type(each).__name__ for each in self.augment if isinstance(each, GEOMETRIC)]
+        if moving and self.targets != ("label",):
+            raise ValueError(
+                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+            )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.splits: dict[str, Samples] = {}
@@ -143,8 +156,18 @@ class DataModule(lightning.LightningDataModule):
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        if not self.splits:
-            self.splits = self.load()
+        if self.splits:
+            return
+        self.splits = self.load()
+        for augment in self.augment:
+            if isinstance(augment, Fitted):
+                augment.fit(self._some_training_samples())
+
+    def _some_training_samples(self) -> Tensor:
+        """Up to 1,024 training samples, evenly spaced: the same for every seed."""
+        samples = self.splits["train"]
+        index = torch.linspace(0, len(samples) - 1, min(1024, len(samples))).long().tolist()
+        return samples.__getitems__([(0, at) for at in index])["input"]
 
     # Loaders
 
@@ -201,20 +224,21 @@ class DataModule(lightning.LightningDataModule):
 
     # Files
 
-    def readable(self, paths: Sequence[Path], check: Callable[[Path], Found]) -> Iterable[tuple[int, Found]]:
-        """Check every header; yield (position, what was found) of the good ones, book the bad ones, refuse too many."""
+    def readable(self, items: Sequence[Item], check: Callable[[Item], Found]) -> Iterable[tuple[int, Found]]:
+        """Check every file, or what stands for it; (position, what was found) of the good ones; the bad ones are booked,
+        and too many refused."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-            outcomes = list(pool.map(lambda path: _attempt(check, path), paths))
+            outcomes = list(pool.map(lambda item: _attempt(check, item), items))
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        if len(failures) > self.max_bad * len(paths):
-            raise ValueError(too_many_bad(failures, len(paths), self.max_bad))
+        if len(failures) > self.max_bad * len(items):
+            raise ValueError(too_many_bad(failures, len(items), self.max_bad))
         self.bad.update(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
 
-def _attempt(check: Callable[[Path], Found], path: Path) -> Found | Unreadable:
+def _attempt(check: Callable[[Item], Found], item: Item) -> Found | Unreadable:
     try:
-        return check(path)
+        return check(item)
     except Unreadable as error:
         return error
 

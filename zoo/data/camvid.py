@@ -8,7 +8,7 @@ from zoo.data._augment import Augment
 from zoo.data._files import data_root
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import Geometry, MaskFiles, WholeImages, check_pair, fill_of, paired
+from zoo.data.masks import Geometry, MaskFiles, WholeImages, check_pair, paired
 
 _VOID = 11
 
@@ -47,8 +47,8 @@ class CamVid(DataModule):
         "bicyclist",
     )
     # Over the 367 training images.
-    mean = (0.0, 0.0, 0.0)
-    std = (1.0, 1.0, 1.0)
+    mean = (0.412, 0.425, 0.432)
+    std = (0.308, 0.312, 0.308)
 
     def __init__(
         self,
@@ -70,13 +70,11 @@ class CamVid(DataModule):
         )
         self.folder = data_root(root) / "camvid"
         self.val_sequence = val_sequence
-        self.geometry = Geometry(self.shape, short_side, scale, flip, fill_of(self.mean))
+        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
         given = [split for split in ("train", "val", "test") if split != "test" or (self.folder / split).is_dir()]
-        pairs = {
-            split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID) for split in given
-        }
+        pairs = {split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID) for split in given}
         if "test" not in pairs:
             pairs["test"] = pairs["val"]
             pairs["val"] = [pair for pair in pairs["train"] if pair.image.name.startswith(self.val_sequence)]
@@ -87,7 +85,9 @@ class CamVid(DataModule):
                     f"in {self.folder / 'train'}. Name the start of one sequence's files, as 0001TP."
                 )
         return {
-            split: MaskFiles(self.checked(chosen, check_pair), self.geometry, train=split == "train", seed=self.seed)
+            split: MaskFiles(
+                [pair for _, pair in self.readable(chosen, check_pair)], self.geometry, train=split == "train", seed=self.seed
+            )
             for split, chosen in pairs.items()
         }
 

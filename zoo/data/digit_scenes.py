@@ -20,7 +20,7 @@ from zoo.data.masks import WholeImages
 
 
 class DigitScenes(DataModule):
-    """4,000 train, 400 val and 800 test scenes of three to six overlapping digits, 128x128; see `_scenes.draw_scene`.
+    """4,000 train, 400 val and 800 test scenes of three to five overlapping digits, 128x128; see `_scenes.draw_scene`.
 
     Rendered once, under `root`; the splits share no digit and no photograph's column. They are served at the shape asked
     for, from memory. As `semantic`, classes are the background and the ten digits, and a pixel's class is that of the
@@ -36,8 +36,8 @@ class DigitScenes(DataModule):
     suffixes = SUFFIXES
     targets = ("semantic", "instances")
     # Over the training scenes.
-    mean = (0.265, 0.265, 0.265)
-    std = (0.270, 0.270, 0.270)
+    mean = (0.301, 0.301, 0.301)
+    std = (0.300, 0.300, 0.300)
 
     def __init__(
         self,
@@ -104,10 +104,12 @@ class SceneSamples:
     Args:
         images: uint8 (N, 3, H, W).
         instances: uint8 (N, H, W), 0 or the number of the digit seen there.
-        labels: uint8 (N, 6), what the digits are.
-        keypoints: float32 (N, 6, 4, 2).
+        labels: uint8 (N, 5), what the digits are.
+        keypoints: float32 (N, 5, 4, 2).
         target: `semantic` or `instances`.
     """
+
+    views = 1
 
     def __init__(self, images: Tensor, instances: Tensor, labels: Tensor, keypoints: Tensor, *, target: str) -> None:
         self.images = images
@@ -128,7 +130,7 @@ class SceneSamples:
 
     def _classes(self, index: Tensor) -> Tensor:
         """(B, H, W): 0, or one more than the digit."""
-        table = pad(self.labels[index] + 1, (1, 0))  # (B, 7): instance number to class
+        table = pad(self.labels[index] + 1, (1, 0))  # (B, 6): instance number to class
         flat = self.instances[index].flatten(1).long()
         return table.gather(1, flat).reshape(-1, *self.images.shape[2:])
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from zoo.data._augment import Augment
 from zoo.data._files import data_root
-from zoo.data._folders import labelled_splits
+from zoo.data._folders import Labelled, labelled_splits
 from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES, ImageFiles, check_image
+from zoo.data.images import SUFFIXES, Crops, ImageFiles, check_image
 
 
 class ImageFolder(DataModule):
@@ -15,6 +15,9 @@ class ImageFolder(DataModule):
 
     Args:
         root: the folder; relative to the working folder.
+        short_side: [low, high], pixels: a training image's shorter side is scaled to a length between them and the shape in
+            use cut out at a random place (ResNet: [256, 480] for 224); None is the largest centred cut.
+        crops, scales: the views of an image at validation and test; see `images.Crops`.
     """
 
     layout = 3
@@ -25,6 +28,9 @@ class ImageFolder(DataModule):
         *,
         root: str,
         shape: Sequence[int],
+        short_side: Sequence[int] | None = None,
+        crops: int = 1,
+        scales: Sequence[int] | None = None,
         batch_size: int = 64,
         num_workers: int | None = None,
         seed: int = 0,
@@ -35,18 +41,39 @@ class ImageFolder(DataModule):
             shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
         )
         self.root = data_root(root)
+        if self.shape[0] not in (1, 3):
+            raise ValueError(f"Image files are served in 1 or 3 channels, not in {self.shape[0]}; set data.shape.")
+        if short_side is not None and not (len(short_side) == 2 and max(self.shape[1:]) <= short_side[0] <= short_side[1]):
+            raise ValueError(
+                f"data.short_side is {list(short_side)}; it is [low, high] with low at least {max(self.shape[1:])}, so that a "
+                f"crop of data.shape fits."
+            )
+        self.short_side = (short_side[0], short_side[1]) if short_side else None
+        self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
+        self.protocol = str(self.crops)
         # ImageNet's, the field's usual numbers; a grey image takes their mean.
         grey = self.shape[0] == 1
         self.mean = (0.449,) if grey else (0.485, 0.456, 0.406)
         self.std = (0.226,) if grey else (0.229, 0.224, 0.225)
 
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+        """The classes, and the labelled files of each split."""
+        return labelled_splits(self.root, SUFFIXES)
+
     def load(self) -> dict[str, Samples]:
-        self.class_names, files = labelled_splits(self.root, SUFFIXES)
+        self.class_names, files = self.find()
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
             good = [labelled[at] for at, _ in self.readable([path for path, _ in labelled], check_image)]
-            splits[split] = ImageFiles([path for path, _ in good], [label for _, label in good], self.shape)
+            train = split == "train"
+            splits[split] = ImageFiles(
+                [path for path, _ in good],
+                [label for _, label in good],
+                Crops(self.shape) if train else self.crops,
+                short_side=self.short_side if train else None,
+                seed=self.seed,
+            )
         return splits
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return ImageFiles(paths, None, self.shape)
+        return ImageFiles(paths, None, self.crops)

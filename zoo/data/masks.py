@@ -1,9 +1,10 @@
 """Images with a class for every pixel: files, the checks before training, and the geometry that image and mask share."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.nn.functional import interpolate, pad
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.data._random import CROP, uniform
 from zoo.data.base import Draw, Unreadable
-from zoo.data.images import SUFFIXES, check_image, decode_image
+from zoo.data.images import SUFFIXES, check_image, read_image
 
 MASK_SUFFIXES = frozenset([".bmp", ".gif", ".png", ".tif", ".tiff"])
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
@@ -56,6 +57,10 @@ class Pair(Protocol):
         """(H, W) uint8. Raises `Unreadable`."""
         ...
 
+    def check(self) -> tuple[int, int]:
+        """Find what is wrong with the mask before training; its height and width. Raises `Unreadable`."""
+        ...
+
 
 @dataclass(frozen=True)
 class FilePair:
@@ -69,9 +74,16 @@ class FilePair:
     def mask(self) -> Tensor:
         return read_mask(self.mask_file, self.num_classes, self.void)
 
+    def check(self) -> tuple[int, int]:
+        height, width = self.mask().shape  # only the pixels tell whether a class is out of range
+        return height, width
 
-def check_pair(pair: Pair) -> Pair:
-    """Read the image's header and the whole mask: what would end the training in its middle is found before. Raises
+
+SomePair = TypeVar("SomePair", bound=Pair)
+
+
+def check_pair(pair: SomePair) -> SomePair:
+    """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
     `Unreadable`."""
     if not pair.image.is_file():
         raise Unreadable(pair.image, "the image of a mask is missing")
@@ -80,13 +92,13 @@ def check_pair(pair: Pair) -> Pair:
         width, height = opened.size
         if opened.getexif().get(_ORIENTATION, 1) >= 5:
             width, height = height, width
-    check_size(pair, (height, width), pair.mask())
+    check_size(pair, (height, width), pair.check())
     return pair
 
 
-def check_size(pair: Pair, size: Sequence[int], mask: Tensor) -> None:
-    if tuple(size) != tuple(mask.shape):
-        (height, width), (rows, columns) = size, mask.shape
+def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
+    if tuple(image) != tuple(mask):
+        (height, width), (rows, columns) = image, mask
         raise Unreadable(pair.image, f"it is {width} x {height} pixels, but its mask is {columns} x {rows}")
 
 
@@ -106,27 +118,33 @@ def paired(images: Path, masks: Path, num_classes: int, void: int | None) -> lis
     ]
 
 
+def carved(pairs: Sequence[SomePair], share: float) -> tuple[list[SomePair], list[SomePair]]:
+    """What stays and what is carved out: the share whose images' names hash lowest, so that adding files moves no other."""
+    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image.stem.encode()).digest())
+    taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}
+    return [pair for pair in pairs if pair.image not in taken], [pair for pair in pairs if pair.image in taken]
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How image and mask are scaled, cut and mirrored, both alike.
 
     Args:
-        size: height and width of a training sample.
+        shape: (C, H, W) of a training sample.
         short_side: pixels to which an image's shorter side is scaled first; None leaves it.
         scale: in training, scaled further by a factor between these two, all ratios equally likely.
         flip: mirror half of the training samples.
-        fill: the colour of what a training sample has beyond the image's edge; there the mask is void.
+        fill: the colour, 0 to 1 by channel, of what a training sample has beyond the image's edge; there the mask is void.
     """
 
-    size: tuple[int, int]
+    shape: tuple[int, ...]
     short_side: int | None
-    scale: tuple[float, float]
+    scale: Sequence[float]
     flip: bool
-    fill: tuple[int, ...]
+    fill: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        low, high = self.scale
-        if not 0 < low <= high:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"data.scale is {list(self.scale)}; it must be two rising factors above 0, as [0.5, 2.0].")
         if self.short_side is not None and self.short_side < 1:
             raise ValueError(f"data.short_side is {self.short_side}; it must be at least 1, or null for the file's own size.")
@@ -148,18 +166,21 @@ class Geometry:
         # Classes cannot be mixed: a pixel takes that of the source pixel under its middle.
         mask = interpolate(mask[None, None], image.shape[1:], mode="nearest-exact")[0, 0]
         margins: list[int] = []
-        for extent, wish, chance in zip(image.shape[1:], self.size, (top, left), strict=True):
+        for extent, wish, chance in zip(image.shape[1:], self.shape[1:], (top, left), strict=True):
             start = int(chance * (abs(extent - wish) + 1))
             start = -start if extent >= wish else start
             margins = [start, wish - extent - start, *margins]  # `pad` counts the axes from the last; below 0 it cuts
         inside = pad(torch.ones_like(mask), margins)
-        image = torch.where(inside.bool(), pad(image, margins), torch.tensor(self.fill, dtype=torch.uint8)[:, None, None])
+        colour = (255 * torch.tensor(self.fill)).round().to(torch.uint8)[:, None, None]
+        image = torch.where(inside.bool(), pad(image, margins), colour)
         mask = pad(mask, margins, value=VOID)
         return (image.flip(-1), mask.flip(-1)) if self.flip and mirror < 0.5 else (image, mask)
 
 
 class MaskFiles:
     """Images with masks, read where they are asked for: cut to one size in training, else whole and one at a time."""
+
+    views = 1
 
     def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int) -> None:
         self.pairs = pairs
@@ -185,7 +206,7 @@ class MaskFiles:
             masks.append(mask)
             kept.append((epoch, index))
         epochs, ids = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2).unbind(1)
-        empty = torch.empty((0, len(self.geometry.fill), *self.geometry.size), dtype=torch.uint8)
+        empty = torch.empty((0, *self.geometry.shape), dtype=torch.uint8)
         return MaskBatch(
             input=torch.stack(images) if images else empty,
             mask=torch.stack(masks) if masks else empty[:, 0],
@@ -197,8 +218,8 @@ class MaskFiles:
 
     def _read(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[index]
-        image, mask = decode_image(pair.image, len(self.geometry.fill)), pair.mask()
-        check_size(pair, image.shape[1:], mask)
+        image, mask = read_image(pair.image, self.geometry.shape[0])[0], pair.mask()
+        check_size(pair, image.shape[1:], mask.shape)
         if not self.train:
             return self.geometry.scaled(image), mask
         chances = uniform(self.seed, epoch, torch.tensor([index]), 4, CROP)[0].tolist()
@@ -207,6 +228,8 @@ class MaskFiles:
 
 class WholeImages:
     """The user's own images, whole and one at a time, scaled as for a test."""
+
+    views = 1
 
     def __init__(self, paths: Sequence[Path], channels: int, geometry: Geometry | None = None) -> None:
         self.paths = paths
@@ -218,7 +241,7 @@ class WholeImages:
 
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
         ((epoch, index),) = draws
-        image = decode_image(self.paths[index], self.channels)
+        image = read_image(self.paths[index], self.channels)[0]
         mask = torch.full((1, *image.shape[1:]), VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
         image = self.geometry.scaled(image) if self.geometry else image
         ids = torch.tensor([index])

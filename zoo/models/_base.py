@@ -12,28 +12,32 @@ class Classifier(nn.Module):
     `reset_classifier`.
 
     Attributes:
-        features: named layers, ending in a vector of `num_features`.
+        features: one module, or named layers in a row; it ends in a vector of `num_features`.
         head: the last linear layer; `nn.Identity` where `num_classes` is 0.
         in_chans: channels of the input.
         blocks: names of the places in `features` from which features are usually taken, shallow to deep.
+        renames: how published weights call our tensors: the first of these prefixes that a name starts with is replaced.
     """
 
     def __init__(
         self,
-        features: Mapping[str, nn.Module],
+        features: nn.Module | Mapping[str, nn.Module],
         *,
         num_features: int,
         num_classes: int,
         in_chans: int,
         blocks: tuple[str, ...],
+        renames: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.features = nn.Sequential()
-        for name, layer in features.items():
-            self.features.add_module(name, layer)
+        self.features: nn.Module = nn.Sequential() if isinstance(features, Mapping) else features
+        if isinstance(features, Mapping):
+            for name, layer in features.items():
+                self.features.add_module(name, layer)
         self.num_features = num_features
         self.in_chans = in_chans
         self.blocks = blocks
+        self.renames = dict(renames or {})
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -58,3 +62,62 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
+
+
+def wrapped(
+    net: nn.Module,
+    head: str,
+    *,
+    num_classes: int,
+    in_chans: int,
+    blocks: tuple[str, ...],
+    renames: Mapping[str, str] | None = None,
+) -> Classifier:
+    """Another library's network under our contract: its linear layer `head` becomes ours, all before it the features.
+
+    Its first convolution is made anew for `in_chans` channels. Tensors keep their names, behind `features.` or `head.`.
+    """
+    linear = net.get_submodule(head)
+    assert isinstance(linear, nn.Linear), f"{head} of {type(net).__name__} is not linear"
+    _replace(net, head, nn.Identity())
+    name, first = first_convolution(net)
+    if first.in_channels != in_chans:
+        _replace(net, name, _with_channels(first, in_chans))
+    result = Classifier(
+        net,
+        num_features=linear.in_features,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        blocks=blocks,
+        renames={f"{head}.": "head.", **(renames or {}), "": "features."},
+    )
+    if linear.out_features == num_classes:
+        result.head = linear  # with its library's initial values
+    return result
+
+
+def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d]:
+    """The name and the module of the convolution that reads the input. Raises ValueError where there is none."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            return name, module
+    raise ValueError(f"{type(net).__name__} has no convolution, so it cannot be made to read other channels.")
+
+
+def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(net.get_submodule(parent), leaf, module)
+
+
+def _with_channels(old: nn.Conv2d | nn.Conv3d, in_chans: int) -> nn.Conv2d | nn.Conv3d:
+    new = type(old)(
+        in_chans,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        stride=old.stride,  # type: ignore[arg-type]
+        padding=old.padding,  # type: ignore[arg-type]
+        dilation=old.dilation,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    return new

@@ -177,7 +177,7 @@ class Task(lightning.LightningModule):
     # Optimisation and checkpoints
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer(self.parameters())  # the frozen ones have no gradient, and stay
         if self.make_scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches

@@ -1,10 +1,12 @@
 """Classification: of images, of videos by their clips, of anything with one label."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
+from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
 from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
@@ -18,7 +20,12 @@ class ClassificationTask(Task):
 
     Args:
         num_outputs: number of classes.
+        loss: "cross_entropy", or "hinge": the sum over the wrong classes of max(0, margin + score - score of the label)
+            (Weston and Watkins 1999). Where all scores are equal these are log C and (C - 1) * margin.
+        margin: of the hinge loss.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7).
+        mixup: alpha of mixup (Zhang et al. 2018); 0 is none.
+        cutmix: alpha of CutMix (Yun et al. 2019); 0 is none. With both, each batch takes one of them, evenly.
     """
 
     def __init__(
@@ -33,7 +40,11 @@ class ClassificationTask(Task):
         metric: str = "accuracy",
         mode: str = "max",
         channels_last: bool = False,
+        loss: Literal["cross_entropy", "hinge"] = "cross_entropy",
+        margin: float = 1.0,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
     ) -> None:
         super().__init__(
             net,
@@ -46,13 +57,33 @@ class ClassificationTask(Task):
             channels_last=channels_last,
         )
         self.num_outputs = num_outputs
+        self.loss = loss
+        self.margin = margin
         self.label_smoothing = label_smoothing
+        kinds = ((MixUp, mixup), (CutMix, cutmix))
+        self.mixes = [kind(alpha=alpha, num_classes=num_outputs) for kind, alpha in kinds if alpha]
+        if loss == "hinge" and (self.mixes or label_smoothing):
+            raise ValueError("The hinge loss needs one label a sample: set task.label_smoothing, mixup and cutmix to 0.")
 
     def losses(self, batch: LabelBatch) -> dict[str, Tensor]:
-        scores = self(batch["input"]).float()
+        x, target = self.normalized(batch["input"]), batch["label"]
+        if self.mixes:
+            x, target = self._mixed(x, target, batch)
+        scores = self.net(x).float()
         hits = scores.detach().argmax(1) == batch["label"]
         self.log("train/accuracy", hits.float().mean(), prog_bar=True, batch_size=len(hits))
-        return {"cross_entropy": cross_entropy(scores, batch["label"], label_smoothing=self.label_smoothing)}
+        if self.loss == "hinge":
+            # torch divides by the number of classes.
+            return {"hinge": multi_margin_loss(scores, target, margin=self.margin) * self.num_outputs}
+        return {"cross_entropy": cross_entropy(scores, target, label_smoothing=self.label_smoothing)}
+
+    def _mixed(self, x: Tensor, label: Tensor, batch: LabelBatch) -> tuple[Tensor, Tensor]:
+        """Images mixed with one another, and the probabilities of their classes; the draw is a function of the batch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(hash((int(batch["epoch"][0]), *batch["id"].tolist())))
+            mix = self.mixes[int(torch.randint(len(self.mixes), ()))]
+            mixed: tuple[Tensor, Tensor] = mix(x, label)
+        return mixed
 
     def predict(self, batch: Batch) -> Tensor:
         """(B, num_outputs): the probabilities of each view's classes."""

@@ -1,0 +1,12 @@
+"""CIFAR-10: photographs of animals and vehicles, 32x32 in colour (Krizhevsky 2009)."""
+
+from zoo.data.stored import TorchvisionSet
+
+
+class Cifar10(TorchvisionSet):
+    """45,000 train, 5,000 val and 10,000 test images, equally many of each class."""
+
+    dataset = "CIFAR10"
+    class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    source_mean = (0.4914, 0.4822, 0.4465)
+    source_std = (0.2470, 0.2435, 0.2616)

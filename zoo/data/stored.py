@@ -1,0 +1,149 @@
+"""Small sets of images: held in memory as bytes, served by one gather a batch, augmented on the device."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from zoo.data._augment import Augment
+from zoo.data._files import data_root
+from zoo.data._random import FRACTION, VALIDATION
+from zoo.data._stratified import stratified
+from zoo.data.base import DataModule, Samples
+from zoo.data.images import SUFFIXES, Crops, ImageFiles, Pixels
+
+
+class Stored(DataModule):
+    """A set in memory. A subclass fills in the facts and `read`.
+
+    Args:
+        fraction: share of the training labels to use, of each class; which ones depends on the seed.
+        crops, scales: the views of an image at validation and test; see `images.Crops`.
+    """
+
+    layout = 3
+    suffixes = SUFFIXES
+    source_mean: ClassVar[tuple[float, ...]]
+    source_std: ClassVar[tuple[float, ...]]
+    """Over the training split, of the channels that the source has: one or three."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        fraction: float = 1.0,
+        crops: int = 1,
+        scales: Sequence[int] | None = None,
+        batch_size: int = 64,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+        )
+        self.fraction = fraction
+        self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
+        self.protocol = str(self.crops)
+        channels = self.shape[0]
+        one = len(self.source_mean) != channels  # a grey source serves copies of itself, a coloured one its brightness
+        self.mean = (sum(self.source_mean) / len(self.source_mean),) * channels if one else self.source_mean
+        self.std = (sum(self.source_std) / len(self.source_std),) * channels if one else self.source_std
+
+    def read(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The splits: uint8 (N, C, H, W) at the size of the source, and int64 (N,)."""
+        raise NotImplementedError
+
+    def default_workers(self) -> int:
+        return 0  # in memory
+
+    def load(self) -> dict[str, Samples]:
+        splits: dict[str, Samples] = {}
+        for split, (images, labels) in self.read().items():
+            if len(labels) != len(images) or int(labels.max()) >= self.num_classes:
+                raise ValueError(f"The {split} split is damaged: {len(images)} images, labels up to {int(labels.max())}.")
+            if split == "train" and self.fraction != 1:
+                kept = stratified(labels, self.fraction, seed=self.seed, stream=FRACTION)
+                images, labels = images[kept], labels[kept]
+            crops = Crops(self.shape) if split == "train" else self.crops
+            splits[split] = Pixels(images, labels, crops)
+        return splits
+
+    def files(self, paths: Sequence[Path]) -> Samples:
+        return ImageFiles(paths, None, self.crops)
+
+
+class TorchvisionSet(Stored):
+    """A set whose files and reader are torchvision's, with train and test; validation is carved out of train, stratified.
+
+    The carving does not depend on the seed, so that runs of several seeds are chosen by the same images.
+
+    Args:
+        root: the folder that holds torchvision's folder of the set; None is $ZOO_DATA or the cache folder.
+        download: fetch the files where they are missing.
+        val: share of the training images that are kept for validation.
+    """
+
+    dataset: ClassVar[str]
+    """The class in torchvision.datasets."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        root: str | None = None,
+        download: bool = False,
+        val: float = 0.1,
+        fraction: float = 1.0,
+        crops: int = 1,
+        scales: Sequence[int] | None = None,
+        batch_size: int = 256,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape,
+            fraction=fraction,
+            crops=crops,
+            scales=scales,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
+        )
+        self.root = data_root(root)
+        self.download = download
+        self.val = val
+
+    def prepare_data(self) -> None:
+        if self.download:
+            self._open(train=True, download=True)
+
+    def read(self) -> dict[str, tuple[Tensor, Tensor]]:
+        images, labels = self._open(train=True)
+        held = stratified(labels, self.val, seed=0, stream=VALIDATION)
+        return {
+            "train": (images[~held], labels[~held]),
+            "val": (images[held], labels[held]),
+            "test": self._open(train=False),
+        }
+
+    def _open(self, train: bool, download: bool = False) -> tuple[Tensor, Tensor]:
+        import torchvision
+
+        try:
+            found = getattr(torchvision.datasets, self.dataset)(str(self.root), train=train, download=download)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.dataset} is not complete in {self.root} ({str(error).splitlines()[0]}). Set ZOO_DATA or data.root to "
+                f"the folder that holds it, or data.download=true to fetch it."
+            ) from None
+        images = torch.as_tensor(found.data)
+        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
+        return images, torch.as_tensor(found.targets, dtype=torch.int64)

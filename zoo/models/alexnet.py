@@ -1,0 +1,41 @@
+"""AlexNet, one column (Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks"): torchvision's.
+
+The network of 2012 has 96 first filters in two columns; this one has 64 in one.
+"""
+
+from collections.abc import Sequence
+
+import torchvision
+from torch import nn
+
+from zoo.models._base import Classifier, wrapped
+from zoo.models._registry import register
+
+
+@register
+def alexnet(
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 224, 224),
+    hidden: int = 4096,
+    pooled: int = 6,
+    dropout: float = 0.5,
+) -> Classifier:
+    """AlexNet; 61.10 M parameters and 0.71 G multiply-adds at 3x224x224.
+
+    Args:
+        input_shape: (C, H, W); checked only.
+        hidden: width of the two fully connected layers; 4096 is the paper's, a tenth of it is enough for small data.
+        pooled: edge of the map that enters them, pixels; torchvision's is 6.
+        dropout: before each of them.
+    """
+    if min(input_shape[1:]) < 63:
+        raise ValueError(f"An image of {tuple(input_shape)} is too small for alexnet: three poolings take at least 63 x 63.")
+    net = torchvision.models.alexnet(dropout=dropout, num_classes=max(1, num_classes))
+    if (hidden, pooled) != (4096, 6):
+        net.avgpool = nn.AdaptiveAvgPool2d(pooled)
+        net.classifier[1] = nn.Linear(256 * pooled**2, hidden)
+        net.classifier[4] = nn.Linear(hidden, hidden)
+        net.classifier[6] = nn.Linear(hidden, max(1, num_classes))
+    blocks = ("features.2", "features.5", "features.12", "classifier.2", "classifier.5")
+    return wrapped(net, "classifier.6", num_classes=num_classes, in_chans=in_chans, blocks=blocks)

@@ -1,0 +1,56 @@
+"""ResNet: blocks that learn what to add to their input (He et al. 2016, "Deep residual learning for image recognition",
+table 1); torchvision's networks, in which the 3x3 convolution of a bottleneck has the stride ("ResNet V1.5")."""
+
+from typing import Literal
+
+import torchvision
+from torch import nn
+
+from zoo.models._base import Classifier, wrapped
+from zoo.models._registry import register
+
+Stem = Literal["imagenet", "small"]
+
+
+def _resnet(name: str, num_classes: int, in_chans: int, stem: Stem) -> Classifier:
+    """`stem`: "imagenet" is a 7x7 convolution of stride 2 and a pooling of stride 2; "small" is one 3x3 convolution of
+    stride 1, as the paper's networks for CIFAR-10 begin (section 4.2), for images of 16 to 64 pixels."""
+    net = getattr(torchvision.models, name)(num_classes=max(1, num_classes))
+    if stem == "small":
+        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        net.maxpool = nn.Identity()
+    elif stem != "imagenet":
+        raise ValueError(f"stem is {stem!r}; there are imagenet and small.")
+    blocks = ("layer1", "layer2", "layer3", "layer4")
+    return wrapped(net, "fc", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+
+
+@register
+def resnet18(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
+    """ResNet-18; 11.69 M parameters, 1.81 G multiply-adds at 3x224x224."""
+    return _resnet("resnet18", num_classes, in_chans, stem)
+
+
+@register
+def resnet34(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
+    """ResNet-34; 21.80 M parameters, 3.66 G multiply-adds at 3x224x224."""
+    return _resnet("resnet34", num_classes, in_chans, stem)
+
+
+@register
+def resnet50(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
+    """ResNet-50; 25.56 M parameters, 4.09 G multiply-adds at 3x224x224."""
+    return _resnet("resnet50", num_classes, in_chans, stem)
+
+
+@register
+def resnet101(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
+    """ResNet-101; 44.55 M parameters, 7.80 G multiply-adds at 3x224x224."""
+    return _resnet("resnet101", num_classes, in_chans, stem)
+
+
+@register
+def resnet152(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
+    """ResNet-152; 60.19 M parameters, 11.51 G multiply-adds at 3x224x224."""
+    return _resnet("resnet152", num_classes, in_chans, stem)
