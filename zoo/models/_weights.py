@@ -56,9 +56,33 @@ def read_pickle(path: Path) -> dict[str, object]:
     return content
 
 
+def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors under our names, where a publisher's fit better by the network's `renames`."""
+    renames: Mapping[str, str] = getattr(net, "renames", {})
+
+    def ours(key: str) -> str:
+        return next((new + key.removeprefix(old) for old, new in renames.items() if key.startswith(old)), key)
+
+    known = net.state_dict().keys()
+    mapped = {ours(key): value for key, value in tensors.items()}
+    return mapped if len(known & mapped.keys()) > len(known & tensors.keys()) else tensors
+
+
 def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values."""
+    """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values.
+
+    Two things are made to fit: a fully connected layer that was published as a convolution, and the first kernel for
+    another number of input channels.
+    """
     own = net.state_dict()
+    tensors = dict(translated(net, tensors))
+    first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+    for key, value in tensors.items():
+        if key in own and value.shape != own[key].shape:
+            if own[key].dim() == 2 and value.dim() > 2 and value.flatten(1).shape == own[key].shape:
+                tensors[key] = value.flatten(1)
+            elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
+                tensors[key] = for_channels(value, own[key].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)
     return [
@@ -66,6 +90,14 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
         for key in own
         if key not in fitting
     ]
+
+
+def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
+    """(O, C, ...) -> (O, in_chans, ...): the mean over the colours, repeated, and scaled so that a grey input has the same
+    response (cross-modality initialisation: Wang et al. 2016, "Temporal segment networks", section 3.2; for one channel it
+    is the sum over the colours)."""
+    mean = kernel.mean(1, keepdim=True) * (kernel.shape[1] / in_chans)
+    return mean.expand(-1, in_chans, *kernel.shape[2:])
 
 
 def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
