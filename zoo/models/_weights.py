@@ -79,7 +79,7 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
     for key, value in tensors.items():
         if key in own and value.shape != own[key].shape:
-            if value.flatten(1).shape == own[key].flatten(1).shape and own[key].dim() == 2:
+            if own[key].dim() == 2 < value.dim() and value.flatten(1).shape == own[key].shape:
                 tensors[key] = value.flatten(1)
             elif key == first and value.shape[2:] == own[key].shape[2:] and len(value) == len(own[key]):
                 tensors[key] = for_channels(value, own[key].shape[1])
