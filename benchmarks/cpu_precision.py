@@ -39,7 +39,8 @@ def main() -> None:
         "With BatchNorm, SGD 0.01 with momentum, "
         f"median of {STEPS - 1} steps after one to warm up, choices in turns. Written by `benchmarks/cpu_precision.py`.\n\n"
         f"{hardware()}; {versions()}\n\n"
-        "| shape, batch | layout | precision | s a step (min to max) | against contiguous float32 | losses of the steps |\n|---|---|---|---|---|---|\n"
+        "| shape, batch | layout | precision | s a step (min to max) | against contiguous float32 | "
+        "losses of the steps |\n|---|---|---|---|---|---|\n"
     ]
     for name, (batch, shape) in SHAPES.items():
         torch.manual_seed(0)

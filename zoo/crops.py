@@ -57,7 +57,10 @@ class Crops:
             # The whole image is scaled and then cut, as published protocols do; torchvision rounds the same way.
             short, full = self.scales[scale], pixels.shape[2:]
             size = [short if extent == min(full) else int(short * extent / min(full)) for extent in full]
-            scaled = resized(pixels, (size[0], size[1]))
+            # In float, as torchvision computes: on bytes the result may differ by one.
+            scaled = (
+                interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False).round().to(torch.uint8)
+            )
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
             cut = scaled[:, :, y : y + height, x : x + width]
         return cut.flip(-1) if crop >= 5 else cut

@@ -5,6 +5,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,7 +82,7 @@ def weights_file(name: str, pretrained: str | Path) -> Path:
     entries = entries_of(name)
     if str(pretrained) in entries:
         return entries[str(pretrained)].path()
-    if not Path(pretrained).is_file() and Path(pretrained).name == str(pretrained):
-        ending = nearest(str(pretrained), entries) if entries else "it has no published weights."
-        raise ValueError(f"{name} has no weights {str(pretrained)!r}, nor is there a file of that name; {ending}")
+    if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():
+        ending = nearest(pretrained, entries) if entries else "it has no published weights."
+        raise ValueError(f"{name} has no weights {pretrained!r}, nor is there a file of that name; {ending}")
     return Path(pretrained)

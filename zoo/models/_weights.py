@@ -79,7 +79,7 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
     for key, value in tensors.items():
         if key in own and value.shape != own[key].shape:
-            if own[key].dim() == 2 and value.dim() > 2 and value.flatten(1).shape == own[key].shape:
+            if own[key].dim() == 2 < value.dim() and value.flatten(1).shape == own[key].shape:
                 tensors[key] = value.flatten(1)
             elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
                 tensors[key] = for_channels(value, own[key].shape[1])
