@@ -350,6 +350,19 @@ def facts_of(data: "DataModule") -> dict[str, Any]:
     }
 
 
+def pretrained_facts(config: DictConfig) -> dict[str, Any]:
+    """The mean and deviation that published weights were trained with, where the run starts from some; else nothing."""
+    from zoo.models._entries import entries_of
+
+    entry = entries_of(config.model.name).get(str(config.model.get("pretrained")))
+    if entry is None:
+        return {}
+    channels = int(config.data.shape[0])
+    numbers = {"mean": entry.mean, "std": entry.std}
+    same = len(entry.mean) == channels  # other channels are read as brightness
+    return {key: list(value) if same else [sum(value) / len(value)] * channels for key, value in numbers.items()}
+
+
 def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
     with open_dict(config.data):
         config.data.update(facts)
@@ -425,7 +438,8 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         if group in chosen:
             continue
         for key, value in values.items():
-            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or key == "pretrained":
+            file = key == "pretrained" and not re.fullmatch(r"\w+", str(value))  # a tag of ours is a word; a path is not
+            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or file:
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
             if f"{group}.{key}" not in chosen:
                 config[group][key] = value
@@ -453,9 +467,15 @@ def checkpoint_path(place: str | Path) -> Path:
 
 
 def read_checkpoint(place: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours, its recipe checked to be there. Only tensors and plain values are unpickled."""
+    """A checkpoint of ours, its recipe checked to be there; or published weights, `MODEL:TAG`.
+
+    Only tensors and plain values are unpickled.
+    """
     from zoo.models._weights import read_pickle
 
+    published = re.fullmatch(r"(\w+):(\w+)", str(place))
+    if published and not Path(place).exists():
+        return {"zoo": recipe_of_weights(*published.groups())}
     path = checkpoint_path(place)
     content = typing.cast("dict[str, Any]", read_pickle(path))
     recipe = content.get("zoo")
@@ -479,11 +499,37 @@ def resumable(config: DictConfig) -> str | None:
     return str(checkpoint_path(config.resume))
 
 
+def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
+    """The recipe of a checkpoint that published weights would have been saved with: images from files, cut as they were."""
+    from zoo import __version__
+    from zoo.models._entries import get_weights
+
+    entry = get_weights(name, tag)
+    if len(entry.input_shape) != 3 or not entry.class_names:
+        raise ValueError(f"{name}:{tag} does not name the classes of images, so it can only be started from: pretrained={tag}.")
+    return {
+        "version": __version__,
+        "names": {"model": name, "task": "classification", "data": "image_folder"},
+        "arguments": {
+            "model": {**entry.arguments, "pretrained": tag},
+            "data": {"root": ".", "scales": [entry.resize] if entry.resize else None},
+        },
+        "facts": {
+            "num_classes": entry.num_classes,
+            "class_names": list(entry.class_names),
+            "mean": list(entry.mean),
+            "std": list(entry.std),
+            "shape": list(entry.input_shape),
+        },
+    }
+
+
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":
     """The task of a checkpoint with its weights, from a configuration of `compose_recipe` with the facts published."""
     task = build_task(config)
     try:
-        task.load_state_dict(content["state_dict"])
+        if "state_dict" in content:  # published weights are in the network since it was built
+            task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise ValueError(f"{place} holds weights of another network than {config.model.name}: {lines[-1].strip()}") from None

@@ -27,7 +27,7 @@ def train(config: "DictConfig") -> dict[str, float]:
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
-    facts = run.facts_of(data)
+    facts = run.facts_of(data) | run.pretrained_facts(config)
     run.publish(config, facts)
     trainer = build_trainer(config)
     batch = run.scale_rate(config, trainer.world_size)

@@ -33,7 +33,8 @@ def test_stated_mean_and_deviation() -> None:
     for size in (28, 32):
         data = Digits(shape=(1, size, size))
         data.setup()
-        values = data.splits["train"].images.float() / 255  # type: ignore[attr-defined]
+        samples = data.splits["train"]
+        values = samples.__getitems__([(0, k) for k in range(len(samples))])["input"].float() / 255
         assert values.mean().item() == pytest.approx(data.mean[0], abs=0.002)
         assert values.std().item() == pytest.approx(data.std[0], abs=0.002)
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from zoo.data._random import uniform
+from zoo.chance import uniform
+from zoo.crops import brightness
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,6 @@ class LensDistortion:
         return torch.stack(bent).reshape(pixels.shape)
 
 
-_GREY = (0.299, 0.587, 0.114)
-"""What each of red, green and blue counts in brightness (ITU-R 601)."""
-
-
 @dataclass(frozen=True)
 class ColorJitter:
     """Change brightness, then contrast, then saturation, each by a factor between 1 - amount and 1 + amount."""
@@ -154,14 +151,6 @@ class ColorJitter:
         x = (mean + (x - mean) * contrast).clamp_(0, 255)
         grey = brightness(x)
         return (grey + (x - grey) * saturation).clamp_(0, 255).round_().to(torch.uint8)
-
-
-def brightness(x: Tensor) -> Tensor:
-    """(B, C, ...) -> (B, 1, ...)."""
-    if x.shape[1] != 3:
-        return x.mean(1, keepdim=True)
-    weights = torch.tensor(_GREY, device=x.device).reshape(1, 3, *(1,) * (x.dim() - 2))
-    return (x * weights).sum(1, keepdim=True)
 
 
 class PcaShift:

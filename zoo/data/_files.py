@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from zoo.cache import cache_folder
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that whoever looks sees all of it or the file that was there before."""
@@ -18,12 +20,6 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-
-
-def cache_folder() -> Path:
-    """Where the project keeps what it rendered or downloaded: $XDG_CACHE_HOME/zoo, else ~/.cache/zoo."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "zoo"
 
 
 def data_root(root: str | Path | None) -> Path:

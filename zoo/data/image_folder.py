@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from zoo.crops import Crops
 from zoo.data._augment import Augment
 from zoo.data._files import data_root
 from zoo.data._folders import Labelled, labelled_splits
 from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES, Crops, ImageFiles, check_image
+from zoo.data.images import SUFFIXES, ImageFiles, check_image
 
 
 class ImageFolder(DataModule):
@@ -17,7 +18,7 @@ class ImageFolder(DataModule):
         root: the folder; relative to the working folder.
         short_side: [low, high], pixels: a training image's shorter side is scaled to a length between them and the shape in
             use cut out at a random place (ResNet: [256, 480] for 224); None is the largest centred cut.
-        crops, scales: the views of an image at validation and test; see `images.Crops`.
+        crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
     """
 
     layout = 3

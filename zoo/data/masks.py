@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
-from zoo.data._random import CROP, uniform
+from zoo.chance import CROP, uniform
 from zoo.data.base import Draw, Unreadable
 from zoo.data.images import SUFFIXES, check_image, read_image
 

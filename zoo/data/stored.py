@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from zoo.chance import FRACTION, VALIDATION
+from zoo.crops import Crops
 from zoo.data._augment import Augment
 from zoo.data._files import data_root
-from zoo.data._random import FRACTION, VALIDATION
 from zoo.data._stratified import stratified
 from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES, Crops, ImageFiles, Pixels
+from zoo.data.images import SUFFIXES, ImageFiles, Pixels
 
 
 class Stored(DataModule):
@@ -20,7 +21,7 @@ class Stored(DataModule):
 
     Args:
         fraction: share of the training labels to use, of each class; which ones depends on the seed.
-        crops, scales: the views of an image at validation and test; see `images.Crops`.
+        crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
     """
 
     layout = 3

@@ -5,12 +5,14 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from zoo.models._entries import entries_of
 from zoo.models._weights import load_pretrained
 from zoo.words import nearest
 
@@ -56,9 +58,9 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
 
     Args:
         name: one of `list_models()`.
-        pretrained: a file of weights to start from: a checkpoint of this project's or a state dict, `.safetensors` or
-            pickled (tensors only are ever unpickled). What does not fit (a head of other classes, a layer sized by the
-            input) keeps its fresh values, and a warning names it.
+        pretrained: the tag of published weights (`zoo.get_weights(name)` shows them), or a file of weights: a checkpoint of
+            this project's or a state dict, `.safetensors` or pickled (tensors only are ever unpickled). What does not fit
+            (a head of other classes, a layer sized by the input) keeps its fresh values, and a warning names it.
         arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers.
 
     Raises:
@@ -71,5 +73,16 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
             raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
     net = builder(**arguments)
     if pretrained is not None:
-        load_pretrained(net, Path(pretrained), name)
+        load_pretrained(net, weights_file(name, pretrained), name)
     return net
+
+
+def weights_file(name: str, pretrained: str | Path) -> Path:
+    """The file of a tag, downloaded if it has to be, or of a path. Raises ValueError."""
+    entries = entries_of(name)
+    if str(pretrained) in entries:
+        return entries[str(pretrained)].path()
+    if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():
+        ending = nearest(pretrained, entries) if entries else "it has no published weights."
+        raise ValueError(f"{name} has no weights {pretrained!r}, nor is there a file of that name; {ending}")
+    return Path(pretrained)

@@ -1,6 +1,6 @@
 """VGG-16's convolutions, which FCN and DeconvNet start from (Simonyan and Zisserman 2015, table 1, configuration D)."""
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.init import kaiming_normal_, zeros_
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -32,8 +32,3 @@ def he_initialised(net: nn.Module) -> None:
             kaiming_normal_(module.weight, mode="fan_out" if module.transposed else "fan_in", nonlinearity="relu")
             if module.bias is not None:
                 zeros_(module.bias)
-
-
-def fc_as_convolution(weight: Tensor, edge: int) -> Tensor:
-    """A fully connected layer on a flattened (C, edge, edge) map, (out, C * edge^2), as the kernel of a convolution."""
-    return weight.reshape(weight.shape[0], -1, edge, edge)

@@ -5,20 +5,12 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 NET = "net."
 """Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
-
-
-@runtime_checkable
-class Translator(Protocol):
-    """A network that knows the weights of another by its own names and shapes."""
-
-    def translate(self, tensors: Mapping[str, Tensor], /) -> dict[str, Tensor]: ...
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -64,9 +56,33 @@ def read_pickle(path: Path) -> dict[str, object]:
     return content
 
 
+def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors under our names, where a publisher's fit better by the network's `renames`."""
+    renames: Mapping[str, str] = getattr(net, "renames", {})
+
+    def ours(key: str) -> str:
+        return next((new + key.removeprefix(old) for old, new in renames.items() if key.startswith(old)), key)
+
+    known = net.state_dict().keys()
+    mapped = {ours(key): value for key, value in tensors.items()}
+    return mapped if len(known & mapped.keys()) > len(known & tensors.keys()) else tensors
+
+
 def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values."""
+    """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values.
+
+    Two things are made to fit: a fully connected layer that was published as a convolution, or the reverse, and the first
+    kernel for another number of input channels.
+    """
     own = net.state_dict()
+    tensors = dict(translated(net, tensors))
+    first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+    for key, value in tensors.items():
+        if key in own and value.shape != own[key].shape:
+            if 2 in (value.dim(), own[key].dim()) and value.flatten(1).shape == own[key].flatten(1).shape:
+                tensors[key] = value.reshape(own[key].shape)
+            elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
+                tensors[key] = for_channels(value, own[key].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)
     return [
@@ -76,14 +92,20 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
+def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
+    """(O, C, ...) -> (O, in_chans, ...): the mean over the colours, repeated, and scaled so that a grey input has the same
+    response (cross-modality initialisation: Wang et al. 2016, "Temporal segment networks", section 3.2; for one channel it
+    is the sum over the colours)."""
+    mean = kernel.mean(1, keepdim=True) * (kernel.shape[1] / in_chans)
+    return mean.expand(-1, in_chans, *kernel.shape[2:])
+
+
 def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
     """Start a network from a file of weights, keeping fresh what does not fit, and say so.
 
     Weights of another network, of which less than half of the tensors fit, are refused.
     """
     tensors = read_tensors(path)
-    if isinstance(net, Translator):
-        tensors = net.translate(tensors)
     fresh = load_fitting(net, tensors)
     total = len(net.state_dict())
     if len(fresh) * 2 > total:

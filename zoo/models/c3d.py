@@ -69,7 +69,21 @@ def c3d(
         layers[name.replace("fc", "dropout")] = nn.Dropout(dropout)
         features = 4096
     blocks = (*(f"pool{stage}" for stage in _STAGES), "relu6", "relu7")
-    net = Classifier(layers, num_features=features, num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    net = Classifier(
+        layers,
+        num_features=features,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        blocks=blocks,
+        # The released model's names, and mmaction2's of the same tensors.
+        renames={
+            "conv1a.conv.": "features.conv1.",
+            "conv2a.conv.": "features.conv2.",
+            **{f"{name}.conv.": f"features.{name}." for stage in (3, 4, 5) for name, _ in _STAGES[stage]},
+            "fc8.": "head.",
+            "": "features.",
+        },
+    )
     for module in net.features.modules():
         if isinstance(module, (nn.Conv3d, nn.Linear)):
             # He initialisation keeps the scale through ten layers; PyTorch's default shrinks it, and without

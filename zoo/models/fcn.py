@@ -2,15 +2,14 @@
 pool3 (Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation", section 4.2, figure 3;
 Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet-50."""
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from zoo.models._registry import register
-from zoo.models._vgg import HIDDEN, STAGES, convolved, fc_as_convolution, he_initialised, narrowed
+from zoo.models._vgg import HIDDEN, STAGES, convolved, he_initialised, narrowed
 
 Padding = Literal["same", "paper"]
 
@@ -63,6 +62,12 @@ class FCN(nn.Module):
             lies over its own square of pixels. `paper` pads the image by 100, FC6 not at all, and cuts the margins off.
         at_once: scale the skips as the authors do where all of FCN-8s is trained in one stage.
     """
+
+    renames: ClassVar[dict[str, str]] = {
+        "features.features.": "features.",
+        **{f"{prefix}classifier.{at}.": f"{fc}.0." for prefix in ("features.", "") for at, fc in ((0, "fc6"), (3, "fc7"))},
+    }
+    """From VGG-16's names, ours and torchvision's: FC6 and FC7 become kernels, row by row."""
 
     def __init__(
         self,
@@ -139,16 +144,6 @@ class FCN(nn.Module):
                 scores = _window(scores, 0, skip) + skip
         scores = self.get_submodule(f"enlarge_x{self.stride}")(scores)
         return _window(scores, _MARGIN[self.stride] if self.padding == "paper" else 0, x).contiguous()
-
-    def translate(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of torchvision's VGG-16 (with BatchNorm for `norm`) under this network's names: FC6 and FC7 reshaped to
-        kernels; others as they are."""
-        renamed = dict(tensors)
-        for old, new, edge in (("classifier.0", "fc6.0", 7), ("classifier.3", "fc7.0", 1)):
-            if f"{old}.weight" in renamed:
-                renamed[f"{new}.weight"] = fc_as_convolution(renamed.pop(f"{old}.weight"), edge)
-                renamed[f"{new}.bias"] = renamed.pop(f"{old}.bias")
-        return renamed
 
 
 def _window(x: Tensor, margin: int, like: Tensor) -> Tensor:

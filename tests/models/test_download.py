@@ -1,0 +1,115 @@
+"""Downloads, against a server on this machine: whole, resumed, refused, and explained where there is no network."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from zoo.models._download import Address, fetched, weights_folder
+
+CONTENT = bytes(range(256)) * 4096
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    ranges = True
+    cut: int | None = None
+    """Drop the connection after so many bytes of an answer."""
+    asked: list[str | None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append(wanted)
+        if not self.path.endswith(".pth"):
+            self.send_error(404)
+            return
+        start = int(wanted[6:-1]) if wanted and self.server.ranges else 0
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.cut])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    server = Server(("127.0.0.1", 0), Handler)
+    server.asked = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def address(server: Server, sha256: str | None = SHA256, name: str = "net.pth") -> Address:
+    return Address(f"http://127.0.0.1:{server.server_port}/{name}", sha256)
+
+
+def test_a_file_is_fetched_once(server: Server) -> None:
+    for _ in range(2):
+        path = fetched([address(server, SHA256[:8])])
+        assert path.read_bytes() == CONTENT
+    assert server.asked == [None]
+    assert [file.name for file in weights_folder().iterdir()] == ["net.pth"], "no part is left"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_interrupted_download_goes_on(server: Server, ranges: bool) -> None:
+    server.cut, server.ranges = 300_000, ranges
+    with pytest.raises(ValueError, match="what came is kept"):
+        fetched([address(server)])
+    assert not (weights_folder() / "net.pth").exists()
+    server.cut = None
+    assert fetched([address(server)]).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=300000-"]
+
+
+def test_a_part_that_is_whole_needs_no_more(server: Server) -> None:
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "net.pth.part").write_bytes(CONTENT)
+    assert fetched([address(server)]).read_bytes() == CONTENT
+
+
+def test_a_wrong_file_is_refused_and_the_next_address_tried(server: Server) -> None:
+    wrong = address(server, "0" * 8)
+    with pytest.raises(ValueError, match="does not have the SHA-256 00000000"):
+        fetched([wrong])
+    assert not list(weights_folder().iterdir())
+    assert fetched([wrong, address(server, name="copy.pth")]).name == "copy.pth"
+
+
+def test_a_spoilt_cache_is_said_and_not_used(server: Server) -> None:
+    fetched([address(server)]).write_bytes(b"spoilt")
+    with pytest.raises(ValueError, match=r"net\.pth is not the published file"):
+        fetched([address(server)])
+
+
+def test_a_file_without_a_hash_is_kept_under_its_publishers_name(server: Server) -> None:
+    path = fetched([address(server, None, "someone/net/resolve/model.pth")])
+    assert path.read_bytes() == CONTENT
+    assert path.name.endswith("model.pth")
+
+
+def test_offline_the_message_names_file_places_and_remedy(server: Server) -> None:
+    gone = Address("http://127.0.0.1:1/net-0123.pth", "0123")
+    missing = address(server, name="nothing")
+    with pytest.raises(ValueError, match=r"net-0123\.pth are not in .*weights, and could not be fetched") as caught:
+        fetched([gone, missing])
+    assert "404" in str(caught.value) or "Not Found" in str(caught.value)
+    assert f"put it at {weights_folder() / 'net-0123.pth'}" in str(caught.value)

@@ -1,0 +1,100 @@
+"""Weights over the network: fetched once, checked, kept; an interrupted download goes on where it stopped."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.cache import cache_folder
+
+_CHUNK = 1 << 20
+_PATIENCE = 30  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a file is published."""
+
+    url: str
+    sha256: str | None = None
+    """The publisher's, whole or its first digits; None where nobody published one."""
+
+    @property
+    def name(self) -> str:
+        """The file's name in the cache: two publishers of a `model.safetensors` do not collide."""
+        parts = self.url.split("/")
+        name = parts[-1]
+        return name if self.sha256 or len(parts) < 6 else "-".join([*parts[3:5], name])
+
+
+def weights_folder() -> Path:
+    return cache_folder() / "weights"
+
+
+def fetched(addresses: Sequence[Address]) -> Path:
+    """The file of the first address that works, from the cache if it is there.
+
+    Raises:
+        ValueError: no address gave it; the sentence names the file, where it was looked for, and where to put it.
+    """
+    folder = weights_folder()
+    failures = []
+    for address in addresses:
+        path = folder / address.name
+        if path.is_file():
+            if not _matches(path, address.sha256):
+                raise ValueError(
+                    f"{path} is not the published file: its SHA-256 does not begin with {address.sha256}. Remove it."
+                )
+            return path
+    for address in addresses:
+        path = folder / address.name
+        try:
+            _download(address, path)
+        except (OSError, ValueError) as error:  # urllib's errors are OSErrors
+            failures.append(f"{address.url} ({getattr(error, 'reason', None) or error})")
+            continue
+        return path
+    raise ValueError(
+        f"The weights {addresses[0].name} are not in {folder}, and could not be fetched from {'; nor from '.join(failures)}. "
+        f"Fetch the file on a machine with a network and put it at {folder / addresses[0].name}."
+    )
+
+
+def _download(address: Address, path: Path) -> None:
+    """To a `.part` file first, resumed if there is one, and renamed once its hash is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(address.url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_PATIENCE)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # the part was complete already, or is of another file
+            raise
+        response = None
+    if response is not None:
+        with response, part.open("ab" if response.status == 206 else "wb") as stream:
+            expected = response.headers.get("Content-Length")
+            received = 0
+            while chunk := response.read(_CHUNK):
+                stream.write(chunk)
+                received += len(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if expected is not None and received < int(expected):
+            raise OSError(f"the connection ended after {received} of {expected} bytes; what came is kept")
+    if not _matches(part, address.sha256):
+        part.unlink()
+        raise ValueError(f"what came does not have the SHA-256 {address.sha256}...")
+    part.replace(path)
+
+
+def _matches(path: Path, sha256: str | None) -> bool:
+    if sha256 is None:
+        return True
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest().startswith(sha256)

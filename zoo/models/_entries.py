@@ -1,0 +1,181 @@
+"""Published weights: of each what it is, where it comes from, what goes in, and how well it does, under which protocol.
+
+Entries come from two places: JSON files in `weights/` (what this project trained, with its tensors beside them, and what
+others published), and torchvision's own metadata, so that no figure of theirs is typed by hand.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.crops import Crops
+from zoo.models._download import Address, fetched
+from zoo.words import nearest
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights. Its file is had by `path()`, its preprocessing by `transforms()`; `print` shows all of it."""
+
+    model: str
+    tag: str
+    source: str
+    """The paper, recipe or command that made them."""
+    licence: str
+    input_shape: tuple[int, ...]
+    """(C, H, W) or (C, T, H, W) that goes into the network."""
+    resize: int | None
+    """Pixels to which the shorter side is scaled (bilinear, antialiased) before the centre is cut out; None cuts the
+    largest centred region and scales it to the input's size."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Of each channel, in 0..1."""
+    class_names: tuple[str, ...]
+    """Empty where the publisher names none."""
+    num_classes: int
+    parameters: int
+    multiply_adds: int
+    accuracies: Mapping[str, str]
+    """Metric and data to figure and protocol; empty where nobody states one for these weights."""
+    addresses: tuple[Address, ...] = ()
+    file: str | None = None
+    """A file inside the package; then nothing is downloaded."""
+    sha256: str | None = None
+    """Of the file inside the package."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the builder must be given for these weights, beside the classes and channels."""
+
+    def path(self) -> Path:
+        """The file, downloaded and checked if it has to be. Raises ValueError."""
+        return FOLDER / self.file if self.file else fetched(self.addresses)
+
+    def crops(self) -> Crops:
+        """The geometry of `transforms()`."""
+        return Crops(self.input_shape, (self.resize,) if self.resize else None)
+
+    def transforms(self) -> Callable[[Tensor], Tensor]:
+        """Exactly what these weights expect: uint8 (B, c, h, w) -> float (B, C, H, W).
+
+        c is 1 or 3; an image file is read by `torchvision.io.read_image` or as the pixels of Pillow. Raises ValueError for
+        weights that read clips.
+        """
+        if len(self.input_shape) != 3:
+            raise ValueError(f"{self.model}:{self.tag} reads clips, which data sets cut; it has no transforms for images.")
+        crops, shape = self.crops(), (-1, 1, 1)
+        mean, std = torch.tensor(self.mean).reshape(shape), torch.tensor(self.std).reshape(shape)
+
+        def transform(pixels: Tensor) -> Tensor:
+            if pixels.dtype != torch.uint8 or pixels.dim() != 4:
+                raise ValueError(f"Images must be uint8 (B, C, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
+            return (crops.cut(pixels, 0).float() - 255 * mean) / (255 * std)
+
+        return transform
+
+    def __str__(self) -> str:
+        rows = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("model", "tag")}
+        names = self.class_names
+        rows["class_names"] = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "not published"
+        rows["addresses"] = (
+            "; ".join(f"{a.url} (SHA-256 {a.sha256 or 'not published'})" for a in self.addresses) or "in the package"
+        )
+        rows["accuracies"] = "; ".join(f"{k}: {v}" for k, v in self.accuracies.items()) or "none stated"
+        rows["parameters"], rows["multiply_adds"] = f"{self.parameters:,}", f"{self.multiply_adds:,}"
+        width = max(map(len, rows))
+        lines = [f"  {name.replace('_', ' '):<{width}}  {value}" for name, value in rows.items() if value not in (None, {}, ())]
+        return "\n".join([f"{self.model}:{self.tag}", *lines])
+
+
+def get_weights(name: str, tag: str | None = None) -> Weights:
+    """The weights of a model by tag; without one its default: what this project trained, else the publisher's best.
+
+    Raises:
+        ValueError: a model without published weights, or a tag that it does not have.
+    """
+    entries = entries_of(name)
+    if not entries:
+        raise ValueError(f"There are no published weights of {name!r}; give pretrained= a file, or train it.")
+    if tag is None:
+        return next(iter(entries.values()))
+    if tag not in entries:
+        raise ValueError(f"{name} has no weights {tag!r}; {nearest(tag, entries)}")
+    return entries[tag]
+
+
+def entries_of(name: str) -> dict[str, Weights]:
+    """All weights of a model by tag, the default first."""
+    return {entry.tag: entry for entry in (*_packaged(name), *_torchvision(name))}
+
+
+def _packaged(name: str) -> list[Weights]:
+    return [read_entry(path) for path in sorted(FOLDER.glob(f"{name}-*.json"))]
+
+
+def read_entry(path: Path) -> Weights:
+    content = json.loads(path.read_text())
+    for key in ("input_shape", "mean", "std", "class_names"):
+        content[key] = tuple(content[key])
+    content["addresses"] = tuple(Address(**address) for address in content["addresses"])
+    return Weights(**content)
+
+
+def write_entry(entry: Weights) -> None:
+    path = FOLDER / f"{entry.model}-{entry.tag}.json"
+    path.write_text(json.dumps(asdict(entry), indent=1, ensure_ascii=False) + "\n")
+
+
+def _torchvision(name: str) -> list[Weights]:
+    """Entries of torchvision's network of this name, its default first; its features without a classifier are left out."""
+    import torchvision
+
+    if not name.startswith(("alexnet", "vgg", "resnet")):
+        return []
+    kinds = torchvision.models.get_model_weights(name)
+    default = kinds["DEFAULT"]
+    complete = [each for each in kinds if each.meta.get("categories")]
+    return [_from_torchvision(name, each) for each in sorted(complete, key=lambda each: each is not default)]
+
+
+def _from_torchvision(name: str, weights: Any) -> Weights:
+    preset, meta = weights.transforms(), weights.meta
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    protocol = f"short side {resize}, bilinear, 1 centre crop of {crop}; torchvision's own figure"
+    figures = {
+        f"{metric.replace('acc@', 'top-')} on {data} val": f"{value} % ({protocol})"
+        for data, metrics in meta["_metrics"].items()
+        for metric, value in metrics.items()
+    }
+    # The published hash is the part of the file's name that PyTorch's own downloader checks.
+    digits = weights.url.rpartition("-")[2].partition(".")[0]
+    return Weights(
+        model=name,
+        tag=weights.name.lower(),
+        source=meta["recipe"],
+        licence="BSD-3-Clause",
+        input_shape=(3, crop, crop),
+        resize=resize,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        class_names=tuple(meta["categories"]),
+        num_classes=len(meta["categories"]),
+        parameters=meta["num_params"],
+        multiply_adds=round(meta["_ops"] * 1e9),
+        accuracies=figures,
+        addresses=(Address(weights.url, digits), *_mirrors(name, weights)),
+    )
+
+
+def _mirrors(name: str, weights: Any) -> Sequence[Address]:
+    """timm's copy of the same weights, as timm's own metadata name it; a safetensors file without a published hash."""
+    import timm
+
+    config = timm.get_pretrained_cfg(f"{name}.tv_in1k")
+    if config is None or not config.hf_hub_id or weights.name != "IMAGENET1K_V1":
+        return ()
+    return (Address(f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"),)
