@@ -1,6 +1,7 @@
 """The house rules that can be read from the source."""
 
 import ast
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from zoo.config import CONF
 from zoo.models._registry import get_builder
 
 SOURCE = Path(zoo.__file__).parent
+CHECKOUT = Path(__file__).parent.parent
 FORBIDDEN = {
     "models": ("lightning", "hydra", "omegaconf", "zoo.data", "zoo.tasks", "zoo.config"),
     "tasks": ("hydra", "omegaconf", "zoo.data", "zoo.models", "zoo.config"),
@@ -108,9 +110,14 @@ def test_no_public_function_shares_a_name_with_a_module() -> None:
     assert not {path.stem for path in SOURCE.iterdir()} & set(zoo.__all__)
 
 
-def test_the_readme_has_a_row_for_every_model() -> None:
-    readme = SOURCE.parent / "README.md"
-    if not readme.is_file():
-        pytest.skip("an installed package has no README beside it")
-    rows = set(re.findall(r"^\| `([\w/]+)` \|", readme.read_text(), flags=re.MULTILINE))
+def test_the_readmes_table_is_fresh() -> None:
+    """`python benchmarks/readme.py` writes it."""
+    script = importlib.util.spec_from_file_location("readme", CHECKOUT / "benchmarks" / "readme.py")
+    assert script is not None
+    assert script.loader is not None
+    readme = importlib.util.module_from_spec(script)
+    script.loader.exec_module(readme)
+    text = (CHECKOUT / "README.md").read_text()
+    assert readme.renewed(text) == text
+    rows = set(re.findall(r"^\| `([\w/]+)` \|", text, flags=re.MULTILINE))
     assert rows == set(zoo.list_models())

@@ -113,14 +113,15 @@ def plainly(debug: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sentence = _sentence(error)
-        if debug or sentence is None:
+        said = sentence(error)
+        if debug or said is None:
             raise
-        print(f"Error: {sentence}", file=sys.stderr)
+        print(f"Error: {said}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _sentence(error: BaseException) -> str | None:
+def sentence(error: BaseException) -> str | None:
+    """What to tell the user of an error; None if it is not one of theirs."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     cause: BaseException | None = error
@@ -151,9 +152,11 @@ def literal_paths(arguments: Sequence[str]) -> list[str]:
 
 def quoted(value: str) -> str:
     """A string as Hydra's grammar reads it back, whatever is in it."""
-    if re.fullmatch(r"[\w./-]*[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+    if re.fullmatch(r"[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
         return value
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value).replace("${", "\\${") + "'"
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes mean themselves, but for those before a quote
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -196,20 +199,23 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
                 raise
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             raise ValueError(f"There is no {group} {name!r}; {nearest(name, list(error.options))}") from None
-        except ConfigCompositionException as error:
-            _explain(parse(overrides), error)
+        except ConfigCompositionException:
+            _explain(parse([*overrides, *search]))
             raise
 
 
-def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -> None:
+def _explain(overrides: Sequence[Override]) -> None:
     """Find the key that does not exist, and raise the sentence that names it."""
     groups = [entry.name for entry in CONF.iterdir() if entry.is_dir()]
     for override in overrides:
         root = override.key_or_group.split(".")[0].split("/")[0]
         if root not in {*_KEYS, *groups, "hydra"} and not override.is_add():
             raise ValueError(f"There is no setting {root!r}; {nearest(root, [*_KEYS])}") from None
-    choices = [o for o in overrides if o.key_or_group in groups]
-    config = compose("train", [o.input_line or "" for o in choices])
+    choices = [o for o in overrides if o.key_or_group in groups or o.key_or_group == "hydra.searchpath"]
+    try:
+        config = compose("train", [o.input_line or "" for o in choices])
+    except ConfigCompositionException:
+        return  # the mistake is inside a file, and the error names it
     for override in overrides:
         node: Any = config
         path = override.key_or_group.split(".")
@@ -229,7 +235,6 @@ def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -
                 node = node._get_node(key)
                 if OmegaConf.is_interpolation(node._parent, key):
                     node = node._parent[key]
-    raise ValueError(" ".join(str(error).split())) from None
 
 
 # From configuration to objects
@@ -237,16 +242,18 @@ def _explain(overrides: Sequence[Override], error: ConfigCompositionException) -
 
 def make(node: DictConfig, place: str) -> Any:
     """Instantiate what a node describes, as a partial to be completed; its values are checked against the signature."""
-    _check_values(_located(node._target_), node, place)
+    check_values(located(node._target_), node, place)
     return instantiate(node, _partial_=True, _convert_="all")
 
 
-def _located(target: str) -> Any:
+def located(target: str) -> Any:
+    """What a `_target_` names."""
     module, _, name = target.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
-def _check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
+def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
+    """Refuse an argument that does not exist, or a value of another type than the signature's."""
     known = inspect.signature(target).parameters
     try:
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
@@ -299,11 +306,11 @@ def choices_of(config: DictConfig) -> dict[str, str]:
 
 def layout_of(config: DictConfig) -> int:
     """How many axes a sample of the chosen data set has."""
-    return int(_located(config.data._target_).layout)
+    return int(located(config.data._target_).layout)
 
 
-def build_data(config: DictConfig) -> "DataModule":
-    """The data module, its files not looked at yet. A model that reads another kind of sample is refused."""
+def check_fit(config: DictConfig) -> None:
+    """Refuse a model and a data set whose samples are of different kinds."""
     from zoo.data.base import AXES
 
     layout, axes = layout_of(config), len(config.input_shape)
@@ -312,6 +319,11 @@ def build_data(config: DictConfig) -> "DataModule":
             f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
             f"Choose another data= or another model=."
         )
+
+
+def build_data(config: DictConfig) -> "DataModule":
+    """The data module, its files not looked at yet."""
+    check_fit(config)
     return typing.cast("DataModule", make(config.data, "data")())
 
 
@@ -362,7 +374,7 @@ def build_task(config: DictConfig) -> "Task":
     from zoo.models._registry import get_builder
 
     own = {str(key): value for key, value in config.model.items() if key not in ("name", "pretrained")}
-    _check_values(get_builder(config.model.name), own, "model")
+    check_values(get_builder(config.model.name), own, "model")
     net: nn.Module = make(config.model, "model")()
     task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
@@ -378,6 +390,7 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     choices = choices_of(config)
     arguments = {group: _plain(config[group], facts if group == "data" else {}) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
+    arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
     return {"version": __version__, "names": names, "arguments": arguments, "facts": dict(facts)}
 
 
@@ -413,7 +426,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         if group in chosen:
             continue
         for key, value in values.items():
-            if not _harmless(value) or key not in config[group] or key.startswith("_"):
+            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or key == "pretrained":
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
             if f"{group}.{key}" not in chosen:
                 config[group][key] = value
@@ -482,6 +495,20 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
             "shape": list(entry.input_shape),
         },
     }
+
+
+def resumable(config: DictConfig) -> str | None:
+    """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
+    if config.resume is None:
+        return None
+    names = read_checkpoint(config.resume)["zoo"]["names"]
+    for group, name in names.items():
+        if choices_of(config).get(group) != name:
+            raise ValueError(
+                f"{config.resume} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
+                f"Go on with the settings it was made with."
+            )
+    return str(checkpoint_path(config.resume))
 
 
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":

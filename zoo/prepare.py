@@ -19,7 +19,7 @@ def prepare(name: str, overrides: Sequence[str] = ()) -> None:
     data = run.make(config.data, "data")()
     data.prepare_data()
     data.setup()
-    counts = ", ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
+    counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{name}: {counts}, {data.num_classes} classes")
     report.name_bad(data)
 

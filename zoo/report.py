@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from zoo.data.base import DataModule
+    from zoo.data.base import DataModule, Samples
     from zoo.tasks.base import Task
     from zoo.tasks.freeze import Freeze
 
@@ -78,6 +78,11 @@ def device_of(trainer: lightning.Trainer) -> str:
     return f"{trainer.world_size} x {name}" if trainer.world_size > 1 else name
 
 
+def count(samples: "Samples") -> int:
+    """Images or videos, however many views of each are served."""
+    return len(samples) // samples.views
+
+
 @rank_zero_only
 def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config: DictConfig) -> None:
     """The short block before training."""
@@ -85,7 +90,7 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
 
     names = task.recipe["names"]
     macs = profile(task.net, data.shape).macs
-    counts = ", ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
+    counts = ", ".join(f"{count(samples):,} {split}" for split, samples in data.splits.items())
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in task.net.parameters())
@@ -134,9 +139,8 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     print(f"{split} {task.metric} {main:.3f}")
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
-    samples = data.splits[split]
-    views = getattr(samples, "views", 1)
-    print(f"scored {task.scored[split]:,} of {len(samples) // views:,} {split} samples")
+    views = data.splits[split].views
+    print(f"scored {task.scored[split]:,} of {count(data.splits[split]):,} {split} samples")
     if data.protocol or views > 1:
         print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
 
@@ -232,8 +236,8 @@ def draw_filters(net: nn.Module, run_dir: Path) -> Path | None:
     zoom = max(1, 40 // scaled.shape[-1])
     frames = []
     for time_step in scaled.unbind(2):
-        tiles = torch.nn.functional.pad(time_step, (1, 1, 1, 1), value=0.2)
-        tiles = tiles.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+        tiles = time_step.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+        tiles = torch.nn.functional.pad(tiles, (1, 1, 1, 1), value=0.2)
         blanks = tiles.new_full((-len(tiles) % columns, *tiles.shape[1:]), 0.2)
         rows = torch.cat([tiles, blanks]).reshape(-1, columns, *tiles.shape[1:])
         canvas = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)

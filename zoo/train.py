@@ -23,6 +23,7 @@ def train(config: "DictConfig") -> dict[str, float]:
 
     report.quiet()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    resume = run.resumable(config)
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
@@ -41,7 +42,6 @@ def train(config: "DictConfig") -> dict[str, float]:
     if freeze:
         report.parts(freeze)
     clock = report.Clock()
-    resume = config.resume and str(run.checkpoint_path(config.resume))
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     best = best_checkpoint(trainer)

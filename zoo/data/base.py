@@ -40,6 +40,9 @@ class Unreadable(ValueError):
 class Samples(Protocol):
     """One split: it makes whole batches, so that sets in memory pay no price per sample."""
 
+    views: int
+    """Views (clips, crops) served of each image or video; sample `k` is view `k % views` of number `k // views`."""
+
     def __len__(self) -> int: ...
 
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...

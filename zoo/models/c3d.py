@@ -52,11 +52,14 @@ def c3d(
         kernel = (1, 2, 2) if stage == 1 else (2, 2, 2)
         padding = (0, 1, 1) if stage == 5 and pool5_padding else (0, 0, 0)
         layers[f"pool{stage}"] = nn.MaxPool3d(kernel, padding=padding)
+        if min(extents) < 1:
+            break
         extents = [(extent + 2 * pad) // step for extent, step, pad in zip(extents, kernel, padding, strict=True)]
     if min(extents) < 1:
+        least = 16 if pool5_padding else 32
         raise ValueError(
-            f"A clip of {tuple(input_shape)} is too small for c3d: five poolings leave {tuple(extents)} of it. "
-            f"It takes at least 16 frames of {16 if pool5_padding else 32} x {16 if pool5_padding else 32} pixels."
+            f"A clip of {tuple(input_shape)} is too small for the five poolings of c3d. It takes at least 16 frames of "
+            f"{least} x {least} pixels."
         )
     layers["flatten"] = nn.Flatten()
     features = channels * extents[0] * extents[1] * extents[2]

@@ -1,0 +1,206 @@
+"""Composing, quoting, checking against signatures, and what a checkpoint may say."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+
+from zoo import config as run
+
+NAMES = [
+    "plain",
+    "with space",
+    "a (1), b=c!",
+    "it's",
+    'say "x"',
+    "back\\slash",
+    "trailing\\",
+    "é 你好",
+    "[x]{y}",
+    "a,b",
+    "null",
+    "12",
+    "1e5",
+    "true",
+    "~x",
+    "#1",
+    "$HOME",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_quoted_value_comes_back(name: str) -> None:
+    (override,) = run.parse([f"data.root={run.quoted(name)}"])
+    value = override.value()
+    assert (value if isinstance(value, str) else getattr(value, "text", value)) == name
+    assert run.composed(["data=video_folder", "model=c3d", f"data.root={run.quoted(name)}"]).data.root == name
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "/" not in name])
+def test_the_name_of_an_existing_folder_is_taken_literally(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (argument,) = run.literal_paths([f"data.root={folder}"])
+    assert run.composed(["data=video_folder", "model=c3d", argument]).data.root == str(folder)
+
+
+def test_other_values_are_left_to_hydra() -> None:
+    arguments = ["model=lenet5,c3d", "seed=0,1", "--help", "-m", "data.root='x'", "optimizer.betas=[0.9,0.99]", "~logger"]
+    assert run.literal_paths(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=c3dd", "There is no model 'c3dd'; did you mean c3d"),
+        ("data=digit", "There is no data 'digit'; did you mean digits"),
+        ("modle=c3d", "There is no setting 'modle'; did you mean model"),
+        ("trainer.max_epoch=3", "trainer has no setting 'max_epoch'; did you mean max_epochs"),
+        ("data.augment.afine.degrees=3", "data.augment has no setting 'afine'; did you mean affine"),
+        ("task.optimizer.lrr=3", "task.optimizer has no setting 'lrr'; did you mean lr"),
+        ("seed.x=3", "seed has no setting 'x'; it is a single value"),
+        ("data.root=a(b", "cannot be read"),
+        ("seed=many", "seed"),
+    ],
+)
+def test_a_misspelling_names_the_nearest(override: str, said: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (the sentence is what matters, and is looked at)
+        run.check_overrides([override])
+    sentence = run.sentence(caught.value)
+    assert sentence is not None
+    assert said in sentence
+    assert "\n" not in sentence
+
+
+def test_every_value_of_a_sweep_is_checked() -> None:
+    run.check_overrides(["model=lenet5,lenet_wide", "seed=0,1"])
+    with pytest.raises(ValueError, match="lenet6"):
+        run.check_overrides(["model=lenet5,lenet6", "seed=0,1"])
+
+
+def example(
+    count: int,
+    rate: float,
+    name: str | None,
+    flags: Sequence[bool],
+    mode: Literal["a", "b"],
+    call: Callable[[], int],
+    free: Any,
+) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("count", [1, -3], ["1", 1.5, True, None, [1]]),
+        ("rate", [1, 1.5], ["x", True, None]),
+        ("name", ["x", None], [1, 1.5, True, ["x"]]),
+        ("flags", [[], [True, False]], [True, [1], "yes"]),
+        ("mode", ["a", "b"], ["c", 1, None]),
+        ("free", [1, "x", None, [1]], []),
+    ],
+)
+def test_values_are_checked_against_the_signature(key: str, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        run.check_values(example, {key: value}, "place")
+    for value in bad:
+        with pytest.raises(ValueError, match=f"place.{key} is .* but it must be "):
+            run.check_values(example, {key: value}, "place")
+    with pytest.raises(ValueError, match="place takes no argument 'cuont'; did you mean count"):
+        run.check_values(example, {"cuont": 1}, "place")
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (run.CONF / "model").glob("*.yaml")))
+def test_every_model_composes_and_its_data_fit(model: str) -> None:
+    config = run.composed([f"model={model}"])
+    assert run.choices_of(config)["model"] == model
+    run.check_fit(config)
+    assert len(config.input_shape) == len(config.small_shape)
+
+
+def test_image_models_refuse_clips_and_the_other_way_round() -> None:
+    with pytest.raises(
+        ValueError, match=r"digits serves \(C, H, W\) images, but c3d reads \(C, T, H, W\) clips. Choose another"
+    ):
+        run.check_fit(run.composed(["model=c3d", "data=digits"]))
+    with pytest.raises(ValueError, match=r"motion_digits serves \(C, T, H, W\) clips, but lenet5 reads"):
+        run.check_fit(run.composed(["model=lenet5", "data=motion_digits"]))
+
+
+def test_a_misspelt_key_inside_a_yaml_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodle:\n  norm: true\n")
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (as above)
+        run.check_overrides(["experiment=mine"], str(tmp_path))
+    assert "modle" in (run.sentence(caught.value) or "")
+
+
+RECIPE = {
+    "version": "0",
+    "names": {"model": "lenet5", "task": "classification", "data": "digits"},
+    "arguments": {
+        "model": {"name": "lenet5", "num_classes": 10, "in_chans": 1, "input_shape": [1, 32, 32]},
+        "task": {"num_outputs": 10, "label_smoothing": 0.1},
+        "data": {"batch_size": 7, "seed": 3},
+    },
+    "facts": {"num_classes": 10, "class_names": list("0123456789"), "mean": [0.3], "std": [0.3], "shape": [1, 32, 32]},
+}
+
+
+def test_a_recipe_composes_and_the_command_line_beats_it() -> None:
+    config = run.compose_recipe(RECIPE, ["data.seed=5"])
+    assert config.data.batch_size == 7
+    assert config.data.seed == 5
+    assert config.task.label_smoothing == 0.1
+    assert config.model.num_classes == 10
+    other = run.compose_recipe(RECIPE, ["data=image_folder", "data.root=x"])
+    assert other.data._target_.endswith("ImageFolder")
+    assert other.data.shape == [1, 32, 32]
+
+
+HOSTILE = [
+    ("model", "_target_", "os.system"),
+    ("data", "_target_", "torch.hub.load"),
+    ("task", "optimizer", {"_target_": "torch.ops.load_library", "_partial_": True}),
+    ("data", "augment", {"x": {"_target_": "torch.save"}}),
+    ("model", "pretrained", "${oc.env:HOME}"),
+    ("data", "batch_size", ["${oc.env:HOME}"]),
+    ("task", "unknown", 1),
+    ("model", "_recursive_", True),
+]
+
+
+@pytest.mark.parametrize(("group", "key", "value"), HOSTILE)
+def test_a_recipe_fills_in_plain_values_and_nothing_else(group: str, key: str, value: object) -> None:
+    recipe = copy.deepcopy(RECIPE)
+    recipe["arguments"][group][key] = value  # type: ignore[index]
+    with pytest.raises(ValueError, match="The checkpoint sets"):
+        run.compose_recipe(recipe, [])
+
+
+@pytest.mark.parametrize("name", ["../../evil", "digits data.root=/", "a,b", "", "/etc/passwd", "nothing"])
+def test_a_recipe_chooses_among_our_own_names(name: str) -> None:
+    recipe = copy.deepcopy(RECIPE)
+    recipe["names"]["data"] = name  # type: ignore[index]
+    with pytest.raises(ValueError, match="data"):
+        run.compose_recipe(recipe, [])
+
+
+def test_all_targets_of_the_configuration_exist_and_take_their_keys() -> None:
+    """Every `_target_` in conf/, wherever it stands, resolves, and its literal keys are its arguments."""
+
+    def walk(node: object, place: str) -> None:
+        if isinstance(node, dict):
+            if "_target_" in node:
+                parameters = inspect.signature(run.located(node["_target_"])).parameters
+                variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+                assert variable or {k for k in node if not k.startswith("_")} <= set(parameters), place
+            for key, value in node.items():
+                walk(value, f"{place}.{key}")
+
+    for path in run.CONF.rglob("*.yaml"):
+        walk(yaml.safe_load(path.read_text()), str(path))
