@@ -38,7 +38,8 @@ def main() -> None:
         "# Layout and precision of C3D's training step on a CPU\n\n"
         "With BatchNorm, SGD 0.01 with momentum, "
         f"median of {STEPS - 1} steps after one to warm up, choices in turns. Written by `benchmarks/cpu_precision.py`.\n\n"
-        f"{hardware()}; {versions()}\n\n| shape, batch | layout | precision | s a step (min to max) | against contiguous float32 | "
+        f"{hardware()}; {versions()}\n\n"
+        "| shape, batch | layout | precision | s a step (min to max) | against contiguous float32 | "
         "losses of the steps |\n|---|---|---|---|---|---|\n"
     ]
     for name, (batch, shape) in SHAPES.items():

@@ -426,7 +426,8 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         if group in chosen:
             continue
         for key, value in values.items():
-            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or key == "pretrained":
+            file = key == "pretrained" and not re.fullmatch(r"\w+", str(value))  # a tag of ours is a word; a path is not
+            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or file:
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
             if f"{group}.{key}" not in chosen:
                 config[group][key] = value
@@ -472,6 +473,20 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
     return content
 
 
+def resumable(config: DictConfig) -> str | None:
+    """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
+    if config.resume is None:
+        return None
+    names = read_checkpoint(config.resume)["zoo"]["names"]
+    for group, name in names.items():
+        if choices_of(config).get(group) != name:
+            raise ValueError(
+                f"{config.resume} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
+                f"Go on with the settings it was made with."
+            )
+    return str(checkpoint_path(config.resume))
+
+
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     """The recipe of a checkpoint that published weights would have been saved with: images from files, cut as they were."""
     from zoo import __version__
@@ -495,20 +510,6 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
             "shape": list(entry.input_shape),
         },
     }
-
-
-def resumable(config: DictConfig) -> str | None:
-    """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
-    if config.resume is None:
-        return None
-    names = read_checkpoint(config.resume)["zoo"]["names"]
-    for group, name in names.items():
-        if choices_of(config).get(group) != name:
-            raise ValueError(
-                f"{config.resume} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
-                f"Go on with the settings it was made with."
-            )
-    return str(checkpoint_path(config.resume))
 
 
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":

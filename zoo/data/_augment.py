@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from zoo.chance import uniform
 from zoo.crops import brightness
-from zoo.data._random import uniform
 
 
 @dataclass(frozen=True)

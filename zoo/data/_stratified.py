@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from zoo.data._random import uniform
+from zoo.chance import uniform
 
 
 def stratified(labels: Tensor, share: float, *, seed: int, stream: int, groups: Tensor | None = None) -> Tensor:

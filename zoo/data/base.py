@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.batch import Batch
+from zoo.chance import AUGMENT, permutation
 from zoo.data._augment import Augment, Chance, Fitted
-from zoo.data._random import AUGMENT, permutation
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""

@@ -4,8 +4,8 @@ import csv
 
 import torch
 
+from zoo.chance import HELD_OUT, VALIDATION
 from zoo.data._folders import Labelled
-from zoo.data._random import HELD_OUT, VALIDATION
 from zoo.data._stratified import stratified
 from zoo.data.base import SPLITS
 from zoo.data.image_folder import ImageFolder

@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo.batch import Batch, LabelBatch
+from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
-from zoo.data._random import CROP, uniform
 from zoo.data.base import Draw, Unreadable
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from zoo.chance import FRACTION, VALIDATION
 from zoo.crops import Crops
 from zoo.data._augment import Augment
 from zoo.data._files import data_root
-from zoo.data._random import FRACTION, VALIDATION
 from zoo.data._stratified import stratified
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES, ImageFiles, Pixels

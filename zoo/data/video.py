@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zoo.batch import Batch, LabelBatch
-from zoo.data._random import CLIP_TIME, uniform
+from zoo.chance import CLIP_TIME, uniform
 from zoo.data.base import Draw, Unreadable
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())

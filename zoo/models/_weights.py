@@ -81,7 +81,7 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
         if key in own and value.shape != own[key].shape:
             if own[key].dim() == 2 < value.dim() and value.flatten(1).shape == own[key].shape:
                 tensors[key] = value.flatten(1)
-            elif key == first and value.shape[2:] == own[key].shape[2:] and len(value) == len(own[key]):
+            elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
                 tensors[key] = for_channels(value, own[key].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)

@@ -1,0 +1,133 @@
+"""Self-supervision by rotation: by how many quarter turns was an image turned? (Gidaris, Singh and Komodakis 2018,
+"Unsupervised representation learning by predicting image rotations")."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from zoo.batch import Batch
+from zoo.chance import ROTATION, uniform
+from zoo.tasks.base import MakeOptimizer, MakeScheduler, Records, Task
+
+TURNS = 4
+CLASS_NAMES = ("0°", "90°", "180°", "270°")
+"""Counter-clockwise."""
+
+
+class RotationTask(Task):
+    """Turn by 0, 90, 180 or 270 degrees, exactly and on the device, and tell which; labels are not looked at in training.
+
+    A clip is turned as a whole. Images that are not square are cut to their central square. Evaluation always turns each
+    sample all four ways: `accuracy` is over all of them, `loss` the mean cross-entropy.
+
+    Args:
+        num_outputs: 4.
+        copies: "all" puts all four copies of a sample into the batch, which is then four times as large (the paper,
+            section 3: better than one at a time); "one" turns each sample one way, by (seed, epoch, sample id).
+        seed: of the choice of "one".
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        num_outputs: int = TURNS,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        metric: str = "accuracy",
+        mode: str = "max",
+        channels_last: bool = False,
+        copies: Literal["all", "one"] = "all",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            net,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            mean=mean,
+            std=std,
+            metric=metric,
+            mode=mode,
+            channels_last=channels_last,
+        )
+        if num_outputs != TURNS:
+            raise ValueError(f"task.num_outputs is {num_outputs}, but there are {TURNS} quarter turns to tell apart.")
+        self.copies = copies
+        self.seed = seed
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        if self.copies == "all":
+            pixels, turns = all_turns(batch["input"])
+        else:
+            drawn = uniform(self.seed, batch["epoch"], batch["id"], 1, ROTATION).squeeze(1)
+            turns = (drawn * TURNS).long()
+            pixels = turned(batch["input"], turns)
+        scores = self(pixels).float()
+        self.log("train/accuracy", (scores.argmax(1) == turns).float().mean(), prog_bar=True, batch_size=len(turns))
+        return {"cross_entropy": cross_entropy(scores, turns)}
+
+    def records(self, batch: Batch) -> Records:
+        """`guess` and `surprise`, (B, 4): of each turn the class told and the cross-entropy; and the label if there is one."""
+        pixels, turns = all_turns(batch["input"])
+        scores = self(pixels).float()
+        count = len(batch["id"])
+        kept: Records = {
+            "id": batch["id"],
+            "view": batch["view"],
+            "guess": scores.argmax(1).reshape(TURNS, count).T,
+            "surprise": cross_entropy(scores, turns, reduction="none").reshape(TURNS, count).T,
+        }
+        label = batch.get("label")
+        return {**kept, "label": label} if isinstance(label, Tensor) else kept
+
+    def metrics(self, records: Records) -> dict[str, float]:
+        right = records["guess"] == torch.arange(TURNS)
+        return {"accuracy": right.double().mean().item(), "loss": records["surprise"].double().mean().item()}
+
+
+def square(pixels: Tensor) -> Tensor:
+    """The central square of (..., H, W); said once, for part of every image is lost."""
+    height, width = pixels.shape[-2:]
+    if height == width:
+        return pixels
+    edge = min(height, width)
+    warnings.warn(f"Images of {height} x {width} are cut to their central {edge} x {edge}, to be turned.", stacklevel=2)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    return pixels[..., top : top + edge, left : left + edge]
+
+
+def all_turns(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, ..., H, W) -> (4 B, ..., H, H), all samples unturned, then all turned once, and so on; and the turns, (4 B,)."""
+    pixels = square(pixels)
+    copies = torch.cat([torch.rot90(pixels, turns, (-2, -1)) for turns in range(TURNS)])
+    return copies, torch.arange(TURNS, device=pixels.device).repeat_interleave(len(pixels))
+
+
+def turned(pixels: Tensor, turns: Tensor) -> Tensor:
+    """Sample k turned by `turns[k]` quarter turns."""
+    pixels = square(pixels)
+    result = pixels.clone()
+    for count in range(1, TURNS):
+        mask = turns == count
+        result[mask] = torch.rot90(pixels[mask], count, (-2, -1))
+    return result
+
+
+def confusion_by_class(records: Records, num_classes: int) -> Tensor:
+    """(num_classes, 4, 4): of each class's images turned i ways, the share that was told to be turned j ways.
+
+    Raises ValueError where the records have no labels.
+    """
+    if "label" not in records:
+        raise ValueError("The data have no labels, so the confusion cannot be told by class.")
+    counts = torch.zeros(num_classes, TURNS, TURNS)
+    truth = torch.arange(TURNS).expand_as(records["guess"])
+    label = records["label"][:, None].expand_as(truth)
+    counts.index_put_((label, truth, records["guess"]), torch.ones(()), accumulate=True)
+    return counts / counts.sum(2, keepdim=True).clamp_min(1)
