@@ -140,7 +140,8 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     views = data.splits[split].views
-    print(f"scored {task.scored[split]:,} of {count(data.splits[split]):,} {split} samples")
+    listed = count(data.splits[split]) + data.left_out.get(split, 0)
+    print(f"scored {task.scored[split]:,} of {listed:,} {split} samples")
     if data.protocol or views > 1:
         print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
 

@@ -130,6 +130,8 @@ class DataModule(lightning.LightningDataModule):
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
+        self.left_out: dict[str, int] = {}
+        """Of each split how many files its samples lack since their headers were checked."""
         self.splits: dict[str, Samples] = {}
 
     @property
@@ -213,7 +215,7 @@ class DataModule(lightning.LightningDataModule):
 
     # Files
 
-    def readable(self, paths: Sequence[Path], check: Callable[[Path], Found]) -> Iterable[tuple[int, Found]]:
+    def readable(self, paths: Sequence[Path], check: Callable[[Path], Found], split: str = "") -> Iterable[tuple[int, Found]]:
         """Check every header; yield (position, what was found) of the good ones, book the bad ones, refuse too many."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
             outcomes = list(pool.map(lambda path: _attempt(check, path), paths))
@@ -221,6 +223,7 @@ class DataModule(lightning.LightningDataModule):
         if len(failures) > self.max_bad * len(paths):
             raise ValueError(too_many_bad(failures, len(paths), self.max_bad))
         self.bad.update(failures)
+        self.left_out[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
 
