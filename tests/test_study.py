@@ -46,7 +46,7 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], said: str, verb: 
 
 @pytest.mark.slow
 def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
-    status, out, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
+    status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
     assert status == 0, err
     folder = tmp_path / "runs" / "study"
     found = json.loads((folder / "study.json").read_text())

@@ -11,7 +11,14 @@ import zoo
 from zoo.config import CONF
 from zoo.models._base import Classifier
 
-CLASSIFIERS = zoo.list_models()
+
+def of_tasks(*tasks: str) -> list[str]:
+    """The models whose YAML chooses one of these tasks."""
+    files = {name: OmegaConf.load(CONF / "model" / f"{name}.yaml") for name in zoo.list_models()}
+    return [name for name, file in files.items() if any({"override /task": task} in file.defaults for task in tasks)]
+
+
+CLASSIFIERS = of_tasks("classification", "video_classification")
 HEAVY = set(zoo.list_models(["vgg1[369]*", "resnet34", "resnet50", "resnet1*"]))
 """Larger ones of a family, whose smaller ones prove the same: they run for real in the slow tests only."""
 MARKED = [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in CLASSIFIERS]
