@@ -168,3 +168,20 @@ def test_names_and_arguments_that_do_not_exist() -> None:
     assert zoo.list_models("lenet*") == ["lenet5", "lenet_wide"]
     assert zoo.list_models(["c3d", "lenet5"]) == ["c3d", "lenet5"]
     assert zoo.list_models("nothing*") == []
+
+
+@pytest.mark.parametrize("name", ["lenet5", "c3d", "rotnet"])
+def test_features_at_named_blocks(name: str) -> None:
+    net, shape = small(name)
+    x = torch.randn(2, *shape)
+    net.eval()
+    found = net.forward_blocks(x)
+    assert tuple(found) == net.blocks
+    y = x
+    for layer_name, layer in net.features.named_children():
+        y = layer(y)
+        if layer_name in found:
+            assert torch.equal(found[layer_name], y), layer_name
+    with pytest.raises(ValueError, match="no block 'pool9'; its blocks are"):
+        net.forward_blocks(x, ["pool9"])
+    assert not any(module._forward_hooks for module in net.modules())

@@ -141,6 +141,8 @@ class DataModule(lightning.LightningDataModule):
             )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
+        self.left_out: dict[str, int] = {}
+        """Of each split how many files its samples lack since their headers were checked."""
         self.splits: dict[str, Samples] = {}
 
     @property
@@ -224,15 +226,16 @@ class DataModule(lightning.LightningDataModule):
 
     # Files
 
-    def readable(self, items: Sequence[Item], check: Callable[[Item], Found]) -> Iterable[tuple[int, Found]]:
-        """Check every file, or what stands for it; (position, what was found) of the good ones; the bad ones are booked,
-        and too many refused."""
+    def readable(self, items: Sequence[Item], check: Callable[[Item], Found], split: str = "") -> Iterable[tuple[int, Found]]:
+        """Check every file of a split, or what stands for it; (position, what was found) of the good ones; the bad ones are
+        booked, and too many refused."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
             outcomes = list(pool.map(lambda item: _attempt(check, item), items))
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
         if len(failures) > self.max_bad * len(items):
             raise ValueError(too_many_bad(failures, len(items), self.max_bad))
         self.bad.update(failures)
+        self.left_out[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
 
