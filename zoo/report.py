@@ -195,7 +195,7 @@ def draw_curves(run_dir: Path) -> Path | None:
         for row in csv.DictReader(stream):
             for column, value in row.items():
                 split, slash, name = column.partition("/")
-                if value and slash and split in ("train", "val"):
+                if value and slash and split in ("train", "val") and "/" not in name:  # the classes' own are in the log
                     steps, values = series.setdefault(name, {}).setdefault(split, ([], []))
                     steps.append(int(row["step"]))
                     values.append(float(value))

@@ -71,16 +71,16 @@ def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
 def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values.
 
-    Two things are made to fit: a fully connected layer that was published as a convolution, and the first kernel for
-    another number of input channels.
+    Two things are made to fit: a fully connected layer that was published as a convolution, or the reverse, and the first
+    kernel for another number of input channels.
     """
     own = net.state_dict()
     tensors = dict(translated(net, tensors))
     first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
     for key, value in tensors.items():
         if key in own and value.shape != own[key].shape:
-            if own[key].dim() == 2 < value.dim() and value.flatten(1).shape == own[key].shape:
-                tensors[key] = value.flatten(1)
+            if 2 in (value.dim(), own[key].dim()) and value.flatten(1).shape == own[key].flatten(1).shape:
+                tensors[key] = value.reshape(own[key].shape)
             elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
                 tensors[key] = for_channels(value, own[key].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
