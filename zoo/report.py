@@ -30,6 +30,7 @@ _NOISE = (
     "The .* does not have many workers",  # data in memory need none
     "The number of training batches .* is smaller than the logging interval",
     "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
+    "It is recommended to use `self.log.*sync_dist=True",  # what is logged at an epoch's end was gathered before
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 

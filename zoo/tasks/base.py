@@ -172,7 +172,8 @@ class Task(lightning.LightningModule):
             raise ValueError(f"Not one sample of the {split} split could be read, so there is nothing to score.")
         self.scored[split] = len(set(records["id"].tolist()))
         for name, value in self.metrics(records).items():
-            self.log(f"{split}/{name}", value, prog_bar=name == self.metric, rank_zero_only=True)
+            # Every rank has gathered the same records, so every rank logs the same value and saves at the same moments.
+            self.log(f"{split}/{name}", value, prog_bar=name == self.metric)
 
     # Optimisation and checkpoints
 
