@@ -511,3 +511,38 @@ def test_imports_stay_light() -> None:
         "zoo.profile; assert not {'lightning', 'hydra', 'torchvision', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("model=c3d", "model.num_classes=101"), "78,409,573   38.55 G"),
+        (("model=lenet5",), "61,706  416,520"),
+        (("model=c3d", "clips=10", "crops=3"), "10 clips x 3 crops"),
+        (("model=lenet_wide", "model.padding=0"), "431,080"),
+    ],
+)
+def test_the_verb_prints_the_papers_network(
+    verb: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], said: str
+) -> None:
+    status, out, err = verb("flops", *arguments)
+    assert status == 0, err
+    assert said in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("model=c3dd",), "did you mean c3d"),
+        (("model=c3d", "input_shape=[3,4,16,16]"), "too small"),
+        (("model=resnet18", "input_shape=[3,16,112,112]"), "does not fit"),
+        (("model=c3d", "clips=many"), "whole numbers"),
+    ],
+)
+def test_the_verb_refuses_in_a_sentence(
+    verb: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], said: str
+) -> None:
+    status, _, err = verb("flops", *arguments)
+    assert status == 1
+    assert said in err
+    assert err.count("\n") == 1

@@ -20,7 +20,17 @@ FORBIDDEN = {
     "tasks": ("hydra", "omegaconf", "zoo.data", "zoo.models", "zoo.config"),
     "data": ("hydra", "omegaconf", "zoo.tasks", "zoo.models", "zoo.config"),
 }
-HYDRA = {"config.py", "train.py", "evaluate.py", "predict.py", "prepare.py", "report.py", "benchmark.py", "verify.py"}
+HYDRA = {
+    "config.py",
+    "train.py",
+    "evaluate.py",
+    "predict.py",
+    "prepare.py",
+    "report.py",
+    "study.py",
+    "benchmark.py",
+    "verify.py",
+}
 
 
 def imported(source: str) -> set[str]:

@@ -510,3 +510,41 @@ def _render(p: Profile) -> str:
     title = f"{p.name}, one sample of {' and '.join(_times(s) for s in shapes)}, {views}"
     text = [title, rule, line(head), rule, *map(line, rows), rule, line(total), rule]
     return "\n".join(text + [textwrap.fill(fact, _WIDTH, subsequent_indent="  ") for fact in [*facts, p.note] if fact])
+
+
+def main() -> None:
+    """`python -m zoo.flops model=c3d [input_shape=[3,16,112,112]] [clips=10] [crops=3] [regions=100] [model.key=value ...]`.
+
+    The paper's network at the paper's input shape, but for what is set: not the YAML's departures for small data.
+    """
+    import inspect
+    import sys
+
+    from zoo import config as run
+    from zoo.models._registry import create_model, get_builder
+
+    arguments = sys.argv[1:]
+    with run.plainly(debug="debug=true" in arguments):
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(inspect.cleandoc(main.__doc__ or ""))
+            return
+        own = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith(("clips=", "crops=", "regions="))}
+        if not all(value.isdigit() for value in own.values()):
+            raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
+        overrides = [a for a in arguments if a.partition("=")[0] not in own]
+        config = run.composed(overrides)
+        name, shape = config.model.name, tuple(config.input_shape)
+        set_here = [o.key_or_group.removeprefix("model.") for o in run.parse(overrides) if o.key_or_group.startswith("model.")]
+        chosen = {key: config.model[key] for key in set_here}
+        takes = inspect.signature(get_builder(name)).parameters
+        for key, value in (("input_shape", shape), ("in_chans", shape[0])):
+            if key in takes:
+                chosen.setdefault(key, value)
+        with torch.device("meta"):
+            net = create_model(name, **chosen)
+        regions = int(own["regions"]) if "regions" in own else None
+        print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
+
+
+if __name__ == "__main__":
+    main()

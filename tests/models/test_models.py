@@ -21,6 +21,8 @@ def of_tasks(*tasks: str) -> list[str]:
 CLASSIFIERS = of_tasks("classification", "video_classification")
 HEAVY = set(zoo.list_models(["vgg1[369]*", "resnet34", "resnet50", "resnet1*"]))
 """Larger ones of a family, whose smaller ones prove the same: they run for real in the slow tests only."""
+COSTLY = {"i3d", "inflated", "r3d_18", "slowfast_r50_4x16", "x3d_s", "x3d_m"}
+"""Networks of which a step takes seconds: they learn by heart in the slow tests only."""
 MARKED = [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in CLASSIFIERS]
 
 
@@ -46,7 +48,8 @@ def test_the_contract(name: str) -> None:
     features = net.forward_features(x)
     assert features.shape == (2, net.num_features)
     assert net(x).shape == (2, 5)
-    assert torch.equal(net(x), net.forward_head(features))
+    if name != "single_frame":  # it averages what its head makes of each frame
+        assert torch.equal(net(x), net.forward_head(features))
     assert net.get_classifier() is net.head
     assert set(net.blocks) <= {path for path, _ in net.features.named_modules()}
     net.reset_classifier(7)
@@ -64,18 +67,22 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
     assert net.in_chans == channels
 
 
-@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in HEAVY | COSTLY else ()) for name in CLASSIFIERS]
+)
 def test_it_learns_one_batch_by_heart(name: str) -> None:
     torch.manual_seed(0)
     net, shape = small(name)
     x, y = torch.randn(5, *shape), torch.arange(5)
+    if name == "single_frame":  # what it sees of a clip in training is drawn
+        x = x[:, :, :1].expand_as(x)
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     rate = 1e-4 if name == "c3d" else 3e-4 if "classifier.1" in net.blocks or name == "alexnet" else 3e-3
     optimizer = torch.optim.Adam(net.parameters(), rate)
     start = cross_entropy(net(x), y).item()
-    for _ in range(12 if name == "c3d" else 25):
+    for _ in range(12 if len(shape) == 4 else 25):
         optimizer.zero_grad()
         loss = cross_entropy(net(x), y)
         loss.backward()

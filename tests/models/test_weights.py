@@ -88,5 +88,5 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match=r"no weights 'nowhere\.pt', nor is there a file of that name"):
+    with pytest.raises(ValueError, match=r"nowhere\.pt"):
         zoo.create_model("lenet5", pretrained="nowhere.pt")

@@ -1,8 +1,12 @@
 """The contract of every classification network: features, then a head that can be replaced."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 class Classifier(nn.Module):
@@ -86,6 +90,36 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
+
+    def checkpoint_blocks(self) -> None:
+        """From now on keep for the backward pass only what enters each of `blocks`, and compute the rest there again: less
+        memory for about a third more time (Chen et al. 2016, "Training deep nets with sublinear memory cost").
+
+        Gradients and BatchNorm's statistics stay what they were.
+        """
+        for name in self.blocks:
+            block = self.features.get_submodule(name)
+            block.forward = functools.partial(
+                checkpoint, block.forward, use_reentrant=False, context_fn=functools.partial(_once, block)
+            )
+
+
+def _once(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What checkpointing enters for the forward pass and for its repetition, which must not count a batch twice."""
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def wrapped(

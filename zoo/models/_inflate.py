@@ -33,7 +33,7 @@ class _Fold(threading.local):
 _FOLD = _Fold()  # not a ContextVar: torch.compile cannot trace setting one
 
 
-def _fold(x: Tensor) -> Tensor:
+def fold(x: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B * T, C, H, W). Dense: the bare view is strided where B = 1, and breaks networks' `view`."""
     x = x.transpose(1, 2).flatten(0, 1)
     return x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
@@ -68,7 +68,7 @@ def _pad_time(x: Tensor, time: int, padding: Padding) -> Tensor:
     return torch.cat([x[:, :, :1]] * before + [x] + [x[:, :, -1:]] * after, 2)
 
 
-def _repeat(weight: Tensor, time: int) -> Tensor:
+def repeat(weight: Tensor, time: int) -> Tensor:
     """(O, I, Kh, Kw) -> (O, I, Kt, Kh, Kw): copies whose sum is the 2-D filter, so constant videos get its response."""
     return weight.unsqueeze(2).repeat(1, 1, time, 1, 1) / time
 
@@ -115,7 +115,7 @@ class _Conv(nn.Conv3d):
             stride, padding, dilation = self.stride[1:], self.padding[1:], self.dilation[1:]
             return F.conv2d(x, weight[:, :, 0], self.bias, stride, padding, dilation, self.groups)
         x = _pad_time(_unfold(x, self.seen), time, self.time_padding)
-        return _fold(F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups))
+        return fold(F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups))
 
     def _filters(self) -> Tensor:
         if not self.standardised:
@@ -130,7 +130,7 @@ class _Conv(nn.Conv3d):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         weight = state_dict.get(prefix + "weight")
         if weight is not None and weight.dim() == 4:
-            state_dict[prefix + "weight"] = _repeat(weight, self.kernel_size[0])
+            state_dict[prefix + "weight"] = repeat(weight, self.kernel_size[0])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -143,7 +143,7 @@ class _TimePool:
 
     def __call__(self, pool: nn.Module, args: tuple[Any, ...], x: Tensor) -> Tensor:
         op = F.max_pool3d if isinstance(pool, nn.MaxPool2d) else F.avg_pool3d
-        return _fold(op(_pad_time(_unfold(x, self.seen), self.kernel[0], "replicate"), self.kernel, self.stride))
+        return fold(op(_pad_time(_unfold(x, self.seen), self.kernel[0], "replicate"), self.kernel, self.stride))
 
 
 class Inflated(nn.Module):
@@ -169,7 +169,7 @@ class Inflated(nn.Module):
         outer = _FOLD.clips, _FOLD.lengths  # an inflated network may hold another
         _FOLD.clips, _FOLD.lengths = count, tuple(lengths)
         try:
-            out = self.net(_fold(clips))
+            out = self.net(fold(clips))
         except RuntimeError as error:
             if self.strides and "must match" in str(error):
                 raise ValueError(f"branches that meet again must take the same time_stride: {error}") from error
@@ -268,7 +268,7 @@ def inflate(
         if isinstance(layer, nn.Conv2d):
             flat = layer.weight
             if flat not in inflated:
-                filters = _repeat(flat.detach(), time if max(layer.kernel_size) > 1 else 1)
+                filters = repeat(flat.detach(), time if max(layer.kernel_size) > 1 else 1)
                 inflated[flat] = nn.Parameter(filters, requires_grad=flat.requires_grad)
             _Conv.become(layer, inflated[flat], stride_of.get(layer, 1), padding)
         elif layer in stride_of:

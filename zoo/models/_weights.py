@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zoo.models._inflate import repeat
+
 NET = "net."
 """Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
 
@@ -71,18 +73,21 @@ def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
 def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     """Load what fits by name and shape; return a line for each tensor of the network that keeps its own values.
 
-    Two things are made to fit: a fully connected layer that was published as a convolution, or the reverse, and the first
-    kernel for another number of input channels.
+    Three things are made to fit: a fully connected layer that was published as a convolution, or the reverse; a 2-D kernel
+    for an inflated convolution; and the first kernel for another number of input channels.
     """
     own = net.state_dict()
     tensors = dict(translated(net, tensors))
-    first = next((f"{name}.weight" for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+    first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
     for key, value in tensors.items():
         if key in own and value.shape != own[key].shape:
             if 2 in (value.dim(), own[key].dim()) and value.flatten(1).shape == own[key].flatten(1).shape:
                 tensors[key] = value.reshape(own[key].shape)
-            elif key == first and value.dim() == own[key].dim() and value[:, :1].shape == own[key][:, :1].shape:
-                tensors[key] = for_channels(value, own[key].shape[1])
+            elif own[key].dim() == 5 and value.dim() == 4 and value.shape[2:] == own[key].shape[3:]:
+                tensors[key] = repeat(value, own[key].shape[2])
+            kernel = tensors[key]
+            if key == first and kernel.shape[2:] == own[key].shape[2:] and kernel.shape[1] != own[key].shape[1]:
+                tensors[key] = for_channels(kernel, own[key].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)
     return [

@@ -56,10 +56,15 @@ def _from_torchvision(name: str, num_classes: int, in_chans: int) -> Classifier:
     # The side outputs of GoogLeNet and Inception serve the training of 2014 and would change what a forward returns.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     net: nn.Module = torchvision.models.get_model(name, num_classes=max(1, num_classes), **extra)
-    last = [(place, module) for place, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
-    if not isinstance(last[1], nn.Linear):
+    return headless(net, name, num_classes, in_chans)
+
+
+def headless(net: nn.Module, name: str, num_classes: int, in_chans: int) -> Classifier:
+    """Any network that ends in one linear layer, under our contract; that layer is its head."""
+    last = [(place, module) for place, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1:]
+    if not last or not isinstance(last[0][1], nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer, so its head cannot be replaced. Choose another.")
-    return wrapped(net, last[0], num_classes=num_classes, in_chans=in_chans, blocks=_children(net))
+    return wrapped(net, last[0][0], num_classes=num_classes, in_chans=in_chans, blocks=_children(net))
 
 
 def _children(net: nn.Module) -> tuple[str, ...]:

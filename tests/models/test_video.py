@@ -1,0 +1,489 @@
+"""The video networks, each held to a reference of its own: the 2-D network it is composed of, a slow loop, or the library."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+import zoo
+from zoo.models._base import Classifier
+from zoo.models._frames import build_2d
+from zoo.models._weights import load_fitting, load_pretrained
+from zoo.models.cnn_rnn import ConvGRU
+from zoo.models.two_stream import FLOW, TwoStream, fit_svm_fusion
+
+SHAPE = (3, 4, 32, 32)
+FRAMES = {"input_shape": SHAPE, "stem": "imagenet", "num_classes": 5}
+
+
+class Plain(nn.Module):
+    """A user's own 2-D network: small, and with nothing of our contract."""
+
+    def __init__(self, in_chans: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(in_chans, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.last = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.body(x))
+        return scores
+
+
+def clips(*shape: int) -> Tensor:
+    return torch.randn(2, *(shape or SHAPE), generator=torch.Generator().manual_seed(1))
+
+
+def made(name: str, **arguments: object) -> Classifier:
+    torch.manual_seed(0)
+    net = zoo.create_model(name, **arguments)
+    assert isinstance(net, Classifier)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):  # statistics that are not the initial ones
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.8, 1.2)
+    return net.eval()
+
+
+def same_weights(name: str, net: Classifier, place: str, **arguments: object) -> Classifier:
+    """The 2-D network `name` with the weights that a video network has at `place`."""
+    other = made(name, num_classes=0, **arguments)
+    state = net.state_dict()
+    place = f"features.{place}."
+    other.load_state_dict({f"features.{k.removeprefix(place)}": v for k, v in state.items() if k.startswith(place)})
+    return other
+
+
+# -------------------- composed of a 2-D network
+
+
+@pytest.mark.parametrize("average", ["probabilities", "scores"])
+def test_single_frame_is_a_slow_loop_over_frames(average: str) -> None:
+    net, x = made("single_frame", **FRAMES, average=average), clips()
+    flat = same_weights("resnet18", net, "frames.net")
+    each = [net.head(flat(x[:, :, t])) for t in range(x.shape[2])]
+    expected = sum(scores.softmax(1) if average == "probabilities" else scores for scores in each) / len(each)
+    got = net(x).exp() if average == "probabilities" else net(x)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_single_frame_trains_on_one_frame_of_each_clip() -> None:
+    net, x = made("single_frame", **FRAMES), clips()
+    possible = [net(x[:, :, t : t + 1]) for t in range(4)]
+    for module in net.modules():
+        module.training = not isinstance(module, nn.BatchNorm2d)
+    seen = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        scores = net(x).log_softmax(1)
+        for row in range(2):
+            at = [t for t in range(4) if torch.allclose(scores[row], possible[t][row], atol=1e-5)]
+            assert len(at) == 1
+            seen.add((row, at[0]))
+    assert len({t for _, t in seen}) > 1
+
+
+def test_late_fusion_pool_is_blind_to_order_and_fc_is_not() -> None:
+    x = clips()
+    for fusion in ("pool", "fc"):
+        net = made("late_fusion", **FRAMES, fusion=fusion)
+        assert torch.allclose(net(x), net(x.flip(2)), atol=1e-5) == (fusion == "pool")
+
+
+def test_late_fusion_joins_the_features_of_all_frames() -> None:
+    net, x = made("late_fusion", **FRAMES, hidden=16), clips()
+    flat = same_weights("resnet18", net, "frames.net")
+    joined = torch.cat([flat(x[:, :, t]) for t in range(4)], 1)
+    assert joined.shape == (2, 4 * 512)
+    torch.testing.assert_close(net(x), net.head(net.features.fc(joined).relu()), rtol=1e-4, atol=1e-5)
+
+
+def test_early_fusion_is_the_2d_network_on_stacked_frames() -> None:
+    net, x = made("early_fusion", **FRAMES), clips()
+    flat = same_weights("resnet18", net, "net", in_chans=12)
+    stacked = torch.cat([x[:, :, t] for t in range(4)], 1)
+    torch.testing.assert_close(net(x), net.head(flat(stacked)))
+
+
+def test_a_convolutional_gru_is_a_slow_reference() -> None:
+    torch.manual_seed(0)
+    cell, x = ConvGRU(3, 4), torch.randn(2, 5, 3, 6, 6)
+    got = cell(x)
+    wz, wr, w = cell.input.weight.split(4)
+    bz, br, b = cell.input.bias.split(4)
+    uz, ur = cell.gates.weight.split(4)
+    h = torch.zeros(2, 4, 6, 6)
+    for t in range(5):  # equations 7 to 10 of Ballas et al. 2016
+        z = torch.sigmoid(conv2d(x[:, t], wz, bz, padding=1) + conv2d(h, uz, padding=1))
+        r = torch.sigmoid(conv2d(x[:, t], wr, br, padding=1) + conv2d(h, ur, padding=1))
+        new = torch.tanh(conv2d(x[:, t], w, b, padding=1) + conv2d(r * h, cell.candidate.weight, padding=1))
+        h = (1 - z) * h + z * new
+    torch.testing.assert_close(got, h)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "conv_gru"])
+def test_recurrent_networks_see_the_order_and_any_length(cell: str) -> None:
+    block = "layer1" if cell == "conv_gru" else None
+    net, x = made("cnn_rnn", **FRAMES, cell=cell, hidden=8, block=block), clips()
+    assert not torch.allclose(net(x), net(x.flip(2)), atol=1e-5)
+    assert net(clips(3, 7, 32, 32)).shape == (2, 5)
+    if cell == "conv_gru":
+        assert not any("layer2" in key for key in net.state_dict()), "what comes after the block is gone"
+
+
+def test_attention_sees_the_order_by_its_time_positions_alone() -> None:
+    net, x = made("space_time_attention", **FRAMES, block="layer1", width=32), clips()
+    assert not torch.allclose(net(x), net(x.flip(2)), atol=1e-5)
+    nn.init.zeros_(net.features.tokens.time)
+    torch.testing.assert_close(net(x), net(x.flip(2)), rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_the_slow_formula() -> None:
+    net = made("space_time_attention", **FRAMES, block="layer1", width=32, heads=4)
+    block, x = net.features.block1, torch.randn(1, 6, 32)
+    q, k, v = (part.reshape(6, 4, 8) for part in block.qkv(block.norm1(x))[0].split(32, 1))
+    seen = torch.zeros(6, 4, 8)
+    for head in range(4):
+        for i in range(6):
+            weight = torch.softmax(torch.stack([q[i, head] @ k[j, head] for j in range(6)]) / math.sqrt(8), 0)
+            seen[i, head] = sum(weight[j] * v[j, head] for j in range(6))
+    middle = x + block.out(seen.flatten(1))
+    torch.testing.assert_close(block(x), middle + block.mlp(block.norm2(middle)))
+
+
+def test_an_inflated_network_gives_the_2d_scores_on_a_constant_video(tmp_path: Path) -> None:
+    flat = made("resnet18", num_classes=5, stem="small")
+    net = made("inflated", **FRAMES | {"stem": None}, backbone=flat)
+    load_fitting(net, flat.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    still = x.unsqueeze(2).expand(-1, -1, 4, -1, -1)
+    torch.testing.assert_close(net(still), flat(x), rtol=1e-5, atol=1e-5)
+    # Copies are the same forwards and backwards, so a network that has not learnt yet tells no clip from its reversal.
+    assert not torch.allclose(net(clips()), net(clips()[:, :, [1, 0, 2, 3]]), atol=1e-5)
+    torch.save(flat.state_dict(), tmp_path / "flat.pt")
+    by_name = made("inflated", **FRAMES | {"stem": "small"})
+    load_pretrained(by_name, tmp_path / "flat.pt", "inflated")
+    torch.testing.assert_close(by_name(still), flat(x), rtol=1e-5, atol=1e-5)
+
+
+def test_published_2d_weights_fit_the_composed_networks() -> None:
+    """torchvision's names; the first kernel is adapted where flow or other channels are read."""
+    published = torchvision.models.resnet18(num_classes=7).state_dict()
+    for name, channels in (("late_fusion", 3), ("single_frame", 3), ("cnn_rnn", 3), ("inflated", 2)):
+        net = made(name, **FRAMES | {"input_shape": (channels, *SHAPE[1:]), "in_chans": channels})
+        fresh = load_fitting(net, published)
+        assert not [line for line in fresh if "conv" in line or "layer" in line or "bn1" in line], name
+    maps = made("space_time_attention", **FRAMES, block="layer2", width=32)
+    assert not [line for line in load_fitting(maps, published) if "frames" in line]
+
+
+# -------------------- two streams
+
+
+def test_two_streams_read_a_frame_and_twenty_channels_of_flow() -> None:
+    net = made("two_stream", in_chans=5, input_shape=(5, 10, 32, 32), num_classes=5)
+    assert isinstance(net, TwoStream)
+    spatial = same_weights("resnet18", net, "spatial", stem="small")
+    temporal = same_weights("resnet18", net, "temporal", stem="small", in_chans=20)
+    x = clips(5, 10, 32, 32)
+    stack = torch.cat([x[:, -FLOW:, t] for t in range(10)], 1)
+    assert stack.shape[1] == 20
+    a, b = net.head.streams[0](spatial(x[:, :3, 0])), net.head.streams[1](temporal(stack))
+    torch.testing.assert_close(net(x).exp(), (a.softmax(1) + b.softmax(1)) / 2)
+
+
+def test_streams_can_be_trained_apart() -> None:
+    x = clips(5, 10, 32, 32)
+    arguments = {"in_chans": 5, "input_shape": (5, 10, 32, 32), "num_classes": 5}
+    spatial, temporal = (made("two_stream", **arguments, streams=which) for which in ("spatial", "temporal"))
+    moved, repainted = x.clone(), x.clone()
+    moved[:, -FLOW:] += 1
+    repainted[:, :-FLOW] += 1
+    assert torch.equal(spatial(x), spatial(moved))
+    assert not torch.equal(spatial(x), spatial(repainted))
+    assert torch.equal(temporal(x), temporal(repainted))
+    assert not torch.equal(temporal(x), temporal(moved))
+
+
+def test_differences_stand_in_for_flow() -> None:
+    net, x = made("two_stream", **FRAMES, in_chans=3, motion="difference", streams="temporal"), clips()
+    flat = same_weights("resnet18", net, "temporal", in_chans=9)
+    stack = torch.cat([x[:, :, t + 1] - x[:, :, t] for t in range(3)], 1)
+    torch.testing.assert_close(net(x), net.head(flat(stack)))
+    torch.testing.assert_close(net(x), net(x + 3), rtol=1e-3, atol=1e-4)
+
+
+def test_an_svm_learns_which_stream_to_trust() -> None:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(300) % 3
+    noise = torch.rand(300, 3, generator=generator).softmax(1)
+    good = (3 * torch.nn.functional.one_hot(label, 3) + torch.randn(300, 3, generator=generator)).softmax(1)
+    fuse = fit_svm_fusion([noise[:200], good[:200]], label[:200])
+    fused = (fuse([noise[200:], good[200:]]).argmax(1) == label[200:]).float().mean()
+    assert fused >= (good[200:].argmax(1) == label[200:]).float().mean() - 0.05
+    two = fit_svm_fusion([good[:200]], label[:200] == 1)
+    assert two([good[200:]]).shape == (100, 2)
+    with pytest.raises(ValueError, match="join them by id"):
+        fit_svm_fusion([good[:10]], label)
+    with pytest.raises(ValueError, match="at least two"):
+        fit_svm_fusion([good[:10]], torch.zeros(10))
+
+
+# -------------------- 3-D
+
+
+def test_slow_fusion_fuses_ten_frames_to_four_two_and_one() -> None:
+    profile = zoo.profile(zoo.create_model("slow_fusion"), (3, 10, 170, 170))
+    shapes = {name: profile[f"features.{name}"].output_shape for name in ("conv1", "conv2", "conv3", "pool5", "fc6")}
+    assert shapes == {
+        "conv1": (96, 4, 54, 54),
+        "conv2": (256, 2, 27, 27),
+        "conv3": (384, 1, 13, 13),
+        "pool5": (256, 1, 6, 6),
+        "fc6": (4096,),
+    }
+    # By hand: 96 (3 4 11 11 + 1), 256 (96 2 5 5 + 1), 384 (256 2 3 3 + 1), 384 (384 3 3 + 1), 256 (384 3 3 + 1), FC.
+    by_hand = 139_488 + 1_229_056 + 1_769_856 + 1_327_488 + 884_992 + 37_752_832 + 16_781_312 + 487 * 4097
+    assert profile.params == by_hand
+
+
+def same_padding(x: int, kernel: int, stride: int) -> tuple[int, int]:
+    out = math.ceil(x / stride)
+    total = max((out - 1) * stride + kernel - x, 0)
+    return total // 2, total - total // 2
+
+
+@pytest.mark.parametrize("size", [(5, 7, 8), (6, 4, 9)])
+def test_i3d_pads_as_tensorflow_does(size: tuple[int, int, int]) -> None:
+    """The first layer and pooling at sizes odd and even, position by position."""
+    net = made("i3d", num_classes=5)
+    unit, pool = net.features.Conv3d_1a_7x7, net.features.MaxPool3d_4a_3x3
+    x = torch.randn(1, 3, *size)
+    outs = [math.ceil(n / 2) for n in size]
+    got, weight = unit(x), unit.conv3d.weight
+    before = [same_padding(n, 7, 2)[0] for n in size]
+    slow = torch.zeros(1, 64, *outs)
+    for t in range(outs[0]):
+        for i in range(outs[1]):
+            for j in range(outs[2]):
+                for dt in range(7):
+                    for di in range(7):
+                        for dj in range(7):
+                            at = [2 * p + d - b for p, d, b in zip((t, i, j), (dt, di, dj), before, strict=True)]
+                            if all(0 <= a < n for a, n in zip(at, size, strict=True)):
+                                slow[0, :, t, i, j] += weight[:, :, dt, di, dj] @ x[0, :, at[0], at[1], at[2]]
+    torch.testing.assert_close(got, unit.bn(slow).relu(), rtol=1e-4, atol=1e-4)
+
+    y = torch.rand(1, 2, *size)
+    before = [same_padding(n, 3, 2)[0] for n in size]
+    pooled = torch.zeros(1, 2, *outs)
+    for t in range(outs[0]):
+        for i in range(outs[1]):
+            for j in range(outs[2]):
+                window = [slice(max(2 * p - b, 0), 2 * p - b + 3) for p, b in zip((t, i, j), before, strict=True)]
+                pooled[0, :, t, i, j] = y[0][:, window[0], window[1], window[2]].amax((1, 2, 3))
+    assert torch.equal(pool(y), pooled)
+
+
+def test_i3d_counts() -> None:
+    net = zoo.create_model("i3d")
+    assert sum(p.numel() for p in net.features.parameters()) == 12_287_264
+    assert sum(p.numel() for p in net.parameters()) == 12_697_264
+    profile = zoo.profile(net, (3, 64, 224, 224))
+    shapes = [profile[f"features.{name}"].output_shape for name in ("Conv3d_1a_7x7.bn", "Mixed_3c.b0.bn", "Mixed_5c.b0.bn")]
+    assert shapes == [(64, 32, 112, 112), (128, 32, 28, 28), (384, 8, 7, 7)]
+    assert round(profile.macs / 1e9, 2) == 111.15
+
+
+def test_i3d_loads_the_released_names() -> None:
+    """Tensors named and shaped as pytorch-i3d's, the head a convolution."""
+    net = made("i3d", num_classes=5)
+    released = {key.removeprefix("features."): value for key, value in made("i3d", num_classes=5).state_dict().items()}
+    released["logits.conv3d.weight"] = torch.randn(5, 1024, 1, 1, 1)
+    released["logits.conv3d.bias"] = released.pop("head.bias")
+    del released["head.weight"]
+    assert {"Conv3d_1a_7x7.conv3d.weight", "Mixed_4b.b1b.bn.running_var", "Mixed_5c.b3b.conv3d.weight"} <= set(released)
+    assert load_fitting(net, released) == []
+    assert torch.equal(net.head.weight, released["logits.conv3d.weight"].flatten(1))
+
+
+def test_i3d_ends_as_released() -> None:
+    """Average of 2 x 7 x 7, a convolution to classes, mean over the moments that are left."""
+    net, x = made("i3d", num_classes=5), torch.rand(2, 1024, 8, 7, 7)
+    scores = nn.functional.conv3d(
+        nn.functional.avg_pool3d(x, (2, 7, 7), 1), net.head.weight[..., None, None, None], net.head.bias
+    )
+    assert scores.shape == (2, 5, 7, 1, 1)
+    torch.testing.assert_close(net.head(net.features.average(x)), scores.flatten(2).mean(2))
+
+
+def test_r3d_18_is_torchvisions() -> None:
+    published = torchvision.models.video.r3d_18(num_classes=5).eval()
+    net, x = made("r3d_18", num_classes=5), clips()
+    assert load_fitting(net, published.state_dict()) == []
+    torch.testing.assert_close(net(x), published(x))
+    assert round(zoo.profile(zoo.create_model("r3d_18"), (3, 16, 112, 112)).macs / 1e9, 2) == 40.70
+
+
+def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
+    from pytorchvideo.models.slowfast import create_slowfast
+
+    published = create_slowfast(
+        slowfast_fusion_conv_stride=(8, 1, 1), model_num_class=5, head_pool_kernel_sizes=((2, 1, 1), (16, 1, 1))
+    ).eval()
+    net, x = made("slowfast_r50_4x16", num_classes=5), clips(3, 16, 32, 32)
+    assert load_fitting(net, published.state_dict()) == []
+    torch.testing.assert_close(net(x), published([x[:, :, [0, 8]], x.clone()]), rtol=1e-4, atol=1e-5)
+
+
+def test_slowfast_stages_are_the_tables() -> None:
+    net = zoo.create_model("slowfast_r50_4x16")
+    profile = zoo.profile(net, (3, 32, 224, 224))
+    assert profile.params == 34_566_488
+    assert round(profile.macs / 1e9, 1) == 27.8
+    kernel5 = zoo.create_model("slowfast_r50_4x16", fusion_kernel=5)
+    assert round(zoo.profile(kernel5, (3, 32, 224, 224)).macs / 1e9, 2) == 27.64
+    rows = {layer.name.removeprefix("features.net.blocks."): layer for layer in profile.layers}
+    for pathway, frames, share in ((0, 4, 1), (1, 32, 8)):
+        stem = rows[f"0.multipathway_blocks.{pathway}.conv"]
+        assert stem.output_shape == (64 // share, frames, 112, 112)
+        assert stem.weight_shape[2:] == ((1, 7, 7), (5, 7, 7))[pathway]
+        assert rows[f"0.multipathway_blocks.{pathway}.pool"].output_shape == (64 // share, frames, 56, 56)
+        times = ((1, 1, 3, 3), (3, 3, 3, 3))[pathway]
+        for stage, (blocks, time, edge) in enumerate(zip((3, 4, 6, 3), times, (56, 28, 14, 7), strict=True), start=1):
+            inner, outer = 32 * 2**stage // share, 128 * 2**stage // share
+            prefix = f"{stage}.multipathway_blocks.{pathway}.res_blocks."
+            assert len({name.split(".")[4] for name in rows if name.startswith(prefix)}) == blocks
+            for block in range(blocks):
+                a, b, c = (rows[f"{prefix}{block}.branch2.conv_{part}"] for part in "abc")
+                assert a.weight_shape[0] == inner
+                assert a.weight_shape[2:] == (time, 1, 1)
+                assert b.weight_shape == (inner, inner, 1, 3, 3)
+                assert c.weight_shape == (outer, inner, 1, 1, 1)
+                assert c.output_shape == (outer, frames, edge, edge)
+    for stage, fast in enumerate((8, 32, 64, 128)):
+        lateral = rows[f"{stage}.multipathway_fusion.conv_fast_to_slow"]
+        assert lateral.weight_shape == (2 * fast, fast, 7, 1, 1)
+        assert lateral.output_shape[1] == 4
+
+
+@pytest.mark.parametrize(("name", "clip", "size", "giga"), [("x3d_s", 13, 160, 1.96), ("x3d_m", 16, 224, 4.73)])
+def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, giga: float) -> None:
+    from pytorchvideo.models.x3d import create_x3d
+
+    profile = zoo.profile(zoo.create_model(name), (3, clip, size, size))
+    assert round(profile.params / 1e6, 2) == 3.79
+    assert round(profile.macs / 1e9, 2) == giga
+    published = create_x3d(input_clip_length=4, input_crop_size=32, model_num_class=5, head_activation=None).eval()
+    net, x = made(name, num_classes=5), clips()
+    assert load_fitting(net, published.state_dict()) == []
+    torch.testing.assert_close(net(x), published(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("i3d", {"dropout": 0.0}), ("r3d_18", {}), ("inflated", FRAMES), ("x3d_s", {"dropout": 0.0}), ("slowfast_r50_4x16", {})],
+)
+def test_checkpointing_changes_nothing_but_memory(name: str, arguments: dict[str, object]) -> None:
+    x = clips(3, 8, 32, 32)
+    results = []
+    for checkpointing in (False, True):
+        net = made(
+            name,
+            **{**arguments, "num_classes": 5, "checkpointing": checkpointing, **({"dropout": 0.0} if name[0] == "s" else {})},
+        )
+        net.train()
+        kept: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
+            loss = net(x).square().mean()
+        loss.backward()
+        gradients = {key: p.grad for key, p in net.named_parameters()}
+        results.append((loss.detach(), gradients, net.state_dict(), sum(kept)))
+    (loss, gradients, state, much), (again, regained, restate, little) = results
+    assert torch.equal(loss, again)
+    assert little < 0.7 * much
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(regained[key], gradient, rtol=1e-4, atol=1e-6)
+    for key, value in state.items():
+        assert torch.equal(value, restate[key]), key
+
+
+# -------------------- backbones and bad input
+
+
+@pytest.mark.parametrize("name", ["single_frame", "late_fusion", "inflated", "cnn_rnn"])
+@pytest.mark.parametrize("backbone", ["lenet5", "shufflenet_v2_x0_5", "timm/test_resnet", Plain()])
+def test_a_backbone_is_ours_torchvisions_timms_or_a_module(name: str, backbone: str | nn.Module) -> None:
+    net = made(name, input_shape=SHAPE, num_classes=5, backbone=backbone)
+    assert net(clips()).shape == (2, 5)
+
+
+def test_a_backbone_that_is_a_network_is_copied_with_its_weights() -> None:
+    plain = Plain()
+    net, x = made("inflated", input_shape=SHAPE, num_classes=5, backbone=plain), torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(net(x.unsqueeze(2).expand(-1, -1, 4, -1, -1)), plain(x))
+    assert isinstance(plain.last, nn.Linear)
+    nn.init.zeros_(net.features.net.body[0].weight)
+    assert plain.body[0].weight.abs().max() > 0
+
+
+def test_small_frames_get_a_small_stem_unless_told() -> None:
+    kernels = {stem: build_2d("resnet18", 3, SHAPE, stem).features.conv1.kernel_size for stem in (None, "imagenet", "small")}
+    assert kernels == {None: (3, 3), "imagenet": (7, 7), "small": (3, 3)}
+    assert build_2d("resnet18", 3, (3, 4, 112, 112), None).features.conv1.kernel_size == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("late_fusion", {"backbone": "resnet81"}, "There is no torchvision network 'resnet81'"),
+        ("late_fusion", {"backbone": "c3d"}, "c3d reads clips; a backbone must read images"),
+        ("late_fusion", {"backbone": 3}, "backbone is 3; it must be the name"),
+        ("late_fusion", {"backbone": "shufflenet_v2_x0_5", "stem": "small"}, "has no choice of stem; set stem to null"),
+        ("late_fusion", {"backbone": Plain(), "stem": "small"}, "a Plain has its own"),
+        ("late_fusion", {"backbone": nn.Conv2d(3, 5, 1)}, "Conv2d does not end in one linear layer"),
+        ("late_fusion", {"backbone": nn.Linear(3, 5)}, "has no convolution"),
+        ("early_fusion", {"backbone": Plain()}, "reads 3 channels, but it is fed 12. Build it with in_chans=12"),
+        ("late_fusion", {"fusion": "sum"}, "there are fc and pool"),
+        ("single_frame", {"average": "votes"}, "there are probabilities and scores"),
+        ("cnn_rnn", {"cell": "rnn"}, "there are lstm, gru and conv_gru"),
+        ("cnn_rnn", {"block": "layer2"}, "Set block to null"),
+        ("cnn_rnn", {"layers": 0}, "at least 1"),
+        ("cnn_rnn", {"cell": "conv_gru", "layers": 2}, "set layers to 1"),
+        ("cnn_rnn", {"cell": "conv_gru", "block": "layer9"}, "no block 'layer9'; did you mean layer"),
+        ("space_time_attention", {"width": 30}, "cannot be shared by 4 heads"),
+        ("space_time_attention", {"backbone": "mlp"}, "has no maps"),
+        ("two_stream", {"in_chans": 2}, "set model.motion to difference"),
+        ("two_stream", {"streams": "three"}, "there are both, spatial, temporal"),
+        ("two_stream", {"backbone": Plain()}, "serves one; set streams"),
+        ("slow_fusion", {}, "slow_fusion fuses 10 frames, not 4. Set data.shape"),
+        ("slow_fusion", {"input_shape": (3, 10, 16, 16)}, "too small"),
+        ("slow_fusion", {"norm": "layer", "input_shape": (3, 10, 32, 32)}, "there are local and batch"),
+        ("i3d", {"stem": "tiny"}, "there are paper and small"),
+        ("r3d_18", {"stem": "tiny"}, "there are paper and small"),
+        ("x3d_s", {"stem": "tiny"}, "there are paper and small"),
+        ("slowfast_r50_4x16", {"stem": "tiny"}, "there are paper and small"),
+        ("slowfast_r50_4x16", {}, "cannot be shared by pathways 8 to 1. Choose a multiple of 8"),
+    ],
+)
+def test_what_cannot_be_built_is_said(name: str, arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        zoo.create_model(name, **{"input_shape": SHAPE, "num_classes": 5, **arguments})
+
+
+@pytest.mark.parametrize("name", ["late_fusion", "early_fusion", "space_time_attention", "two_stream", "slow_fusion"])
+def test_a_clip_of_another_length_is_refused(name: str) -> None:
+    more = {"motion": "difference", "in_chans": 3} if name == "two_stream" else {}
+    net = made(name, num_classes=5, input_shape=(3, 10, 32, 32), **more)
+    with pytest.raises(ValueError, match="built for clips of 10 frames, but got 9"):
+        net(clips(3, 9, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["single_frame", "cnn_rnn", "slowfast_r50_4x16", "early_fusion"])
+def test_an_image_is_refused(name: str) -> None:
+    net = made(name, num_classes=5, input_shape=(3, 8, 32, 32))
+    with pytest.raises(ValueError, match=r"reads \(B, C, T, H, W\) clips, but got \(2, 3, 32, 32\)"):
+        net(clips(3, 32, 32))

@@ -1,0 +1,180 @@
+"""What the networks composed of a 2-D one share: that network by name, its maps, and its results frame by frame."""
+
+import inspect
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from zoo.models._base import Classifier, first_convolution
+from zoo.models._inflate import fold
+from zoo.models._registry import get_builder, list_models
+from zoo.models.backbone import backbone as from_library
+from zoo.models.backbone import headless
+from zoo.words import nearest
+
+Stem = Literal["imagenet", "small"]
+SMALL = 64
+"""Frames of fewer pixels than this get a backbone's small stem, where it has one and none is asked for."""
+
+
+def build_2d(
+    backbone: str | nn.Module, in_chans: int, input_shape: Sequence[int], stem: Stem | None, num_classes: int = 0
+) -> Classifier:
+    """The 2-D network that a video network is composed of; without a head, unless `num_classes` asks for one.
+
+    Args:
+        backbone: a name, of ours, else torchvision's, else `timm/NAME`; or a network, of which a copy is taken. It is one
+            under our contract, or ends in one linear layer, which is taken off.
+        in_chans: channels that it reads.
+        input_shape: (C, T, H, W) of a clip; the frames' size is taken from it.
+        stem: of a backbone that has the choice (resnet*); None is "small" for frames of fewer than 64 pixels.
+
+    Raises:
+        ValueError: there is no such network, it reads clips or other channels, or has no choice of stem.
+    """
+    frame = (in_chans, *input_shape[2:])
+    if isinstance(backbone, nn.Module):
+        if stem is not None:
+            raise ValueError(f"stem={stem} chooses for a backbone by name; a {type(backbone).__name__} has its own.")
+        return _copied(backbone, in_chans, num_classes)
+    if not isinstance(backbone, str):
+        raise ValueError(f"backbone is {backbone!r}; it must be the name of a 2-D network, or one.")
+    ours = backbone in list_models()
+    builder: Any = get_builder(backbone) if ours else from_library
+    known = inspect.signature(builder).parameters
+    shape = known.get("input_shape")
+    if shape is not None and len(shape.default) != 3:
+        raise ValueError(f"{backbone} reads clips; a backbone must read images, like resnet18.")
+    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
+    if not ours:
+        arguments["backbone"] = backbone
+    if shape is not None:
+        arguments["input_shape"] = frame
+    if "stem" in known:
+        arguments["stem"] = stem or ("small" if min(frame[1:]) < SMALL else "imagenet")
+    elif stem is not None:
+        raise ValueError(f"{backbone} has no choice of stem; set stem to null.")
+    net = builder(**arguments)
+    if not isinstance(net, Classifier):
+        raise ValueError(f"{backbone} is not a classification network, so it cannot be a backbone.")
+    return net
+
+
+def _copied(backbone: nn.Module, in_chans: int, num_classes: int) -> Classifier:
+    """A copy, its head kept where it has as many classes."""
+    reads = backbone.in_chans if isinstance(backbone, Classifier) else first_convolution(backbone)[1].in_channels
+    if reads != in_chans:
+        raise ValueError(f"The backbone reads {reads} channels, but it is fed {in_chans}. Build it with in_chans={in_chans}.")
+    net = deepcopy(backbone)
+    if not isinstance(net, Classifier):
+        return headless(net, type(backbone).__name__, num_classes, in_chans)
+    if net.num_classes != num_classes:
+        net.reset_classifier(num_classes)
+    return net
+
+
+class _Maps(nn.Module):
+    """A 2-D network up to one of its layers; what comes later is gone."""
+
+    def __init__(self, features: nn.Module, block: str) -> None:
+        super().__init__()
+        self.net: nn.Module = create_feature_extractor(features, {block: "map"})
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.net(x)["map"]
+        return found
+
+
+def maps_of(net: Classifier, input_shape: Sequence[int], block: str | None) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A network that ends in the maps, (B, C, h, w), of one of `net.blocks` (None: the deepest that has any), and the
+    maps' shape for frames of a clip of `input_shape`. Raises ValueError where there is no such block or no maps."""
+    if block is not None and block not in net.blocks:
+        raise ValueError(f"The backbone has no block {block!r}; {nearest(block, net.blocks)}")
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, args: object, out: object) -> None:
+            if isinstance(out, Tensor):
+                shapes[name] = tuple(out.shape)
+
+        return hook
+
+    hooks = [net.features.get_submodule(name).register_forward_hook(note(name)) for name in net.blocks]
+    training, parameter = net.training, next(net.parameters())
+    with torch.no_grad():
+        net.eval().features(parameter.new_zeros(1, net.in_chans, *input_shape[2:]))
+    net.train(training)
+    for each in hooks:
+        each.remove()
+    having = [name for name in net.blocks if len(shapes.get(name, ())) == 4]
+    if block is None and having:
+        block = having[-1]
+    if block not in having:
+        raise ValueError(f"The backbone's block {block} has no maps (B, C, h, w) to look at. Choose another of {having}.")
+    try:
+        maps = _Maps(net.features, block)
+    except (torch.fx.proxy.TraceError, TypeError, ValueError) as error:
+        raise ValueError(f"The backbone cannot be cut after {block}, as torch.fx cannot trace it: {error}.") from error
+    channels, height, width = shapes[block][1:]
+    return maps, (channels, height, width)
+
+
+def check_clips(clips: Tensor, frames: int | None) -> None:
+    """Refuse what is not (B, C, T, H, W), and another T than the network was built for."""
+    if clips.dim() != 5:
+        raise ValueError(f"A video network reads (B, C, T, H, W) clips, but got {tuple(clips.shape)}.")
+    if frames is not None and clips.shape[2] != frames:
+        raise ValueError(
+            f"The network was built for clips of {frames} frames, but got {clips.shape[2]}. Build it with their input_shape."
+        )
+
+
+class Checked(nn.Module):
+    """A clip as it is, if it is one of `frames` frames."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, clips: Tensor) -> Tensor:
+        check_clips(clips, self.frames)
+        return clips
+
+
+class Frames(nn.Module):
+    """A 2-D network on each frame: (B, C, T, H, W) -> (B, T, ...). `frames` is the T it was built for, None any."""
+
+    def __init__(self, net: nn.Module, frames: int | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.frames = frames
+
+    def forward(self, clips: Tensor) -> Tensor:
+        check_clips(clips, self.frames)
+        out: Tensor = self.net(fold(clips))
+        return out.reshape(clips.shape[0], clips.shape[2], *out.shape[1:])
+
+
+class Mean(nn.Module):
+    """Mean over some axes."""
+
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.axes)
+
+
+def inside(net: Classifier, place: str) -> dict[str, str]:
+    """How published weights of a 2-D network call tensors that now stand behind `features.{place}.`."""
+    return {old: new.replace("features.", f"features.{place}.", 1) for old, new in net.renames.items()}
+
+
+def blocks_inside(net: Classifier, place: str, *more: str) -> tuple[str, ...]:
+    """The blocks of a 2-D network that now stands at `place` in the features, then others."""
+    return (*(f"{place}.{block}" for block in net.blocks), *more)

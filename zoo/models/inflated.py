@@ -1,0 +1,51 @@
+"""An inflated network: a 2-D one whose convolutions reach over neighbouring frames (Carreira and Zisserman 2017, "Quo
+Vadis, Action Recognition?", section 2.4.1); see `zoo.inflate`."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from zoo.models._base import Classifier
+from zoo.models._frames import Stem, blocks_inside, build_2d
+from zoo.models._inflate import Padding, inflate
+from zoo.models._registry import register
+
+
+@register
+def inflated(
+    num_classes: int = 400,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 64, 224, 224),
+    backbone: str | nn.Module = "resnet18",
+    stem: Stem | None = None,
+    time: int = 3,
+    padding: Padding = "replicate",
+    checkpointing: bool = False,
+) -> Classifier:
+    """A 2-D network inflated to clips, time stride 1; on a constant video it gives the 2-D network's scores.
+
+    `pretrained` takes weights of the 2-D network (copied `time` times, divided by `time`) as well as of this one, and a
+    backbone that is a network brings its own, its head too if it has as many classes.
+
+    Args:
+        num_classes: 400 is Kinetics.
+        input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
+        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        time: frames that a convolution sees.
+        padding: before the first frame and after the last: "replicate" or "zeros".
+        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
+    """
+    net2d = build_2d(backbone, in_chans, input_shape, stem, num_classes)
+    net = Classifier(
+        inflate(net2d.features, time, padding=padding),
+        num_features=net2d.num_features,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        blocks=blocks_inside(net2d, "net"),
+        renames=net2d.renames,
+    )
+    net.head = net2d.head
+    if checkpointing:
+        net.checkpoint_blocks()
+    return net

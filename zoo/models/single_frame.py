@@ -1,0 +1,71 @@
+"""Single frame: a 2-D network on each frame by itself, the frames' predictions averaged (Karpathy et al. 2014,
+"Large-scale video classification with convolutional neural networks", section 3.1). Often a very strong baseline, and
+blind to motion."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models._base import Classifier
+from zoo.models._frames import Frames, Mean, Stem, blocks_inside, build_2d, check_clips, inside
+from zoo.models._registry import register
+
+Average = Literal["probabilities", "scores"]
+
+
+class SingleFrame(Classifier):
+    """In training one frame of each clip, drawn by torch's generator as dropout is; at test all of them.
+
+    Attributes:
+        average: what is averaged over the frames. Of probabilities the network returns the mean's logarithm, whose
+            softmax is the mean; `forward_head` of the mean features then is another thing, the average of scores.
+    """
+
+    def __init__(self, net: Classifier, num_classes: int, in_chans: int, average: Average) -> None:
+        super().__init__(
+            {"frames": Frames(net.features), "mean": Mean(1)},
+            num_features=net.num_features,
+            num_classes=num_classes,
+            in_chans=in_chans,
+            blocks=blocks_inside(net, "frames.net"),
+            renames=inside(net, "frames.net"),
+        )
+        self.average = average
+
+    def forward(self, clips: Tensor) -> Tensor:
+        check_clips(clips, None)
+        if self.training:
+            batch, _, frames = clips.shape[:3]
+            drawn = torch.randint(frames, (batch,), device=clips.device)
+            clips = clips[torch.arange(batch, device=clips.device), :, drawn].unsqueeze(2)
+        elif self.average == "probabilities" and self.num_classes:
+            vectors: Tensor = self.features.frames(clips)  # type: ignore[operator]
+            log_probability = self.forward_head(vectors).log_softmax(-1)
+            return log_probability.logsumexp(1) - math.log(clips.shape[2])
+        return self.forward_head(self.forward_features(clips))
+
+
+@register
+def single_frame(
+    num_classes: int = 487,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 16, 112, 112),
+    backbone: str | nn.Module = "resnet18",
+    stem: Stem | None = None,
+    average: Average = "probabilities",
+) -> Classifier:
+    """A 2-D network on single frames, predictions averaged over the clip.
+
+    Args:
+        num_classes: 487 is Sports-1M.
+        input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
+        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        average: "probabilities" (the lectures'), or "scores" before the softmax.
+    """
+    if average not in get_args(Average):
+        raise ValueError(f"average is {average!r}; there are {' and '.join(get_args(Average))}.")
+    return SingleFrame(build_2d(backbone, in_chans, input_shape, stem), num_classes, in_chans, average)

@@ -1,0 +1,88 @@
+"""SlowFast: a slow pathway sees few frames in many channels, a fast one many frames in few (Feichtenhofer et al. 2019,
+"SlowFast networks for video recognition", table 1); pytorchvideo's network."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from zoo.models._base import Classifier, wrapped
+from zoo.models._frames import check_clips
+from zoo.models._registry import register
+
+
+class _Packed(nn.Module):
+    """One clip for both pathways: the fast one reads every frame, the slow one every alpha-th, beginning with the first.
+
+    (pytorchvideo's tutorial spreads the slow frames from the first to the last; the paper's stride is even, and so are
+    the lateral connections' centres.)
+    """
+
+    def __init__(self, net: nn.Module, alpha: int) -> None:
+        super().__init__()
+        self.net = net
+        self.alpha = alpha
+
+    def forward(self, clips: Tensor) -> Tensor:
+        check_clips(clips, None)
+        features: Tensor = self.net([clips[:, :, :: self.alpha], clips])
+        return features
+
+
+@register
+def slowfast_r50_4x16(
+    num_classes: int = 400,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 32, 224, 224),
+    alpha: int = 8,
+    fusion_kernel: int = 7,
+    stem: Literal["paper", "small"] = "paper",
+    dropout: float = 0.5,
+    checkpointing: bool = False,
+) -> Classifier:
+    """SlowFast 4x16, ResNet-50; 34.57 M parameters and 27.80 G multiply-adds at 400 classes and 3x32x224x224.
+
+    A clip holds the fast pathway's frames: 32 of every second frame of a raw clip of 64, of which the slow one reads 4.
+
+    Args:
+        num_classes: 400 is Kinetics.
+        input_shape: (C, T, H, W); T must be at least alpha, so that the slow pathway has a frame for every alpha of them.
+        alpha: frames of the fast pathway to one of the slow; 8 is 4x16, 4 would be 8x8.
+        fusion_kernel: frames that a lateral connection sees; pytorchvideo's networks have 7, the paper 5 (section 3.4).
+        stem: "paper" begins with stride 2 and a pooling of stride 2 in space; "small" has stride 1 in both, for frames of
+            few pixels. The weights are the same.
+        dropout: before the head.
+        checkpointing: save memory in training, in the slow pathway; see `Classifier.checkpoint_blocks`.
+    """
+    from pytorchvideo.models.slowfast import create_slowfast
+
+    if stem not in ("paper", "small"):
+        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    if alpha < 1 or input_shape[1] % alpha:
+        raise ValueError(
+            f"A clip of {input_shape[1]} frames cannot be shared by pathways {alpha} to 1. Choose a multiple of {alpha}, or "
+            f"set model.alpha."
+        )
+    strides = ((1, 2, 2),) * 2 if stem == "paper" else ((1, 1, 1),) * 2
+    net = create_slowfast(
+        slowfast_fusion_conv_kernel_size=(fusion_kernel, 1, 1),
+        slowfast_fusion_conv_stride=(alpha, 1, 1),
+        input_channels=(in_chans, in_chans),
+        model_num_class=max(1, num_classes),
+        dropout_rate=dropout,
+        stem_conv_strides=strides,
+        stem_pool_strides=strides,
+        head_pool=nn.AdaptiveAvgPool3d,
+    )
+    result = wrapped(
+        _Packed(net, alpha),
+        "net.blocks.6.proj",
+        num_classes=num_classes,
+        in_chans=in_chans,
+        # Of the slow pathway: pool1 (before the lateral connection), res2 to res5.
+        blocks=tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
+        renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks."},
+    )
+    if checkpointing:
+        result.checkpoint_blocks()
+    return result

@@ -1,0 +1,70 @@
+"""X3D: a small 2-D network expanded axis by axis, in time, space, width and depth (Feichtenhofer 2020, "X3D: expanding
+architectures for efficient video recognition", table 1); pytorchvideo's networks."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from zoo.models._base import Classifier, wrapped
+from zoo.models._registry import register
+
+Stem = Literal["paper", "small"]
+
+
+def _x3d(
+    num_classes: int, in_chans: int, input_shape: Sequence[int], stem: Stem, dropout: float, checkpointing: bool
+) -> Classifier:
+    """S and M differ in what they read only.
+
+    Args:
+        num_classes: 400 is Kinetics.
+        input_shape: (C, T, H, W); any is read, and the head's average is over all of it.
+        stem: "paper" begins with stride 2 in space, "small" with stride 1, for frames of few pixels. The weights are the
+            same.
+        dropout: before the head.
+        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
+    """
+    from pytorchvideo.models.x3d import create_x3d
+
+    if stem not in ("paper", "small"):
+        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    net = create_x3d(
+        input_channel=in_chans,
+        model_num_class=max(1, num_classes),
+        dropout_rate=dropout,
+        stem_conv_stride=(1, 2, 2) if stem == "paper" else (1, 1, 1),
+        head_activation=None,
+    )
+    net.blocks[5].pool.pool = nn.AdaptiveAvgPool3d(1)  # pytorchvideo's window is of one size
+    blocks = tuple(f"blocks.{stage}" for stage in range(5))
+    result = wrapped(net, "blocks.5.proj", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    if checkpointing:
+        result.checkpoint_blocks()
+    return result
+
+
+@register
+def x3d_s(
+    num_classes: int = 400,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 13, 160, 160),
+    stem: Stem = "paper",
+    dropout: float = 0.5,
+    checkpointing: bool = False,
+) -> Classifier:
+    """X3D-S; 3.79 M parameters and 1.96 G multiply-adds at 400 classes and 3x13x160x160."""
+    return _x3d(num_classes, in_chans, input_shape, stem, dropout, checkpointing)
+
+
+@register
+def x3d_m(
+    num_classes: int = 400,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 16, 224, 224),
+    stem: Stem = "paper",
+    dropout: float = 0.5,
+    checkpointing: bool = False,
+) -> Classifier:
+    """X3D-M; 3.79 M parameters and 4.73 G multiply-adds at 400 classes and 3x16x224x224."""
+    return _x3d(num_classes, in_chans, input_shape, stem, dropout, checkpointing)
