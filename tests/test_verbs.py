@@ -339,3 +339,14 @@ def test_c3d_learns_motion(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     accuracy = float(next(line for line in done.stdout.splitlines() if line.startswith("test accuracy ")).split()[-1])
     assert accuracy >= 0.90
+
+
+@pytest.mark.slow
+def test_torchrun_resolves_to_one_run(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "zoo.train"]
+    settings = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2", "hydra.run.dir=run"]
+    done = subprocess.run([*launcher, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1
+    assert "scored 359 of 359 test samples" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -8,6 +8,14 @@ from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
+TARGETS = {
+    "none": "images alone",
+    "label": "one class a sample",
+    "semantic": "a class for each pixel",
+    "instances": "the boxes and masks of objects",
+}
+"""What a task can learn from; a data set says which of them it serves."""
+
 
 class Batch(TypedDict):
     """What every data set serves."""
@@ -29,3 +37,37 @@ class LabelBatch(Batch):
 
     label: Tensor
     """int64 (B,): 0 to num_classes - 1."""
+
+
+VOID = 255
+"""The class of a pixel that counts for nothing, neither in the loss nor in a metric; padding is void."""
+
+
+class MaskBatch(Batch):
+    """Segmentation: one class a pixel.
+
+    A set whose images differ in size serves them one at a time when it is scored.
+    """
+
+    mask: Tensor
+    """uint8 (B, H, W): 0 to num_classes - 1, or `VOID`. In evaluation it may be larger than the input: scores are then
+    enlarged to it, so that what counts is the file's own pixels."""
+
+
+class Instances(TypedDict):
+    """The N objects of one image, in torchvision's form; N may be 0."""
+
+    boxes: Tensor
+    """float32 (N, 4): x0, y0, x1, y1 in pixels, the edges that enclose the visible part."""
+    labels: Tensor
+    """int64 (N,): 1 to num_classes; 0 would be the background, which `num_classes` does not count here."""
+    masks: Tensor
+    """uint8 (N, H, W): 1 where the object is seen."""
+    keypoints: NotRequired[Tensor]
+    """float32 (N, K, 3): x, y in pixels and whether the point counts."""
+
+
+class InstanceBatch(Batch):
+    """Detection: the objects of each image."""
+
+    instances: list[Instances]

@@ -1,17 +1,26 @@
 """Callbacks of a run: the progress bar, the pictures at the end, and what happens on Ctrl-C."""
 
+import contextlib
 import shlex
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning
+import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
 
 from zoo import report
 from zoo.config import quoted
+
+if TYPE_CHECKING:
+    from zoo.data.base import DataModule, Samples
+    from zoo.tasks.base import Task
 
 
 class Progress(RichProgressBar):
@@ -43,8 +52,24 @@ class Progress(RichProgressBar):
         return metrics
 
 
+class Peek(Sequence[Any]):
+    """Samples of a split, each as a batch of one on the task's device."""
+
+    def __init__(self, samples: "Samples", device: torch.device) -> None:
+        self.samples = samples
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return move_data_to_device(self.samples.__getitems__([(0, index)]), self.device)
+
+
 class Pictures(Callback):
-    """Draw the curves and the first layer's filters into the run folder when training ends."""
+    """Draw the curves, the first layer's filters and the task's own pictures into the run folder when training ends."""
 
     @rank_zero_only
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -53,8 +78,22 @@ class Pictures(Callback):
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         report.draw_curves(folder)
-        net: Any = pl_module.net
-        report.draw_filters(net, folder)
+        task, data = cast("Task", pl_module), cast("DataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        report.draw_filters(task.net, folder)
+        with evaluating(task):
+            task.draw(Peek(data.splits["val"], task.device), folder)
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients; the mode of before comes back."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(training)
 
 
 class SaveOnInterrupt(Callback):

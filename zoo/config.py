@@ -310,7 +310,11 @@ def layout_of(config: DictConfig) -> int:
 
 
 def check_fit(config: DictConfig) -> None:
-    """Refuse a model and a data set whose samples are of different kinds."""
+    """Refuse a model and a data set whose samples are of different kinds, and data without what the task learns from.
+
+    A data set that can serve several things is asked for the task's.
+    """
+    from zoo.batch import TARGETS
     from zoo.data.base import AXES
 
     layout, axes = layout_of(config), len(config.input_shape)
@@ -319,6 +323,14 @@ def check_fit(config: DictConfig) -> None:
             f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
             f"Choose another data= or another model=."
         )
+    kind, target = located(config.data._target_), located(config.task._target_).target
+    if target not in (*kind.targets, "none"):
+        raise ValueError(
+            f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
+            f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
+        )
+    if len(kind.targets) > 1 and target != "none":
+        config.data.target = target
 
 
 def build_data(config: DictConfig) -> "DataModule":

@@ -58,9 +58,8 @@ class Crops:
             short, full = self.scales[scale], pixels.shape[2:]
             size = [short if extent == min(full) else int(short * extent / min(full)) for extent in full]
             # In float, as torchvision computes: on bytes the result may differ by one.
-            scaled = (
-                interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False).round().to(torch.uint8)
-            )
+            floats = interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
+            scaled = floats.round_().to(torch.uint8)
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
             cut = scaled[:, :, y : y + height, x : x + width]
         return cut.flip(-1) if crop >= 5 else cut

@@ -1,50 +1,58 @@
-"""Predict: `python -m zoo.predict CHECKPOINT|RUN_FOLDER FILE|FOLDER ... [top_k=5] [json=FILE] [key=value ...]`.
+"""Predict: `python -m zoo.predict CHECKPOINT|RUN_FOLDER FILE|FOLDER ... [top_k=5] [out=FOLDER] [json=FILE] [key=value ...]`.
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own.
-`json=-` prints JSON lines, one a file, instead of text; `json=FILE` writes them besides.
+Pictures, of tasks that draw, go to the folder `out` (`predictions`). `json=-` prints JSON lines, one a file, instead of
+text; `json=FILE` writes them besides.
 """
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo import config as run
+
+if TYPE_CHECKING:
+    from zoo.tasks.base import Answer
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One file's classes, most probable first."""
+    """What a checkpoint says of one file."""
 
     file: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    answer: "Answer | None"
     error: str | None = None
-    """Why the file could not be read; then there are no classes."""
+    """Why the file could not be read; then there is no answer."""
+    pictures: tuple[str, ...] = ()
+    """Files that were drawn."""
 
     def as_json(self) -> str:
-        if self.error is not None:
-            return json.dumps({"file": self.file, "error": self.error}, ensure_ascii=False)
-        top = [{"class": name, "probability": p} for name, p in zip(self.classes, self.probabilities, strict=True)]
-        return json.dumps({"file": self.file, "top": top}, ensure_ascii=False)
+        fields = {"error": self.error} if self.answer is None else self.answer.fields
+        drawn = {"pictures": list(self.pictures)} if self.pictures else {}
+        return json.dumps({"file": self.file, **fields, **drawn}, ensure_ascii=False)
 
     def as_text(self) -> str:
-        if self.error is not None:
+        if self.answer is None:
             return f"{self.file}: cannot be read ({self.error})"
-        top = zip(self.classes, self.probabilities, strict=True)
-        return f"{self.file}: " + ", ".join(f"{name} {p:.3f}" for name, p in top)
+        drawn = f" -> {', '.join(self.pictures)}" if self.pictures else ""
+        return f"{self.file}: {self.answer.text}{drawn}"
 
 
 def predict(
-    checkpoint: str | Path, paths: Sequence[str | Path], overrides: Sequence[str] = (), top_k: int = 5
+    checkpoint: str | Path,
+    paths: Sequence[str | Path],
+    overrides: Sequence[str] = (),
+    top_k: int = 5,
+    out: str | Path = "predictions",
 ) -> Iterator[Prediction]:
-    """Classify files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
+    """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
 
     from zoo.data.base import AXES, Unreadable
-    from zoo.tasks.base import gather
-    from zoo.tasks.classification import ClassificationTask, join_views
 
     content = run.read_checkpoint(checkpoint)
     config = run.compose_recipe(content["zoo"], overrides)
@@ -52,26 +60,28 @@ def predict(
     data = run.build_data(config)
     run.publish(config, facts)
     task = run.rebuild(content, config, checkpoint).eval()
-    if not isinstance(task, ClassificationTask):
-        raise ValueError(f"{checkpoint} is a checkpoint of {content['zoo']['names']['task']}, which names no classes.")
     task.to("cuda" if torch.cuda.is_available() else "cpu")
-    names = facts["class_names"]
-    files = listed(paths, data.suffixes, AXES[data.layout])
-    for path in files:
+    names: Counter[str] = Counter()
+    for path in listed(paths, data.suffixes, AXES[data.layout]):
         try:
             samples = data.files([path])
             batch = samples.__getitems__([(0, index) for index in range(len(samples))])
             for name, reason in batch.get("bad", {}).items():
                 raise Unreadable(Path(name), reason)
         except Unreadable as error:
-            yield Prediction(str(path), (), (), error.reason)
+            yield Prediction(str(path), None, error.reason)
             continue
         batch["input"] = batch["input"].to(task.device)
         with torch.inference_mode():
-            records = gather([task.predict_step(batch, 0)])
-        _, probability = join_views(records["id"], records["probability"].cpu())
-        best = probability[0].topk(min(top_k, len(names)))
-        yield Prediction(str(path), tuple(names[i] for i in best.indices.tolist()), tuple(best.values.tolist()))
+            answer = task.answer(batch, facts["class_names"], top_k)
+        drawn = []
+        names[path.stem] += 1
+        stem = path.stem if names[path.stem] == 1 else f"{path.stem}-{names[path.stem]}"  # of another folder
+        for name, picture in answer.pictures.items():
+            Path(out).mkdir(parents=True, exist_ok=True)
+            drawn.append(str(Path(out) / f"{stem}_{name}.png"))
+            picture.save(drawn[-1])
+        yield Prediction(str(path), answer, pictures=tuple(drawn))
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
@@ -101,11 +111,13 @@ def main() -> None:
         paths = [a for a in arguments[1:] if a not in settings]
         if not paths:
             raise ValueError("Name at least one file or folder to predict: python -m zoo.predict CHECKPOINT FILE ...")
-        options = dict(s.partition("=")[::2] for s in settings if s.startswith(("top_k=", "json=")))
+        own = ("top_k=", "json=", "out=")
+        options = dict(s.partition("=")[::2] for s in settings if s.startswith(own))
         if not options.get("top_k", "5").isdigit():
             raise ValueError(f"top_k is {options['top_k']!r}, but it must be a whole number.")
-        rest = [s for s in settings if not s.startswith(("top_k=", "json="))]
-        predictions = predict(arguments[0], paths, run.literal_paths(rest), int(options.get("top_k", "5")))
+        rest = [s for s in settings if not s.startswith(own)]
+        top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
+        predictions = predict(arguments[0], paths, run.literal_paths(rest), top_k, out)
         where = options.get("json")
         if where == "-":
             for prediction in predictions:

@@ -30,6 +30,7 @@ _NOISE = (
     "The .* does not have many workers",  # data in memory need none
     "The number of training batches .* is smaller than the logging interval",
     "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
+    "It is recommended to use `self.log.*sync_dist=True",  # what is logged at an epoch's end was gathered before
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -140,7 +141,8 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     views = data.splits[split].views
-    print(f"scored {task.scored[split]:,} of {count(data.splits[split]):,} {split} samples")
+    listed = count(data.splits[split]) + data.left_out.get(split, 0)
+    print(f"scored {task.scored[split]:,} of {listed:,} {split} samples")
     if data.protocol or views > 1:
         print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
 
@@ -194,7 +196,7 @@ def draw_curves(run_dir: Path) -> Path | None:
         for row in csv.DictReader(stream):
             for column, value in row.items():
                 split, slash, name = column.partition("/")
-                if value and slash and split in ("train", "val"):
+                if value and slash and split in ("train", "val") and "/" not in name:  # the classes' own are in the log
                     steps, values = series.setdefault(name, {}).setdefault(split, ([], []))
                     steps.append(int(row["step"]))
                     values.append(float(value))

@@ -1,12 +1,16 @@
 """Augmentations against torchvision's, and as functions of the sample alone."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
+from torchvision.transforms.v2 import functional as v2
 
-from zoo.data._augment import Affine, Chance
+from zoo.data._augment import Affine, Augment, Chance, ColorJitter, Flip, LensDistortion, PcaShift, ScaleCrop
+from zoo.data.digits import Digits
 
 
 def chance(ids: Tensor, epoch: int = 0, seed: int = 0) -> Chance:
@@ -62,3 +66,90 @@ def test_a_clips_frames_move_together() -> None:
     moved = Affine(degrees=30, shift=0.1)(clips, chance(torch.arange(2)))
     for t in range(4):
         assert torch.equal(moved[:, :, t], Affine(degrees=30, shift=0.1)(frame, chance(torch.arange(2))))
+
+
+def test_flip_mirrors_about_half() -> None:
+    images, ids = smooth(200, 1, 8, 8), torch.arange(200)
+    flipped = Flip()(images, chance(ids))
+    mirrored = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(flipped, images, strict=True)])
+    same = torch.tensor([torch.equal(a, b) for a, b in zip(flipped, images, strict=True)])
+    assert (mirrored ^ same).all()
+    assert 70 < int(mirrored.sum()) < 130
+
+
+def test_scale_crop_cuts_what_resizing_and_cutting_gives() -> None:
+    images, ids = smooth(4, 3, 32, 32), torch.arange(4)
+    cut = ScaleCrop(1.5, 2.0)(images, chance(ids))
+    length, right, down = chance(ids).uniform(3).unbind(1)
+    for k in range(4):
+        edge = round(32 * (1.5 + 0.5 * length[k].item()))
+        large = v2.resize(images[k], [edge, edge], antialias=False)
+        x, y = round((edge - 32) * right[k].item()), round((edge - 32) * down[k].item())
+        difference = cut[k].float() - large[:, y : y + 32, x : x + 32].float()
+        assert difference.abs().mean() < 6, "up to half a pixel of rounding"
+
+
+def test_shear_and_stretch() -> None:
+    """Against their matrices, which take a place in the result to its place in the source."""
+    images, ids = smooth(3, 1, 32, 32), torch.arange(3)
+    wide, lean = (2 * chance(ids).uniform(6) - 1)[:, 4:].unbind(1)
+    stretched, sheared = Affine(stretch=0.5)(images, chance(ids)), Affine(shear=30)(images, chance(ids))
+    for k in range(3):
+        factor, slope = 1.5 ** wide[k].item(), math.tan(math.radians(30 * lean[k].item()))
+        for found, matrix in (
+            (stretched, [[1 / factor, 0, 0], [0, factor, 0]]),
+            (sheared, [[1, slope, 0], [0, 1, 0]]),
+        ):
+            grid = torch.nn.functional.affine_grid(torch.tensor([matrix]), [1, 1, 32, 32], align_corners=False)
+            expected = torch.nn.functional.grid_sample(images[k : k + 1].float(), grid, align_corners=False)
+            assert (found[k].float() - expected[0]).abs().max() <= 0.51
+
+
+def test_colour_jitter_is_torchvisions() -> None:
+    images, ids = smooth(5, 3, 16, 16), torch.arange(5)
+    found = ColorJitter(0.4, 0.4, 0.4)(images, chance(ids))
+    factors = 1 + (2 * chance(ids).uniform(3) - 1) * 0.4
+    for k in range(5):
+        bright, contrast, saturation = factors[k].tolist()
+        x = v2.adjust_brightness(images[k].float() / 255, bright)
+        x = v2.adjust_saturation(v2.adjust_contrast(x, contrast), saturation)
+        assert (found[k].float() - 255 * x).abs().max() <= 1.5
+
+
+def test_colours_shift_along_the_principal_components_of_the_training_set() -> None:
+    torch.manual_seed(0)
+    direction = torch.tensor([0.8, 0.6, 0.0])
+    training = (128 + 60 * torch.randn(400, 1, 2, 2) * direction.view(1, 3, 1, 1)).clamp(0, 255).to(torch.uint8)
+    augment = PcaShift(std=0.5)
+    augment.fit(training)
+    images = torch.full((500, 3, 2, 2), 128, dtype=torch.uint8)
+    shift = augment(images, chance(torch.arange(500))).float() - 128
+    assert (shift == shift[:, :, :1, :1]).all(), "one offset for all pixels"
+    offsets = shift[:, :, 0, 0]
+    variance = (training.double() / 255).transpose(0, 1).flatten(1).cov().trace().item()
+    assert offsets[:, 2].abs().max() <= 1
+    assert (offsets @ direction).std().item() == pytest.approx(0.5 * 255 * variance, rel=0.15)
+
+
+def test_the_data_module_fits_it() -> None:
+    augment = PcaShift()
+    Digits(shape=(3, 8, 8), augment={"pca": augment, "none": None}).setup()  # type: ignore[dict-item]
+    assert augment.components is not None
+    assert augment.components.shape == (3, 3)
+
+
+def test_a_lens_bends_the_edges_and_leaves_the_centre() -> None:
+    images = smooth(3, 3, 33, 33)
+    bent = LensDistortion(0.3)(images, chance(torch.arange(3)))
+    difference = (bent.float() - images.float()).abs()
+    assert difference[:, :, 16, 16].max() <= 1
+    assert difference[:, :, :3].mean() > 4 * difference[:, :, 14:19, 14:19].mean()
+
+
+@pytest.mark.parametrize("augment", [Flip(), ScaleCrop(), ColorJitter(), LensDistortion(), Affine(stretch=0.2, shear=10)])
+def test_every_augmentation_is_a_function_of_the_sample(augment: Augment) -> None:
+    images, ids = smooth(4, 3, 16, 16), torch.arange(4)
+    together = augment(images, chance(ids))
+    assert together.dtype == torch.uint8
+    assert torch.equal(together, torch.cat([augment(images[k : k + 1], chance(ids[k : k + 1])) for k in range(4)]))
+    assert not torch.equal(together, augment(images, chance(ids, epoch=3)))

@@ -1,5 +1,6 @@
 """Image files of every mode and kind, against Pillow by hand, and what is no image."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,48 @@ def test_broken_files_are_left_out_and_named(tmp_path: Path) -> None:
     assert batch["label"].tolist() == [1]  # type: ignore[typeddict-item]
     assert set(batch["bad"]) == {str(bad[0]), str(bad[2])}
     assert files.__getitems__([(0, 0)])["input"].shape == (0, 3, 8, 8)
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(Unreadable, match="no stated range"):
+        read_image(tmp_path / "x.tif", 1)
+
+
+def test_a_training_crop_is_a_random_scale_and_place_of_the_file(tmp_path: Path) -> None:
+    """ResNet's: the short side is drawn from a range and the shape in use cut out, as a function of the sample."""
+    columns = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
+    Image.fromarray(columns).save(tmp_path / "ramp.png")
+    files = ImageFiles([tmp_path / "ramp.png"] * 40, list(range(40)), Crops((1, 40, 40)), short_side=(50, 80), seed=3)
+    crops = files.__getitems__([(0, k) for k in range(40)])["input"].float()
+    assert crops.shape == (40, 1, 40, 40)
+    slope = (crops[:, 0, 20, 35] - crops[:, 0, 20, 5]) / 30  # source columns a pixel: 100 / short side
+    assert slope.min() > 100 / 80 - 0.1
+    assert slope.max() < 100 / 50 + 0.1
+    assert slope.std() > 0.1
+    assert crops[:, 0, 20, 20].std() > 20, "the place varies"
+    again = files.__getitems__([(0, 7), (1, 7)])["input"].float()
+    assert torch.equal(again[0], crops[7])
+    assert not torch.equal(again[1], crops[7])
+
+
+def test_left_out_files_count_in_the_result(tmp_path: Path, verb: Callable[..., tuple[int, str, str]]) -> None:
+    for k in range(40):
+        folder = tmp_path / "data" / ("train", "train", "val", "test")[k % 4] / f"class{k % 8 // 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture().save(folder / f"{k}.png")
+    (tmp_path / "data" / "test" / "class0" / "broken.png").write_bytes(b"")
+    short = ["model=linear", "data=image_folder", "data.shape=[1,8,8]", "trainer.max_epochs=1", "callbacks.pictures=null"]
+    status, out, err = verb(
+        "train", *short, f"data.root={tmp_path / 'data'}", "data.max_bad=0.2", f"run_dir={tmp_path / 'run'}"
+    )
+    assert status == 0, err
+    assert "scored 10 of 11 test samples" in out
+    assert out.count("broken.png") >= 1
+    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
+    assert status == 1
+    assert "more than data.max_bad=0.01 allows" in err
+    (tmp_path / "data" / "train" / "empty").mkdir()
+    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
+    assert status == 1
+    assert "empty" in err

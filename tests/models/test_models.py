@@ -11,7 +11,14 @@ import zoo
 from zoo.config import CONF
 from zoo.models._base import Classifier
 
-CLASSIFIERS = zoo.list_models()
+
+def of_tasks(*tasks: str) -> list[str]:
+    """The models whose YAML chooses one of these tasks."""
+    files = {name: OmegaConf.load(CONF / "model" / f"{name}.yaml") for name in zoo.list_models()}
+    return [name for name, file in files.items() if any({"override /task": task} in file.defaults for task in tasks)]
+
+
+CLASSIFIERS = of_tasks("classification", "video_classification")
 HEAVY = set(zoo.list_models(["vgg1[369]*", "resnet34", "resnet50", "resnet1*"]))
 """Larger ones of a family, whose smaller ones prove the same: they run for real in the slow tests only."""
 COSTLY = {"i3d", "inflated", "r3d_18", "slowfast_r50_4x16", "x3d_s", "x3d_m"}
@@ -168,3 +175,20 @@ def test_names_and_arguments_that_do_not_exist() -> None:
     assert zoo.list_models("lenet*") == ["lenet5", "lenet_wide"]
     assert zoo.list_models(["c3d", "lenet5"]) == ["c3d", "lenet5"]
     assert zoo.list_models("nothing*") == []
+
+
+@pytest.mark.parametrize("name", ["lenet5", "c3d", "rotnet"])
+def test_features_at_named_blocks(name: str) -> None:
+    net, shape = small(name)
+    x = torch.randn(2, *shape)
+    net.eval()
+    found = net.forward_blocks(x)
+    assert tuple(found) == net.blocks
+    y = x
+    for layer_name, layer in net.features.named_children():
+        y = layer(y)
+        if layer_name in found:
+            assert torch.equal(found[layer_name], y), layer_name
+    with pytest.raises(ValueError, match="no block 'pool9'; its blocks are"):
+        net.forward_blocks(x, ["pool9"])
+    assert not any(module._forward_hooks for module in net.modules())

@@ -1,13 +1,16 @@
 """Networks of other libraries under our contract, held to those libraries: their logits, their metadata, their names."""
 
+import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -199,3 +202,47 @@ def test_names_of_weights_that_do_not_exist() -> None:
         zoo.get_weights("alexnet", "imagenet1k")
     with pytest.raises(ValueError, match="did you mean imagenet1k_v1"):
         zoo.create_model("alexnet", pretrained="imagenet1k")
+
+
+PACKAGED = [(name, tag) for name, tag in ENTRIES if zoo.get_weights(name, tag).file]
+
+
+@pytest.mark.parametrize(("name", "tag"), PACKAGED)
+def test_packaged_weights_are_whole_small_and_load_without_a_word(name: str, tag: str) -> None:
+    entry = zoo.get_weights(name, tag)
+    content = entry.path().read_bytes()
+    assert hashlib.sha256(content).hexdigest() == entry.sha256
+    assert len(content) < 6_000_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zoo.create_model(name, pretrained=tag)
+
+
+@pytest.mark.parametrize(("name", "tag"), PACKAGED)
+def test_predict_from_packaged_weights(name: str, tag: str, verb: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """The verb's probabilities are those of the entry's own transforms: no network, data set or checkpoint is needed."""
+    pixels = torch.randint(256, (1, 1, 40, 30), dtype=torch.uint8)
+    Image.fromarray(pixels[0, 0].numpy()).save(tmp_path / "shoe.png")
+    status, out, err = verb("predict", f"{name}:{tag}", "shoe.png", "json=-", "top_k=10")
+    assert status == 0, err
+    entry = zoo.get_weights(name, tag)
+    with torch.inference_mode():
+        expected = zoo.create_model(name, pretrained=tag).eval()(entry.transforms()(pixels)).softmax(1)[0]
+    top = json.loads(out.splitlines()[-1])["top"]
+    assert len(top) == entry.num_classes
+    for answer in top:
+        assert answer["probability"] == pytest.approx(expected[entry.class_names.index(answer["class"])].item(), abs=1e-5)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "tag"), PACKAGED)
+def test_the_accuracy_of_packaged_weights_is_measured_again(
+    name: str, tag: str, real_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zoo.evaluate import evaluate
+
+    root = real_data("FashionMNIST").parent
+    accuracy = evaluate(f"{name}:{tag}", ["data=fashion_mnist", f"data.root={root}"])["test/accuracy"]
+    stated = zoo.get_weights(name, tag).accuracies["top-1 on fashion_mnist test"]
+    assert 100 * accuracy == pytest.approx(float(stated.split()[0]), abs=0.06)
+    assert "scored 10,000 of 10,000 test samples" in capsys.readouterr().out

@@ -177,3 +177,7 @@ class PcaShift:
         offset = (self.std * 255 * normal.to(pixels.device)) @ self.components.to(pixels.device).T
         shape = (-1, channels, *(1,) * (pixels.dim() - 2))
         return (pixels + offset.reshape(shape)).clamp_(0, 255).round_().to(torch.uint8)
+
+
+GEOMETRIC = (Flip, Affine, ScaleCrop, LensDistortion)
+"""Those that move pixels, and would have to move masks and boxes with them."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.batch import Batch
 from zoo.chance import AUGMENT, permutation
-from zoo.data._augment import Augment, Chance, Fitted
+from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -22,6 +22,7 @@ Draw = tuple[int, int]
 SPLITS = ("train", "val", "test")
 AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
 
+Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
@@ -96,6 +97,10 @@ class DataModule(lightning.LightningDataModule):
     """How many axes a sample has: 3 for images, 4 for clips."""
     suffixes: ClassVar[frozenset[str]]
     """Of the user's files that `files` can read."""
+    targets: ClassVar[tuple[str, ...]] = ("label",)
+    """What it can serve to learn from (keys of `batch.TARGETS`); a set of several takes the argument `target`."""
+    full_size: ClassVar[bool] = False
+    """Whether each image is scored at a size of its own, hence one at a time."""
     class_names: tuple[str, ...]
     """Known once `setup` ran (sets that name their classes in folders find them there)."""
     mean: tuple[float, ...]
@@ -128,8 +133,16 @@ class DataModule(lightning.LightningDataModule):
         self.seed = seed
         self.max_bad = max_bad
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
+        moving = [type(each).__name__ for each in self.augment if isinstance(each, GEOMETRIC)]
+        if moving and self.targets != ("label",):
+            raise ValueError(
+                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+            )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
+        self.left_out: dict[str, int] = {}
+        """Of each split how many files its samples lack since their headers were checked."""
         self.splits: dict[str, Samples] = {}
 
     @property
@@ -168,7 +181,7 @@ class DataModule(lightning.LightningDataModule):
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
         return DataLoader(
             cast(Dataset[Batch], samples),
-            batch_size=self.batch_size,
+            batch_size=1 if self.full_size and not train else self.batch_size,
             sampler=sampler,
             # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
             drop_last=train and len(sampler) >= self.batch_size,
@@ -213,20 +226,22 @@ class DataModule(lightning.LightningDataModule):
 
     # Files
 
-    def readable(self, paths: Sequence[Path], check: Callable[[Path], Found]) -> Iterable[tuple[int, Found]]:
-        """Check every header; yield (position, what was found) of the good ones, book the bad ones, refuse too many."""
+    def readable(self, items: Sequence[Item], check: Callable[[Item], Found], split: str = "") -> Iterable[tuple[int, Found]]:
+        """Check every file of a split, or what stands for it; (position, what was found) of the good ones; the bad ones are
+        booked, and too many refused."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-            outcomes = list(pool.map(lambda path: _attempt(check, path), paths))
+            outcomes = list(pool.map(lambda item: _attempt(check, item), items))
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        if len(failures) > self.max_bad * len(paths):
-            raise ValueError(too_many_bad(failures, len(paths), self.max_bad))
+        if len(failures) > self.max_bad * len(items):
+            raise ValueError(too_many_bad(failures, len(items), self.max_bad))
         self.bad.update(failures)
+        self.left_out[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
 
-def _attempt(check: Callable[[Path], Found], path: Path) -> Found | Unreadable:
+def _attempt(check: Callable[[Item], Found], item: Item) -> Found | Unreadable:
     try:
-        return check(path)
+        return check(item)
     except Unreadable as error:
         return error
 

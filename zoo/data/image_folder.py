@@ -65,7 +65,7 @@ class ImageFolder(DataModule):
         self.class_names, files = self.find()
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
-            good = [labelled[at] for at, _ in self.readable([path for path, _ in labelled], check_image)]
+            good = [labelled[at] for at, _ in self.readable([path for path, _ in labelled], check_image, split)]
             train = split == "train"
             splits[split] = ImageFiles(
                 [path for path, _ in good],

@@ -58,7 +58,7 @@ class MotionDigits(DataModule):
         splits: dict[str, Samples] = {}
         for split, count in _motion.CLIPS.items():
             paths = [_motion.clip_path(self.folder, split, k) for k in range(count)]
-            good = list(self.readable(paths, probe))
+            good = list(self.readable(paths, probe, split))
             labels = [at % self.num_classes for at, _ in good]
             videos = [video for _, video in good]
             splits[split] = ClipFiles(videos, labels, self.clips, train=split == "train", seed=self.seed)

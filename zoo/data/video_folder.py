@@ -53,7 +53,7 @@ class VideoFolder(DataModule):
         self.class_names, files = labelled_splits(self.root, SUFFIXES)
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
-            good = list(self.readable([path for path, _ in labelled], probe))
+            good = list(self.readable([path for path, _ in labelled], probe, split))
             labels = [labelled[at][1] for at, _ in good]
             splits[split] = ClipFiles([video for _, video in good], labels, self.clips, train=split == "train", seed=self.seed)
         return splits

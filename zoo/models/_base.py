@@ -1,7 +1,7 @@
 """The contract of every classification network: features, then a head that can be replaced."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
@@ -58,6 +58,30 @@ class Classifier(nn.Module):
         """(B, C, H, W) or (B, C, T, H, W) -> (B, num_features)."""
         features: Tensor = self.features(x)
         return features
+
+    def forward_blocks(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """What comes out of the named blocks (all of `blocks` by default) on the way through `features`.
+
+        Raises ValueError for a name that is no layer of `features`.
+        """
+        chosen = tuple(self.blocks if names is None else names)
+        layers = dict(self.features.named_modules())
+        for name in chosen:
+            if name not in layers or not name:
+                raise ValueError(f"The network has no block {name!r}; its blocks are {', '.join(self.blocks)}.")
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+            # A later layer may work in place on what an earlier one gave.
+            return lambda module, inputs, output: found.update({name: output.clone()})
+
+        hooks = [layers[name].register_forward_hook(keep(name)) for name in chosen]
+        try:
+            self.forward_features(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
 
     def forward_head(self, features: Tensor) -> Tensor:
         """(B, num_features) -> (B, num_classes), scores before the softmax."""

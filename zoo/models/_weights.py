@@ -81,8 +81,8 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
     for key, value in tensors.items():
         if key in own and value.shape != own[key].shape:
-            if own[key].dim() == 2 < value.dim() and value.flatten(1).shape == own[key].shape:
-                tensors[key] = value.flatten(1)
+            if 2 in (value.dim(), own[key].dim()) and value.flatten(1).shape == own[key].flatten(1).shape:
+                tensors[key] = value.reshape(own[key].shape)
             elif own[key].dim() == 5 and value.dim() == 4 and value.shape[2:] == own[key].shape[3:]:
                 tensors[key] = repeat(value, own[key].shape[2])
             kernel = tensors[key]

@@ -4,6 +4,8 @@
         def losses(self, batch): ...          # name -> scalar; their sum is minimised
         def records(self, batch): ...         # name -> (B, ...): what one sample says, with its id and view
         def metrics(self, records): ...       # name -> number, from the records of the whole split
+        def answer(self, batch, ...): ...     # what a user is told about one file
+        def draw(self, samples, folder): ...  # pictures for the run folder, if it has any
 
 Evaluation steps only keep records. At the end of the epoch they are gathered from all ranks once, repeated samples are
 dropped by their id, and the metrics are computed from what is left: every sample counts exactly once however many
@@ -11,7 +13,9 @@ processes evaluate, and no step waits for another rank.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning
 import numpy as np
@@ -23,12 +27,24 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By the number of axes of a batch or of a convolution's weights."""
 
 Records = dict[str, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a prediction says of one file: a line of text, the same as plain values, and pictures by name."""
+
+    text: str
+    fields: dict[str, Any]
+    pictures: dict[str, "Image"] = field(default_factory=dict)
 
 
 class Task(lightning.LightningModule):
@@ -45,6 +61,9 @@ class Task(lightning.LightningModule):
         channels_last: lay out network and input with the channels last, which convolutions on a CPU or in bf16 on a GPU
             prefer.
     """
+
+    target: ClassVar[str] = "label"
+    """What it learns from: a key of `batch.TARGETS`. The data are asked for it."""
 
     def __init__(
         self,
@@ -90,6 +109,13 @@ class Task(lightning.LightningModule):
 
     def metrics(self, records: Records) -> dict[str, float]:
         raise NotImplementedError
+
+    def answer(self, batch: Any, class_names: Sequence[str], top_k: int) -> Answer:
+        """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
+        raise NotImplementedError
+
+    def draw(self, samples: Sequence[Any], folder: Path) -> None:
+        """Leave pictures of validation samples, each a batch of one on the task's device, in the run folder."""
 
     # From bytes to the network
 
@@ -146,7 +172,8 @@ class Task(lightning.LightningModule):
             raise ValueError(f"Not one sample of the {split} split could be read, so there is nothing to score.")
         self.scored[split] = len(set(records["id"].tolist()))
         for name, value in self.metrics(records).items():
-            self.log(f"{split}/{name}", value, prog_bar=name == self.metric, rank_zero_only=True)
+            # Every rank has gathered the same records, so every rank logs the same value and saves at the same moments.
+            self.log(f"{split}/{name}", value, prog_bar=name == self.metric)
 
     # Optimisation and checkpoints
 

@@ -1,0 +1,115 @@
+"""digit_scenes: deterministic, disjoint, its labels true to its pictures and to one another."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.data import _scenes
+from zoo.data._synth import SPLITS, digit_indices
+from zoo.data.digit_scenes import DigitScenes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with six scenes a split."""
+    folder: Path = tmp_path_factory.mktemp("data")
+    for split in SPLITS:
+        (folder / "digit_scenes" / split).mkdir(parents=True)
+        parts = [_scenes.draw_scene(split, number) for number in range(6)]
+        arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        np.savez(folder / "digit_scenes" / split / "000.npz", **arrays._asdict())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scenes, "SCENES", dict.fromkeys(SPLITS, 6))
+    monkeypatch.setattr(_scenes, "_A_FILE", 6)
+
+
+def served(root: Path, target: str, shape: tuple[int, int, int] = (3, 128, 128)) -> tuple[DigitScenes, dict]:
+    data = DigitScenes(shape=shape, root=str(root), target=target)
+    data.prepare_data()
+    data.setup()
+    return data, data.splits["train"].__getitems__([(0, number) for number in range(6)])
+
+
+def test_a_scene_is_a_function_of_its_number() -> None:
+    once, again, other = (_scenes.draw_scene("val", number) for number in (7, 7, 8))
+    assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
+    assert not np.array_equal(once.images, other.images)
+    assert _scenes.render(Path("val/000.npz")) == _scenes.render(Path("elsewhere/val/000.npz"))
+
+
+def test_the_splits_share_no_digit() -> None:
+    sets = [set(digit_indices(split).tolist()) for split in SPLITS]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == 1797
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_digits_overlap_yet_stay_in_sight_and_inside(number: int) -> None:
+    scene = _scenes.draw_scene("train", number)
+    count = int((scene.labels[0] != _scenes.NO_DIGIT).sum())
+    assert 1 <= count <= 5
+    assert set(np.unique(scene.instances)) == set(range(count + 1))
+    assert scene.keypoints[0, :count].min() >= 0
+    assert scene.keypoints[0, :count].max() <= _scenes.SIZE
+    for place in range(count):
+        # The corners make an upright digit's box again when the turn is taken back: a parallelogram with right angles
+        # that encloses the ink that is seen.
+        corners = scene.keypoints[0, place].astype(np.float64)
+        right, down = corners[1] - corners[0], corners[3] - corners[0]
+        assert abs(right @ down) < 1e-2 * np.linalg.norm(right) * np.linalg.norm(down)
+        assert np.allclose(corners[0] + right + down, corners[2], atol=1e-3)
+        assert right[0] * down[1] - right[1] * down[0] > 0, "as one reads it: right, then down"
+        y, x = np.nonzero(scene.instances[0] == place + 1)
+        inside = np.stack([x + 0.5, y + 0.5], 1) - corners[0]
+        for axis in (right, down):
+            along = inside @ axis / (axis @ axis)
+            assert along.min() > -0.05
+            assert along.max() < 1.05
+
+
+def test_some_digits_hide_part_of_others(root: Path) -> None:
+    boxes = [target["boxes"] for target in served(root, "instances")[1]["instances"]]
+    crossing = [(b[:, None, :2].maximum(b[:, :2]) < b[:, None, 2:].minimum(b[:, 2:])).all(-1).sum() - len(b) for b in boxes]
+    assert sum(crossing) > 0
+
+
+@pytest.mark.parametrize("shape", [(3, 128, 128), (3, 64, 64), (3, 48, 80)])
+def test_instances_and_classes_are_two_views_of_one_scene(root: Path, shape: tuple[int, int, int]) -> None:
+    data, objects = served(root, "instances", shape)
+    assert data.class_names == tuple("0123456789")
+    pixels, classes = served(root, "semantic", shape)
+    assert pixels.class_names == ("background", *"0123456789")
+    assert torch.equal(objects["input"], classes["input"])
+    assert classes["input"].shape == (6, *shape)
+    assert classes["input"].dtype == classes["mask"].dtype == torch.uint8
+    for target, mask in zip(objects["instances"], classes["mask"], strict=True):
+        painted = (target["masks"].long() * target["labels"][:, None, None]).sum(0)
+        assert torch.equal(painted, mask.long())
+        assert target["masks"].sum(0).max() == 1, "one pixel, one digit"
+        assert target["keypoints"].shape == (len(target["labels"]), 4, 3)
+        for box, visible in zip(target["boxes"].tolist(), target["masks"], strict=True):
+            y, x = torch.nonzero(visible, as_tuple=True)
+            assert box == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+
+def test_keypoints_follow_the_shape(root: Path) -> None:
+    whole, small = (served(root, "instances", (3, edge, 2 * edge))[1]["instances"][0]["keypoints"] for edge in (128, 64))
+    assert torch.allclose(whole[..., :2], 2 * small[..., :2])
+
+
+def test_a_damaged_file_is_named(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "digit_scenes" / "train"
+    folder.mkdir(parents=True)
+    (folder / "000.npz").write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match=r"000\.npz is damaged .* Remove it"):
+        DigitScenes(shape=(3, 64, 64), root=str(tmp_path)).setup()
+
+
+def test_grey_scenes_are_refused() -> None:
+    with pytest.raises(ValueError, match="colour images"):
+        DigitScenes(shape=(1, 64, 64))

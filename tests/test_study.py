@@ -1,0 +1,67 @@
+"""The rotation study: its parts against slow references, its mistakes, and the whole of it on the embedded digits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo.study import neighbour_votes
+
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_neighbours_against_scikit_learn(p: int) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    torch.manual_seed(0)
+    known, x = torch.randn(60, 5), torch.randn(40, 5)
+    labels = torch.randint(0, 3, (60,))
+    counts = [1, 4, 7]
+    for k, votes in zip(counts, neighbour_votes(x, known, labels, 3, p, counts), strict=True):
+        shares = KNeighborsClassifier(k, p=p).fit(known.numpy(), labels.numpy()).predict_proba(x.numpy())
+        assert np.allclose(votes.numpy() / k, shares, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("data=digits", "shares=0.1"), "is less than one for the smallest class, which has 122"),
+        (("data=digits", "shares=0"), "shares are percentages"),
+        (("data=digits", "seeds=x"), "seeds and pretext.max_epochs are whole numbers"),
+        (("data=motion_digits", "model=c3d"), "has no data.fraction"),
+        (("data=digit",), "did you mean digits"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], said: str, verb: Verb) -> None:
+    status, _, err = verb("study", *arguments)
+    assert status == 1
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
+    status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
+    assert status == 0, err
+    folder = tmp_path / "runs" / "study"
+    found = json.loads((folder / "study.json").read_text())
+    score = {(row["share"], row["arm"]): row["test"] for row in found["rows"]}
+    assert found["pretext"][0]["accuracy"] > 0.85
+    assert score[100, "scratch"] > 0.97
+    assert score[100, "fine-tuned"] > 0.97
+    assert score[10, "scratch"] > 0.85
+    assert 0.3 < score[1, "k-NN, pixels"] < 0.9
+    arms = {arm for _, arm in score}
+    assert {"scratch", "fine-tuned", "linear probe, pool1", "non-linear probe, best block", "k-NN, best block"} <= arms
+    table = (folder / "study.md").read_text()
+    assert f"{100 * score[10, 'scratch']:.2f}" in table
+    for picture in ("accuracy.png", "curves.png", "confusion.png"):
+        pixels = np.array(Image.open(folder / picture).convert("L"))
+        assert pixels.std() > 10
+    assert (folder / "rotation-0.safetensors").is_file()
+    assert len(json.loads((folder / "subsets.json").read_text())) == 3

@@ -1,0 +1,100 @@
+"""What a run makes of its settings: optimisers, schedules, rates, frozen parts, averaged weights, published statistics."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo import config as run
+from zoo.config import CONF
+
+Verb = Callable[..., tuple[int, str, str]]
+SHORT = ["model=mlp", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "trainer.limit_val_batches=1", "test=false"]
+OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
+
+
+def trained(folder: Path) -> dict[str, torch.Tensor]:
+    content = run.read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    return {key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser_steps(optimizer: str, verb: Verb, tmp_path: Path) -> None:
+    status, out, err = verb("train", *SHORT, f"optimizer={optimizer}", f"run_dir={tmp_path}")
+    assert status == 0, err
+    assert "learning rate" in out
+    fresh = zoo.create_model("mlp")
+    assert not torch.equal(trained(tmp_path)["head.weight"], fresh.state_dict()["head.weight"])
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_schedule_begins_with_its_warm_up(scheduler: str) -> None:
+    config = run.composed(["model=linear", f"scheduler={scheduler}", "scheduler.warmup=0.5"])
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    made = run.make(config.scheduler, "scheduler")(optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        made.step()
+    assert rates[:50] == sorted(rates[:50])
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1, abs=0.02)
+
+
+def test_the_rate_is_scaled_once_by_the_effective_batch(verb: Verb, tmp_path: Path) -> None:
+    scaled = ["reference_batch=256", "optimizer.lr=0.8", "data.batch_size=16", "trainer.accumulate_grad_batches=2"]
+    status, out, err = verb("train", *SHORT, *scaled, f"run_dir={tmp_path}")
+    assert status == 0, err
+    assert "learning rate  0.1 (AdamW), scaled from the recipe's batch of 256 to 32" in out
+    recorded = run.read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["zoo"]["training"]
+    assert recorded == {"batch": 32, "reference_batch": 256, "lr": pytest.approx(0.1)}
+    again = verb("train", *SHORT, *scaled, f"run_dir={tmp_path / 'b'}", f"resume={tmp_path / 'checkpoints' / 'last.ckpt'}")
+    assert "learning rate  0.1 (AdamW)" in again[1], "a resumed run does not scale what was scaled"
+
+
+def test_what_trains_is_shown_and_what_does_not_stays(verb: Verb, tmp_path: Path) -> None:
+    status, out, err = verb("train", *SHORT, "freeze=all", "seed=3", f"run_dir={tmp_path}")
+    assert status == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    assert ["relu1", "401,920", "frozen"] in lines
+    assert ["relu2", "131,328", "frozen"] in lines
+    assert ["head", "2,570", "trains"] in lines
+    status, _, err = verb("train", *SHORT, "freeze=[relu9]")
+    assert status == 1
+    assert "freeze names 'relu9', but the network's parts are relu1, relu2, head" in err
+
+
+def test_averaged_weights_are_what_is_kept(verb: Verb, tmp_path: Path) -> None:
+    for name in ("default", "ema"):
+        status, _, err = verb("train", *SHORT, f"callbacks={name}", f"run_dir={tmp_path / name}", "optimizer.lr=0.1")
+        assert status == 0, err
+    plain, averaged = trained(tmp_path / "default"), trained(tmp_path / "ema")
+    assert plain.keys() == averaged.keys(), "no prefix of the averaging's own"
+    assert not torch.equal(plain["head.weight"], averaged["head.weight"])
+    status, out, err = verb("evaluate", str(tmp_path / "ema"))
+    assert status == 0, err
+    assert "scored 359 of 359 test samples" in out
+
+
+def test_published_weights_bring_their_statistics() -> None:
+    config = run.composed(["model=resnet18", "model.pretrained=imagenet1k_v1", "data.shape=[3,32,32]"])
+    assert run.pretrained_facts(config) == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    config.data.shape = [1, 32, 32]
+    assert run.pretrained_facts(config)["mean"] == [pytest.approx(0.449, abs=1e-3)]
+    assert run.pretrained_facts(run.composed(["model=resnet18"])) == {}
+
+
+def test_hinge_mixing_and_every_view(verb: Verb, tmp_path: Path) -> None:
+    for number, settings in enumerate((["task.loss=hinge"], ["task.mixup=0.2", "task.cutmix=1.0"])):
+        status, _, err = verb("train", *SHORT, *settings, f"run_dir={tmp_path / str(number)}")
+        assert status == 0, err
+    status, out, err = verb("evaluate", str(tmp_path / "0"), "data.crops=10", "data.scales=[28,32,36,40,44]")
+    assert status == 0, err
+    assert "scored 359 of 359 test samples" in out
+    assert "protocol 10 crops (centre, corners, mirrored) at short sides 28, 32, 36, 40, 44, 28 x 28" in out
+    assert "test view_accuracy" in out

@@ -1,0 +1,250 @@
+"""Images with a class for every pixel: files, the checks before training, and the geometry that image and mask share."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from zoo.batch import VOID, Batch, MaskBatch
+from zoo.chance import CROP, uniform
+from zoo.data.base import Draw, Unreadable
+from zoo.data.images import SUFFIXES, check_image, read_image
+
+MASK_SUFFIXES = frozenset([".bmp", ".gif", ".png", ".tif", ".tiff"])
+_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
+
+
+def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
+    """A mask file as (H, W) uint8 classes; pixels of the class `void`, and of 255, become `VOID`.
+
+    A palette's indices are the classes, its colours are not looked at. Raises `Unreadable`: a colour picture, or a class
+    out of range.
+    """
+    try:
+        with Image.open(path) as opened:
+            if opened.mode not in ("1", "L", "P", "I", "I;16"):
+                raise Unreadable(
+                    path,
+                    f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the "
+                    f"indices as a grey or palette PNG",
+                )
+            ids = np.asarray(opened).astype(np.int64)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(path, str(error)) from error
+    ids[ids == void] = VOID
+    wrong = np.unique(ids[((ids < 0) | (ids >= num_classes)) & (ids != VOID)]).tolist()
+    if wrong:
+        raise Unreadable(
+            path, f"it holds the class {', '.join(map(str, wrong[:5]))}, but the classes are 0 to {num_classes - 1} and void"
+        )
+    return torch.from_numpy(ids.astype(np.uint8))
+
+
+class Pair(Protocol):
+    """An image and where its mask comes from."""
+
+    @property
+    def image(self) -> Path: ...
+
+    def mask(self) -> Tensor:
+        """(H, W) uint8. Raises `Unreadable`."""
+        ...
+
+    def check(self) -> tuple[int, int]:
+        """Find what is wrong with the mask before training; its height and width. Raises `Unreadable`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """An image file and a mask file."""
+
+    image: Path
+    mask_file: Path
+    num_classes: int
+    void: int | None
+
+    def mask(self) -> Tensor:
+        return read_mask(self.mask_file, self.num_classes, self.void)
+
+    def check(self) -> tuple[int, int]:
+        height, width = self.mask().shape  # only the pixels tell whether a class is out of range
+        return height, width
+
+
+SomePair = TypeVar("SomePair", bound=Pair)
+
+
+def check_pair(pair: SomePair) -> SomePair:
+    """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
+    `Unreadable`."""
+    if not pair.image.is_file():
+        raise Unreadable(pair.image, "the image of a mask is missing")
+    check_image(pair.image)
+    with Image.open(pair.image) as opened:
+        width, height = opened.size
+        if opened.getexif().get(_ORIENTATION, 1) >= 5:
+            width, height = height, width
+    check_size(pair, (height, width), pair.check())
+    return pair
+
+
+def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
+    if tuple(image) != tuple(mask):
+        (height, width), (rows, columns) = image, mask
+        raise Unreadable(pair.image, f"it is {width} x {height} pixels, but its mask is {columns} x {rows}")
+
+
+def paired(images: Path, masks: Path, num_classes: int, void: int | None) -> list[FilePair]:
+    """The images of a folder and the masks of another, by the names without suffixes; a name of one side only makes a
+    pair too, which `check_pair` refuses by name. Raises ValueError: a folder that is missing or empty."""
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise ValueError(f"There is no folder {folder}. Images and masks are expected in {images} and {masks}.")
+    pictures = {p.stem: p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES}
+    answers = {p.stem: p for p in sorted(masks.iterdir()) if p.suffix.lower() in MASK_SUFFIXES}
+    if not pictures:
+        raise ValueError(f"The folder {images} holds no images ({' '.join(sorted(SUFFIXES))}).")
+    return [
+        FilePair(pictures.get(name, images / f"{name}.jpg"), answers.get(name, masks / f"{name}.png"), num_classes, void)
+        for name in sorted({*pictures, *answers})
+    ]
+
+
+def carved(pairs: Sequence[SomePair], share: float) -> tuple[list[SomePair], list[SomePair]]:
+    """What stays and what is carved out: the share whose images' names hash lowest, so that adding files moves no other."""
+    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image.stem.encode()).digest())
+    taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}
+    return [pair for pair in pairs if pair.image not in taken], [pair for pair in pairs if pair.image in taken]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How image and mask are scaled, cut and mirrored, both alike.
+
+    Args:
+        shape: (C, H, W) of a training sample.
+        short_side: pixels to which an image's shorter side is scaled first; None leaves it.
+        scale: in training, scaled further by a factor between these two, all ratios equally likely.
+        flip: mirror half of the training samples.
+        fill: the colour, 0 to 1 by channel, of what a training sample has beyond the image's edge; there the mask is void.
+    """
+
+    shape: tuple[int, ...]
+    short_side: int | None
+    scale: Sequence[float]
+    flip: bool
+    fill: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"data.scale is {list(self.scale)}; it must be two rising factors above 0, as [0.5, 2.0].")
+        if self.short_side is not None and self.short_side < 1:
+            raise ValueError(f"data.short_side is {self.short_side}; it must be at least 1, or null for the file's own size.")
+
+    def scaled(self, image: Tensor, factor: float = 1.0) -> Tensor:
+        """(C, H, W) uint8 with the short side in place, times a factor."""
+        if self.short_side is not None:
+            factor *= self.short_side / min(image.shape[1:])
+        size = [max(1, round(extent * factor)) for extent in image.shape[1:]]
+        if size == list(image.shape[1:]):
+            return image
+        return interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+    def cut(self, image: Tensor, mask: Tensor, chances: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """A training sample of (C, H, W) and (H, W), by four numbers in [0, 1): scale, top, left, mirror."""
+        zoom, top, left, mirror = chances
+        low, high = self.scale
+        image = self.scaled(image, low * (high / low) ** zoom)
+        # Classes cannot be mixed: a pixel takes that of the source pixel under its middle.
+        mask = interpolate(mask[None, None], image.shape[1:], mode="nearest-exact")[0, 0]
+        margins: list[int] = []
+        for extent, wish, chance in zip(image.shape[1:], self.shape[1:], (top, left), strict=True):
+            start = int(chance * (abs(extent - wish) + 1))
+            start = -start if extent >= wish else start
+            margins = [start, wish - extent - start, *margins]  # `pad` counts the axes from the last; below 0 it cuts
+        inside = pad(torch.ones_like(mask), margins)
+        colour = (255 * torch.tensor(self.fill)).round().to(torch.uint8)[:, None, None]
+        image = torch.where(inside.bool(), pad(image, margins), colour)
+        mask = pad(mask, margins, value=VOID)
+        return (image.flip(-1), mask.flip(-1)) if self.flip and mirror < 0.5 else (image, mask)
+
+
+class MaskFiles:
+    """Images with masks, read where they are asked for: cut to one size in training, else whole and one at a time."""
+
+    views = 1
+
+    def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int) -> None:
+        self.pairs = pairs
+        self.geometry = geometry
+        self.train = train
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+        images: list[Tensor] = []
+        masks: list[Tensor] = []
+        kept: list[Draw] = []
+        bad: dict[str, str] = {}
+        for epoch, index in draws:
+            try:
+                image, mask = self._read(epoch, index)
+            except Unreadable as error:
+                bad[str(error.path)] = error.reason
+                continue
+            images.append(image)
+            masks.append(mask)
+            kept.append((epoch, index))
+        epochs, ids = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        empty = torch.empty((0, *self.geometry.shape), dtype=torch.uint8)
+        return MaskBatch(
+            input=torch.stack(images) if images else empty,
+            mask=torch.stack(masks) if masks else empty[:, 0],
+            id=ids,
+            view=torch.zeros_like(ids),
+            epoch=epochs,
+            bad=bad,
+        )
+
+    def _read(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[index]
+        image, mask = read_image(pair.image, self.geometry.shape[0])[0], pair.mask()
+        check_size(pair, image.shape[1:], mask.shape)
+        if not self.train:
+            return self.geometry.scaled(image), mask
+        chances = uniform(self.seed, epoch, torch.tensor([index]), 4, CROP)[0].tolist()
+        return self.geometry.cut(image, mask, chances)
+
+
+class WholeImages:
+    """The user's own images, whole and one at a time, scaled as for a test."""
+
+    views = 1
+
+    def __init__(self, paths: Sequence[Path], channels: int, geometry: Geometry | None = None) -> None:
+        self.paths = paths
+        self.channels = channels
+        self.geometry = geometry
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+        ((epoch, index),) = draws
+        image = read_image(self.paths[index], self.channels)[0]
+        mask = torch.full((1, *image.shape[1:]), VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
+        image = self.geometry.scaled(image) if self.geometry else image
+        ids = torch.tensor([index])
+        return MaskBatch(
+            input=image[None].contiguous(), mask=mask, id=ids, view=torch.zeros_like(ids), epoch=torch.full_like(ids, epoch)
+        )

@@ -1,0 +1,84 @@
+"""PASCAL VOC 2012 segmentation, in the layout of its release (Everingham et al. 2015)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zoo.batch import VOID
+from zoo.data._augment import Augment
+from zoo.data._files import data_root
+from zoo.data.base import DataModule, Samples
+from zoo.data.images import SUFFIXES
+from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair
+
+
+class VocSegmentation(DataModule):
+    """`root/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`: the background and twenty classes.
+
+    The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
+    alone. The borders of objects, 255 in the masks, are void.
+
+    Args:
+        root: the data root; None is $ZOO_DATA or the cache folder.
+        train_list: the training images' list, as `train` or one of your own (the 10,582 of SBD) in ImageSets/Segmentation.
+        short_side: pixels to which the shorter side is scaled; None leaves it. Scores are at full size anyway.
+        scale: training images are scaled further by a factor between these two.
+        flip: mirror half of the training images.
+    """
+
+    layout = 3
+    suffixes = SUFFIXES
+    targets = ("semantic",)
+    full_size = True
+    class_names = tuple(
+        (
+            "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+            "pottedplant sheep sofa train tvmonitor"
+        ).split()
+    )
+    # ImageNet's, the field's usual numbers.
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        root: str | None = None,
+        train_list: str = "train",
+        short_side: int | None = None,
+        scale: Sequence[float] = (0.5, 2.0),
+        flip: bool = True,
+        batch_size: int = 8,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+        )
+        self.folder = data_root(root) / "VOCdevkit" / "VOC2012"
+        self.train_list = train_list
+        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
+
+    def load(self) -> dict[str, Samples]:
+        train, val = carved(self._listed(self.train_list), 0.1)
+        splits = {"train": train, "val": val, "test": self._listed("val")}
+        return {
+            split: MaskFiles(
+                [pair for _, pair in self.readable(pairs, check_pair)], self.geometry, train=split == "train", seed=self.seed
+            )
+            for split, pairs in splits.items()
+        }
+
+    def _listed(self, name: str) -> list[FilePair]:
+        path = self.folder / "ImageSets" / "Segmentation" / f"{name}.txt"
+        if not path.is_file():
+            raise ValueError(f"There is no list {path}. Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root.")
+        images, masks = self.folder / "JPEGImages", self.folder / "SegmentationClass"
+        return [
+            FilePair(images / f"{each}.jpg", masks / f"{each}.png", self.num_classes, VOID) for each in path.read_text().split()
+        ]
+
+    def files(self, paths: Sequence[Path]) -> Samples:
+        return WholeImages(paths, self.shape[0], self.geometry)

@@ -1,0 +1,112 @@
+"""DeconvNet: VGG-16 and its mirror, in which unpooling puts each value back where its maximum was found (Noh, Hong and Han
+2015, "Learning deconvolution network for semantic segmentation", table 2)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, pad
+
+from zoo.models._registry import register
+from zoo.models._vgg import HIDDEN, STAGES, convolved, he_initialised, narrowed
+
+
+def pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """2x2 max pooling, rounding up: (B, C, H, W) -> the maxima, and switches (B, C, H, W), true where each was found."""
+    height, width = x.shape[2:]
+    pooled, found = max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+    place = torch.arange(height * width, device=x.device).reshape(height, width)
+    return pooled, _spread(found, height, width) == place
+
+
+def unpool(x: Tensor, switches: Tensor) -> Tensor:
+    """Each value to its window's switch, zero elsewhere: (B, C, h, w) -> the switches' size.
+
+    Copies and a product, no scattering: the same in every run on any device, forwards and backwards, which
+    `max_unpool2d` is not on a GPU.
+    """
+    return _spread(x, *switches.shape[2:]) * switches
+
+
+def _spread(x: Tensor, height: int, width: int) -> Tensor:
+    """Each value over its 2x2 window, of which the last may be cut."""
+    return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[:, :, :height, :width]
+
+
+class DeconvNet(nn.Module):
+    """`encoder[k]` are the convolutions of stage k + 1, `fc` the three fully connected layers as (transposed)
+    convolutions, `decoder[k]` the mirror of stage k + 1; see `deconvnet`."""
+
+    def __init__(
+        self, *, num_classes: int, in_chans: int, edges: tuple[int, int], width: float, norm: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.edges = edges
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        channels = in_chans
+        for number, stage in enumerate(STAGES):
+            layers: list[nn.Module] = []
+            for filters in stage:
+                after = narrowed(filters, width)
+                layers += convolved(nn.Conv2d(channels, after, 3, padding=1, bias=not norm), after, norm)
+                channels = after
+            self.encoder.append(nn.Sequential(*layers))
+            # The mirror keeps the stage's depth but for its last layer, which has the depth of the stage before.
+            mirrored: list[nn.Module] = []
+            for after in (*stage[1:], STAGES[number - 1][-1] if number else stage[0]):
+                before, after = narrowed(stage[-1], width), narrowed(after, width)
+                mirrored += convolved(nn.ConvTranspose2d(before, after, 3, padding=1, bias=not norm), after, norm)
+            self.decoder.append(nn.Sequential(*mirrored))
+        hidden = narrowed(HIDDEN, width)
+        self.fc = nn.Sequential(
+            *convolved(nn.Conv2d(channels, hidden, edges, bias=not norm), hidden, norm),
+            nn.Dropout(dropout),
+            *convolved(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm),
+            nn.Dropout(dropout),
+            *convolved(nn.ConvTranspose2d(hidden, channels, edges, bias=not norm), channels, norm),
+        )
+        self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
+        he_initialised(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""
+        memory = []
+        for stage in self.encoder:
+            x, switches = pool(stage(x))
+            memory.append(switches)
+        height, width = x.shape[2:]
+        # FC6's window must fit: a smaller map is filled up with zeros, and cut back after its mirror.
+        x = self.fc(pad(x, (0, max(0, self.edges[1] - width), 0, max(0, self.edges[0] - height))))[:, :, :height, :width]
+        for stage, switches in zip(reversed(self.decoder), reversed(memory), strict=True):
+            x = stage(unpool(x, switches))
+        scores: Tensor = self.score(x)
+        return scores
+
+
+@register
+def deconvnet(
+    num_classes: int = 21,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 224, 224),
+    width: float = 1.0,
+    norm: bool = True,
+    dropout: float = 0.5,
+) -> DeconvNet:
+    """DeconvNet; 251.84 M parameters at 21 classes and 3x224x224.
+
+    Args:
+        num_classes: with the background; 21 is PASCAL VOC's.
+        in_chans: channels of the image.
+        input_shape: (C, H, W) of the training images; FC6's window is the whole map that five poolings leave of it, 7x7
+            in the paper. Larger images are covered by sliding it.
+        width: factor on the number of filters; 1 is the paper's.
+        norm: BatchNorm after each convolution, in place of its bias; the paper has it (section 4.2).
+        dropout: after FC6 and FC7.
+    """
+    edges = [-(-extent // 32) for extent in input_shape[1:]]
+    return DeconvNet(
+        num_classes=num_classes, in_chans=in_chans, edges=(edges[0], edges[1]), width=width, norm=norm, dropout=dropout
+    )

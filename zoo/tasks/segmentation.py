@@ -1,0 +1,173 @@
+"""Semantic segmentation: a class for every pixel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from zoo import draw
+from zoo.batch import VOID, MaskBatch
+from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+
+
+class SegmentationTask(Task):
+    """Cross-entropy of every pixel that has a class; void counts for nothing, and a batch of void alone costs 0.
+
+    Metrics come from one confusion matrix over the whole split: `miou`, `pixel_accuracy`, `mean_accuracy`, `fw_iou`
+    (Long et al. 2015, section 5), `loss`, and `iou/CLASS` of each class. A mean over classes leaves out those that
+    occur neither in the truth nor in the prediction.
+
+    Args:
+        num_outputs: number of classes, with the background where there is one.
+        class_names: their names, in order.
+        scales: in evaluation, factors on the image's size; the probabilities are averaged.
+        flip: in evaluation, average with the mirrored image too.
+    """
+
+    target = "semantic"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        num_outputs: int,
+        class_names: Sequence[str],
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        metric: str = "miou",
+        mode: str = "max",
+        channels_last: bool = True,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ) -> None:
+        super().__init__(
+            net,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            mean=mean,
+            std=std,
+            metric=metric,
+            mode=mode,
+            channels_last=channels_last,
+        )
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"task.scales is {list(scales)}; name at least one factor, each above 0, as [0.75, 1.0, 1.25].")
+        self.num_outputs = num_outputs
+        self.class_names = tuple(class_names)
+        self.scales = tuple(scales)
+        self.flip = flip
+
+    def losses(self, batch: MaskBatch) -> dict[str, Tensor]:
+        scores, mask = self(batch["input"]).float(), batch["mask"].long()
+        counted = mask != VOID
+        pixels = counted.sum().clamp_min(1)
+        hits = (scores.detach().argmax(1) == mask).sum() / pixels
+        self.log("train/pixel_accuracy", hits, prog_bar=True, batch_size=len(mask))
+        return {"cross_entropy": cross_entropy(scores, mask, ignore_index=VOID, reduction="sum") / pixels}
+
+    def probability(self, pixels: Tensor, size: Sequence[int]) -> Tensor:
+        """uint8 (B, C, h, w) -> the classes' probabilities (B, num_outputs, H, W) at `size`, averaged over scales and
+        mirror images."""
+        x = self.normalized(pixels)
+        parts = []
+        for scale in self.scales:
+            edges = [max(1, round(extent * scale)) for extent in x.shape[2:]]
+            resized = x if scale == 1 else interpolate(x, edges, mode="bilinear", antialias=True, align_corners=False)
+            views = [self.net(resized).float()]
+            if self.flip:
+                views.append(self.net(resized.flip(-1)).float().flip(-1))
+            for scores in views:
+                if scores.shape[2:] != tuple(size):
+                    scores = interpolate(scores, tuple(size), mode="bilinear", align_corners=False)
+                parts.append(scores.softmax(1))
+        return torch.stack(parts).mean(0)
+
+    def predict(self, batch: MaskBatch) -> Tensor:
+        """(B, H, W) uint8: each pixel's most probable class, at the size of the mask."""
+        return self.probability(batch["input"], batch["mask"].shape[1:]).argmax(1).to(torch.uint8)
+
+    def records(self, batch: MaskBatch) -> Records:
+        mask = batch["mask"].long()
+        probability = self.probability(batch["input"], mask.shape[1:])
+        truth = mask.where(mask != VOID, 0)
+        nll = -probability.gather(1, truth[:, None])[:, 0].clamp_min(1e-12).log()
+        return {
+            "id": batch["id"],
+            "view": batch["view"],
+            "confusion": confusion(mask, probability.argmax(1), self.num_outputs),
+            "nll": (nll * (mask != VOID)).flatten(1).double().sum(1),
+        }
+
+    def metrics(self, records: Records) -> dict[str, float]:
+        matrix = records["confusion"].sum(0, dtype=torch.int64)
+        if not matrix.any():
+            raise ValueError("Every pixel of the split is void, so there is nothing to score. Look at the masks.")
+        iou = class_iou(matrix)
+        named = {f"iou/{name}": value for name, value in zip(self.class_names, iou.tolist(), strict=True) if value == value}
+        return {**summary(matrix), "loss": (records["nll"].sum() / matrix.sum()).item(), **named}
+
+    def answer(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> Answer:
+        """An overlay, a picture of class indices, and the classes' shares of the image."""
+        mask = self.predict(batch)[0].cpu()
+        share = torch.bincount(mask.flatten().long(), minlength=self.num_outputs) / mask.numel()
+        order = share.argsort(descending=True)[: min(top_k, int((share > 0).sum()))].tolist()
+        shares = {class_names[at]: share[at].item() for at in order}
+        return Answer(
+            text=", ".join(f"{name} {value:.3f}" for name, value in shares.items()),
+            fields={"shares": shares},
+            pictures={
+                "overlay": draw.to_pil(draw.overlay(_at_size(batch["input"], mask.shape)[0], mask)),
+                "classes": draw.index_picture(mask),
+            },
+        )
+
+    def draw(self, samples: Sequence[MaskBatch], folder: Path) -> None:
+        """`predictions.png`: images, truth and prediction side by side, and where they differ."""
+        rows = []
+        count = min(8, len(samples))
+        for number in range(count):
+            batch = samples[number * len(samples) // count]
+            if not len(batch["id"]):
+                continue  # a file that could not be read
+            guess, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
+            image = _at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
+            wrong = torch.where((guess != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
+            rows.append([image, draw.coloured(truth), draw.coloured(guess), wrong])
+        draw.save(draw.sheet(rows, ["image", "truth", "prediction", "wrong"]), folder / "predictions.png")
+
+
+def _at_size(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """uint8 (B, C, h, w) -> (B, C, H, W), on the CPU."""
+    return interpolate(pixels.cpu(), tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def confusion(truth: Tensor, guess: Tensor, classes: int) -> Tensor:
+    """(B, H, W) and (B, H, W) -> (B, classes, classes) int32: pixels of each true class (rows) given each class (columns);
+    void pixels are in none."""
+    counted = truth != VOID
+    sample = torch.arange(len(truth), device=truth.device)[:, None, None].expand_as(truth)
+    cell = (sample * classes + truth) * classes + guess
+    counts = torch.bincount(cell[counted], minlength=len(truth) * classes**2)
+    return counts.reshape(-1, classes, classes).int()
+
+
+def class_iou(matrix: Tensor) -> Tensor:
+    """(C, C) -> (C,) float64: intersection over union of each class; NaN where neither truth nor prediction has it."""
+    hits = matrix.diagonal().double()
+    return hits / (matrix.sum(0) + matrix.sum(1) - hits)
+
+
+def summary(matrix: Tensor) -> dict[str, float]:
+    """The four figures of Long et al. 2015, section 5, from a confusion matrix (C, C) with truth in its rows."""
+    hits, truth = matrix.diagonal().double(), matrix.sum(1).double()
+    iou = class_iou(matrix)
+    return {
+        "miou": iou.nanmean().item(),
+        "pixel_accuracy": (hits.sum() / truth.sum()).item(),
+        "mean_accuracy": (hits / truth).nanmean().item(),
+        "fw_iou": ((truth / truth.sum()) * iou.nan_to_num()).sum().item(),
+    }
