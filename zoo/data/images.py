@@ -38,7 +38,7 @@ class Pixels:
         epoch, index = torch.from_numpy(np.array(draws, dtype=np.int64).reshape(-1, 2)).unbind(1)
         ids, view = index // self.views, index % self.views
         if self.views == 1:
-            pixels = self.crops.cut(self.images[ids], 0)
+            pixels = self.crops.cut(self.images.index_select(0, ids), 0)  # faster than indexing
         else:
             pixels = torch.cat(
                 [self.crops.cut(self.images[i : i + 1], v) for i, v in zip(ids.tolist(), view.tolist(), strict=True)]
