@@ -26,8 +26,8 @@ RUNS = {
         "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=16 "
         "trainer.check_val_every_n_epoch=2"
     ),
-    "autoencoder of 8": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=3",
-    "autoencoder of 32": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=32 trainer.max_epochs=3",
+    "autoencoder of 8": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=1",
+    "autoencoder of 32": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=32 trainer.max_epochs=1",
 }
 LIBRARIES = ("torch", "torchvision", "lightning")
 
