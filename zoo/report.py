@@ -73,6 +73,11 @@ def quantity(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def figure(value: float) -> str:
+    """A score with three decimals, a small error with four digits."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or not value else f"{value:.4g}"
+
+
 def device_of(trainer: lightning.Trainer) -> str:
     kind = trainer.strategy.root_device
     name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else f"{kind.type} ({torch.get_num_threads()} threads)"
@@ -137,7 +142,7 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
     main = own.pop(task.metric)
-    print(f"{split} {task.metric} {main:.3f}")
+    print(f"{split} {task.metric} {figure(main)}")
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     views = data.splits[split].views
@@ -161,7 +166,7 @@ def after(
     print()
     callback: Any = trainer.checkpoint_callback
     if best and callback.best_model_score is not None:
-        print(f"best val {task.metric} {float(callback.best_model_score):.3f}")
+        print(f"best val {task.metric} {figure(float(callback.best_model_score))}")
     if "test" in task.scored:
         scores(task, data, "test", metrics)
     name_bad(data)

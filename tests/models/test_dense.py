@@ -72,6 +72,11 @@ def test_a_width_of_nothing_is_refused(name: str) -> None:
         zoo.create_model(name, width=0)
 
 
+def test_a_padding_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="padding is 'wide'; it must be 'same' or 'paper'"):
+        small("fcn8s", padding="wide")
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name == "fcn_resnet50" else ()) for name in DENSE]
 )

@@ -441,6 +441,8 @@ def test_small_frames_get_a_small_stem_unless_told() -> None:
     [
         ("late_fusion", {"backbone": "resnet81"}, "There is no torchvision network 'resnet81'"),
         ("late_fusion", {"backbone": "c3d"}, "c3d reads clips; a backbone must read images"),
+        ("late_fusion", {"backbone": "fcn8s"}, "fcn8s is not a classification network"),
+        ("late_fusion", {"backbone": "autoencoder"}, "autoencoder is not a classification network"),
         ("late_fusion", {"backbone": 3}, "backbone is 3; it must be the name"),
         ("late_fusion", {"backbone": "shufflenet_v2_x0_5", "stem": "small"}, "has no choice of stem; set stem to null"),
         ("late_fusion", {"backbone": Plain(), "stem": "small"}, "a Plain has its own"),

@@ -20,17 +20,25 @@ def object_mask(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
         return flat.reshape(width, height).T  # COCO counts down the columns
     if isinstance(segmentation, list):
-        import cv2
-
-        mask = np.zeros((height, width), np.uint8)
+        mask = np.zeros((height, width), bool)
         for polygon in segmentation:
             if len(polygon) < 6 or len(polygon) % 2:
                 raise ValueError(f"its polygon has {len(polygon)} numbers; it must have at least three points of two")
-            # Vertices are in pixel edges, OpenCV's in pixel middles, here in sixteenths.
-            points = np.rint((np.asarray(polygon, dtype=np.float64).reshape(-1, 2) - 0.5) * 16).astype(np.int32)
-            cv2.fillPoly(mask, [points], [1], shift=4)
-        return mask.astype(bool)
+            mask |= _filled(np.asarray(polygon, dtype=np.float64).reshape(-1, 2), height, width)
+        return mask
     raise ValueError(f"its segmentation is a {type(segmentation).__name__}; it must be polygons or run lengths")
+
+
+def _filled(polygon: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
+    """(H, W): the pixels whose middles are inside an odd number of times; points (x, y) count from the picture's corner."""
+    crossings = np.zeros((height, width + 1), np.int64)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        first, last = (int(np.clip(np.ceil(y - 0.5), 0, height)) for y in sorted((y0, y1)))
+        if first < last:
+            rows = np.arange(first, last)
+            x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+            crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] += 1
+    return np.asarray(crossings.cumsum(1)[:, :width] % 2 == 1)
 
 
 def _unpacked(text: str) -> list[int]:

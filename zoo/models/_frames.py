@@ -46,10 +46,12 @@ def build_2d(
     ours = backbone in list_models()
     builder: Any = get_builder(backbone) if ours else from_library
     known = inspect.signature(builder).parameters
+    if "num_classes" not in known or "in_chans" not in known:
+        raise ValueError(f"{backbone} is not a classification network, so it cannot be a backbone.")
     shape = known.get("input_shape")
     if shape is not None and len(shape.default) != 3:
         raise ValueError(f"{backbone} reads clips; a backbone must read images, like resnet18.")
-    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
+    arguments: dict[str, Any] = {"num_classes": num_classes or 1, "in_chans": in_chans}
     if not ours:
         arguments["backbone"] = backbone
     if shape is not None:
@@ -61,6 +63,8 @@ def build_2d(
     net = builder(**arguments)
     if not isinstance(net, Classifier):
         raise ValueError(f"{backbone} is not a classification network, so it cannot be a backbone.")
+    if not num_classes:
+        net.reset_classifier(0)
     return net
 
 

@@ -2,7 +2,7 @@
 pool3 (Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation", section 4.2, figure 3;
 Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet-50."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torchvision
@@ -82,6 +82,8 @@ class FCN(nn.Module):
         at_once: bool,
     ) -> None:
         super().__init__()
+        if padding not in get_args(Padding):
+            raise ValueError(f"padding is {padding!r}; it must be 'same' or 'paper'.")
         self.stride = stride
         self.num_classes = num_classes
         self.in_chans = in_chans
