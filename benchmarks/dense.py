@@ -23,11 +23,11 @@ RUNS = {
     "fcn8s": "model=fcn8s",
     "deconvnet": "model=deconvnet",
     "camvid": (
-        "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] model.width=0.25 optimizer.lr=2e-3 "
-        "trainer.max_epochs=20 trainer.check_val_every_n_epoch=2"
+        "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=16 "
+        "trainer.check_val_every_n_epoch=2"
     ),
-    "autoencoder of 8": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=6",
-    "autoencoder of 32": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=32 trainer.max_epochs=6",
+    "autoencoder of 8": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=3",
+    "autoencoder of 32": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=32 trainer.max_epochs=3",
 }
 LIBRARIES = ("torch", "torchvision", "lightning")
 

@@ -160,6 +160,11 @@ def test_a_scale_that_is_none(scale: tuple[float, ...]) -> None:
         Geometry(SHAPE, None, scale, True, (0.5,) * 3)
 
 
+def test_another_number_of_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"These images have 3 channels, but the shape asked for is \[1, 16, 24\]"):
+        CamVid(shape=(1, 16, 24))
+
+
 def test_what_moves_pixels_alone_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data\.augment has Affine, which would move"):
         CamVid(shape=SHAPE, augment={"turn": Affine(degrees=5)})

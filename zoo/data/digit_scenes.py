@@ -45,7 +45,7 @@ class DigitScenes(DataModule):
         shape: Sequence[int],
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
-        batch_size: int = 16,
+        batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
         max_bad: float = 0.01,

@@ -144,6 +144,8 @@ class Geometry:
     fill: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if len(self.fill) != self.shape[0]:
+            raise ValueError(f"These images have {len(self.fill)} channels, but the shape asked for is {list(self.shape)}.")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"data.scale is {list(self.scale)}; it must be two rising factors above 0, as [0.5, 2.0].")
         if self.short_side is not None and self.short_side < 1:
