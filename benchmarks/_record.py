@@ -32,10 +32,11 @@ def train(settings: Sequence[str], folder: Path) -> dict[str, float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation (n - 1) of accuracies, in per cent, and each of them."""
-    per_cent = [100 * value for value in values]
-    deviation = statistics.stdev(per_cent) if len(per_cent) > 1 else 0.0
-    return f"{statistics.mean(per_cent):.2f} ± {deviation:.2f} ({', '.join(f'{value:.2f}' for value in per_cent)})"
+    """Accuracies in per cent: mean and standard deviation (n - 1), and each of them; a single one as it is."""
+    each = [f"{100 * value:.2f}" for value in values]
+    if len(values) == 1:
+        return each[0]
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f} ({', '.join(each)})"
 
 
 def write(name: str, title: str, protocol: str, rows: Sequence[Sequence[str]]) -> None:

@@ -30,7 +30,7 @@ SHAPE = (3, 16, 32, 32)
 @pytest.fixture(scope="module")
 def data(cache: Path) -> MotionDigits:
     data = MotionDigits(shape=SHAPE, num_workers=0, batch_size=100)
-    assert data.folder == cache / "motion_digits"
+    assert data.folder == cache / "motion_digits" / _motion.EDITION
     data.prepare_data()
     data.setup()
     return data

@@ -11,6 +11,7 @@ from zoo.data._synth import SPLITS, digit_indices, digits, texture
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise")
 CLIPS = {"train": 2400, "val": 600, "test": 600}
+EDITION = "1"  # of the drawing: clips of another one lie in another folder, and are never taken for these
 SIZE, FRAMES, RATE = 32, 24, 8  # pixels, frames, frames a second: three seconds
 _GLYPH = 16  # edge of a digit in the picture, pixels
 _SHIFT = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  # of (x, y)
@@ -25,7 +26,7 @@ def clip_path(folder: Path, split: str, number: int) -> Path:
 def draw_clip(split: str, number: int) -> NDArray[np.uint8]:
     """One clip, (24, 32, 32, 3): a real digit moving over a still patch of a photograph.
 
-    Digit, background, colour, speed (1 to 2 pixels a frame; turning moves a stroke's end as far), start position and
+    Digit, background, colour, speed (1 to 2 pixels a frame; turning moves a stroke half-way out as far), start position and
     start angle are drawn before the class is looked at. Positions wrap round, so that in every class and in every frame
     position and angle are uniform: one frame tells nothing, and a class played backwards is its opposite.
     """
@@ -40,7 +41,7 @@ def draw_clip(split: str, number: int) -> NDArray[np.uint8]:
 
     steps = np.arange(FRAMES)
     centre = start + speed * steps[:, None] * np.array(_SHIFT.get(motion, (0, 0)))
-    angles = np.asarray(angle + speed * steps * _TURN.get(motion, 0) / (_GLYPH / 2), dtype=np.float64)
+    angles = np.asarray(angle + speed * steps * _TURN.get(motion, 0) / (_GLYPH / 4), dtype=np.float64)
     coverage = _stamp(image, centre, angles)[..., None]
     return np.rint(background * (1 - coverage) + colour * coverage).astype(np.uint8)
 

@@ -49,6 +49,54 @@ class Samples(Protocol):
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...
 
 
+class Decoded:
+    """A split whose samples are decoded one at a time, where they are asked for (in a loader's worker).
+
+    A subclass says how one is read. One that cannot be read is missing from its batch, and named there in `bad`.
+
+    Args:
+        count: images or videos in the split.
+        views: of each.
+    """
+
+    def __init__(self, count: int, views: int = 1) -> None:
+        self.count = count
+        self.views = views
+
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
+        """The fields of one sample, without the batch's axis. Raises `Unreadable`."""
+        raise NotImplementedError
+
+    def blank(self) -> dict[str, Tensor]:
+        """Fields of the right shapes and types, for a batch of which nothing could be read."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.count * self.views
+
+    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+        found: list[dict[str, Tensor]] = []
+        kept: list[tuple[int, int, int]] = []
+        bad: dict[str, str] = {}
+        for epoch, index in draws:
+            number, view = divmod(index, self.views)
+            try:
+                found.append(self.read(epoch, number, view))
+            except Unreadable as error:
+                bad[str(error.path)] = error.reason
+            else:
+                kept.append((number, view, epoch))
+        samples = found or [self.blank()]
+        fields = {name: torch.stack([sample[name] for sample in samples])[: len(found)] for name in samples[0]}
+        ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
+        return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
+
+
+def labelled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[str, Tensor]:
+    """The fields of a sample that is told by a label, or by none."""
+    return {"input": pixels} if labels is None else {"input": pixels, "label": torch.tensor(labels[number])}
+
+
 class EpochSampler(Sampler[Draw]):
     """The order of an epoch as a function of (seed, epoch), dealt out to the ranks in turn.
 

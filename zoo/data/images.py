@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.batch import Batch, LabelBatch
 from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
-from zoo.data.base import Draw, Unreadable
+from zoo.data.base import Decoded, Draw, Unreadable, labelled
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 
@@ -66,7 +66,7 @@ def read_image(path: Path, channels: int) -> Tensor:
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
 
 
-class ImageFiles:
+class ImageFiles(Decoded):
     """Image files, labelled or not, decoded where they are asked for.
 
     Args:
@@ -83,45 +83,27 @@ class ImageFiles:
         short_side: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__(len(paths), 1 if short_side else crops.views)
         self.paths = paths
         self.labels = labels
         self.crops = crops
-        self.views = 1 if short_side else crops.views
         self.short_side = short_side
         self.seed = seed
 
-    def __len__(self) -> int:
-        return len(self.paths) * self.views
+    def blank(self) -> dict[str, Tensor]:
+        return labelled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        images: list[Tensor] = []
-        kept: list[tuple[int, int, int]] = []
-        bad: dict[str, str] = {}
-        for epoch, index in draws:
-            number, view = divmod(index, self.views)
-            try:
-                images.append(self._read(epoch, number, view))
-            except Unreadable as error:
-                bad[str(error.path)] = error.reason
-            else:
-                kept.append((number, view, epoch))
-        ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
-        pixels = torch.cat(images) if images else torch.empty((0, *self.crops.shape), dtype=torch.uint8)
-        batch = Batch(input=pixels, id=ids, view=views, epoch=epochs, bad=bad)
-        if self.labels is None:
-            return batch
-        return LabelBatch(**batch, label=torch.tensor([self.labels[i] for i in ids.tolist()], dtype=torch.int64))
-
-    def _read(self, epoch: int, number: int, view: int) -> Tensor:
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
         image = read_image(self.paths[number], self.crops.shape[0])
         if self.short_side is None:
-            return self.crops.cut(image, view)
+            return labelled(self.crops.cut(image, view)[0], self.labels, number)
         length, top, left = uniform(self.seed, epoch, torch.tensor([number]), 3, CROP)[0].tolist()
         low, high = self.short_side
         height, width = self.crops.shape[1:]
         # Cut first and scaled once: the scaled image is never needed whole.
         scale = min(image.shape[2:]) / (low + length * (high - low))
-        return recoloured(region(image, top, left, scale, (height, width)), self.crops.shape[0])
+        cut = region(image, top, left, scale, (height, width))
+        return labelled(recoloured(cut, self.crops.shape[0])[0], self.labels, number)
 
 
 def check_image(path: Path) -> None:

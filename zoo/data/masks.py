@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
-from zoo.data.base import Draw, Unreadable
+from zoo.data.base import Decoded, Draw, Unreadable
 from zoo.data.images import SUFFIXES, check_image, read_image
 
 MASK_SUFFIXES = frozenset([".bmp", ".gif", ".png", ".tif", ".tiff"])
@@ -179,53 +179,29 @@ class Geometry:
         return (image.flip(-1), mask.flip(-1)) if self.flip and mirror < 0.5 else (image, mask)
 
 
-class MaskFiles:
+class MaskFiles(Decoded):
     """Images with masks, read where they are asked for: cut to one size in training, else whole and one at a time."""
 
-    views = 1
-
     def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int) -> None:
+        super().__init__(len(pairs))
         self.pairs = pairs
         self.geometry = geometry
         self.train = train
         self.seed = seed
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    def blank(self) -> dict[str, Tensor]:
+        image = torch.zeros(self.geometry.shape, dtype=torch.uint8)
+        return {"input": image, "mask": image[0]}
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        images: list[Tensor] = []
-        masks: list[Tensor] = []
-        kept: list[Draw] = []
-        bad: dict[str, str] = {}
-        for epoch, index in draws:
-            try:
-                image, mask = self._read(epoch, index)
-            except Unreadable as error:
-                bad[str(error.path)] = error.reason
-                continue
-            images.append(image)
-            masks.append(mask)
-            kept.append((epoch, index))
-        epochs, ids = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2).unbind(1)
-        empty = torch.empty((0, *self.geometry.shape), dtype=torch.uint8)
-        return MaskBatch(
-            input=torch.stack(images) if images else empty,
-            mask=torch.stack(masks) if masks else empty[:, 0],
-            id=ids,
-            view=torch.zeros_like(ids),
-            epoch=epochs,
-            bad=bad,
-        )
-
-    def _read(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
-        pair = self.pairs[index]
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
+        pair = self.pairs[number]
         image, mask = read_image(pair.image, self.geometry.shape[0])[0], pair.mask()
         check_size(pair, image.shape[1:], mask.shape)
         if not self.train:
-            return self.geometry.scaled(image), mask
-        chances = uniform(self.seed, epoch, torch.tensor([index]), 4, CROP)[0].tolist()
-        return self.geometry.cut(image, mask, chances)
+            return {"input": self.geometry.scaled(image), "mask": mask}
+        chances = uniform(self.seed, epoch, torch.tensor([number]), 4, CROP)[0].tolist()
+        image, mask = self.geometry.cut(image, mask, chances)
+        return {"input": image, "mask": mask}
 
 
 class WholeImages:

@@ -44,7 +44,7 @@ class MotionDigits(DataModule):
         super().__init__(
             shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
         )
-        self.folder = writable_root(root) / "motion_digits"
+        self.folder = writable_root(root) / "motion_digits" / _motion.EDITION
         frames, *size = self.shape[1:]
         # Mirroring would swap left and right, so `flip` is not for the user to set here.
         self.clips = Clips(frames, (size[0], size[1]), _motion.RATE, clips, short_side=None, flip=False)

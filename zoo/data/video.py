@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zoo.batch import Batch, LabelBatch
 from zoo.chance import CLIP_TIME, uniform
-from zoo.data.base import Draw, Unreadable
+from zoo.data.base import Decoded, Unreadable, labelled
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 
@@ -195,45 +194,26 @@ class Clips:
         return clip.transpose(0, 1)
 
 
-class ClipFiles:
+class ClipFiles(Decoded):
     """Clips of labelled video files, decoded where they are asked for (in a loader's worker)."""
 
     def __init__(self, videos: Sequence[Video], labels: Sequence[int] | None, clips: Clips, *, train: bool, seed: int) -> None:
+        super().__init__(len(videos), 1 if train else clips.views)
         self.videos = videos
         self.labels = labels
         self.clips = clips
         self.train = train
         self.seed = seed
-        self.views = 1 if train else clips.views
 
-    def __len__(self) -> int:
-        return len(self.videos) * self.views
+    def blank(self) -> dict[str, Tensor]:
+        return labelled(torch.zeros(3, self.clips.frames, *self.clips.size, dtype=torch.uint8), self.labels, 0)
 
-    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
-        clips: list[Tensor] = []
-        kept: list[tuple[int, int, int]] = []
-        bad: dict[str, str] = {}
-        for epoch, index in draws:
-            number, view = divmod(index, self.views)
-            try:
-                clips.append(self._read(epoch, number, view))
-            except Unreadable as error:
-                bad[str(error.path)] = error.reason
-            else:
-                kept.append((number, view, epoch))
-        ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
-        shape = (0, 3, self.clips.frames, *self.clips.size)
-        pixels = torch.stack(clips) if clips else torch.empty(shape, dtype=torch.uint8)
-        batch = Batch(input=pixels, id=ids, view=views, epoch=epochs, bad=bad)
-        if self.labels is None:
-            return batch
-        return LabelBatch(**batch, label=torch.tensor([self.labels[i] for i in ids.tolist()], dtype=torch.int64))
-
-    def _read(self, epoch: int, number: int, view: int) -> Tensor:
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
         video = self.videos[number]
-        if not self.train:
+        top, left, mirror = 0.5, 0.5, 1.0
+        if self.train:
+            place, top, left, mirror = uniform(self.seed, epoch, torch.tensor([number]), 4, CLIP_TIME)[0].tolist()
+        else:
             place = view / (self.views - 1) if self.views > 1 else 0.5
-            return self.clips.cut(read_frames(video, video.at(self.clips.times(video, place))))
-        place, top, left, mirror = uniform(self.seed, epoch, torch.tensor([number]), 4, CLIP_TIME)[0].tolist()
         clip = self.clips.cut(read_frames(video, video.at(self.clips.times(video, place))), top, left)
-        return clip.flip(-1) if self.clips.flip and mirror < 0.5 else clip
+        return labelled(clip.flip(-1) if self.clips.flip and mirror < 0.5 else clip, self.labels, number)
