@@ -262,7 +262,15 @@ def test_checkpoints_hold_names_and_plain_values(lenet: Path) -> None:
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zoo.train", "trainer.max_epochs=40", "hydra.run.dir=first"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell without a terminal starts its background jobs, and so the tests, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     log = tmp_path / "first" / "metrics.csv"
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") > 5) and time.monotonic() < deadline:
