@@ -415,9 +415,10 @@ def test_checkpointing_changes_nothing_but_memory(name: str, arguments: dict[str
 
 
 @pytest.mark.parametrize("name", ["single_frame", "late_fusion", "inflated", "cnn_rnn"])
+@pytest.mark.parametrize("stem", [None, "imagenet"])
 @pytest.mark.parametrize("backbone", ["lenet5", "shufflenet_v2_x0_5", "timm/test_resnet", Plain()])
-def test_a_backbone_is_ours_torchvisions_timms_or_a_module(name: str, backbone: str | nn.Module) -> None:
-    net = made(name, input_shape=SHAPE, num_classes=5, backbone=backbone)
+def test_a_backbone_is_ours_torchvisions_timms_or_a_module(name: str, backbone: str | nn.Module, stem: str | None) -> None:
+    net = made(name, input_shape=SHAPE, num_classes=5, backbone=backbone, stem=stem)
     assert net(clips()).shape == (2, 5)
 
 
@@ -444,7 +445,7 @@ def test_small_frames_get_a_small_stem_unless_told() -> None:
         ("late_fusion", {"backbone": "fcn8s"}, "fcn8s is not a classification network"),
         ("late_fusion", {"backbone": "autoencoder"}, "autoencoder is not a classification network"),
         ("late_fusion", {"backbone": 3}, "backbone is 3; it must be the name"),
-        ("late_fusion", {"backbone": "shufflenet_v2_x0_5", "stem": "small"}, "has no choice of stem; set stem to null"),
+        ("late_fusion", {"backbone": "shufflenet_v2_x0_5", "stem": "small"}, "has no small stem; set stem to null"),
         ("late_fusion", {"backbone": Plain(), "stem": "small"}, "a Plain has its own"),
         ("late_fusion", {"backbone": nn.Conv2d(3, 5, 1)}, "Conv2d does not end in one linear layer"),
         ("late_fusion", {"backbone": nn.Linear(3, 5)}, "has no convolution"),

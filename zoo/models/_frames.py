@@ -31,15 +31,16 @@ def build_2d(
             under our contract, or ends in one linear layer, which is taken off.
         in_chans: channels that it reads.
         input_shape: (C, T, H, W) of a clip; the frames' size is taken from it.
-        stem: of a backbone that has the choice (resnet*); None is "small" for frames of fewer than 64 pixels.
+        stem: "small" of a backbone that has one (resnet*), or "imagenet", which is what all others have; None is "small"
+            where there is one and frames have fewer than 64 pixels.
 
     Raises:
-        ValueError: there is no such network, it reads clips or other channels, or has no choice of stem.
+        ValueError: there is no such network, it reads clips or other channels, or has no small stem.
     """
     frame = (in_chans, *input_shape[2:])
     if isinstance(backbone, nn.Module):
-        if stem is not None:
-            raise ValueError(f"stem={stem} chooses for a backbone by name; a {type(backbone).__name__} has its own.")
+        if stem == "small":
+            raise ValueError(f"stem={stem} is for a backbone by name; a {type(backbone).__name__} has its own. Set it to null.")
         return _copied(backbone, in_chans, num_classes)
     if not isinstance(backbone, str):
         raise ValueError(f"backbone is {backbone!r}; it must be the name of a 2-D network, or one.")
@@ -58,8 +59,8 @@ def build_2d(
         arguments["input_shape"] = frame
     if "stem" in known:
         arguments["stem"] = stem or ("small" if min(frame[1:]) < SMALL else "imagenet")
-    elif stem is not None:
-        raise ValueError(f"{backbone} has no choice of stem; set stem to null.")
+    elif stem == "small":
+        raise ValueError(f"{backbone} has no small stem; set stem to null.")
     net = builder(**arguments)
     if not isinstance(net, Classifier):
         raise ValueError(f"{backbone} is not a classification network, so it cannot be a backbone.")
