@@ -106,8 +106,8 @@ def test_frames_in_order_tell_more(pixels: dict[str, Split]) -> None:
     assert probe(*((aware(clips), labels) for clips, labels in pixels.values())) > 0.65
 
 
-def test_a_class_played_backwards_is_its_opposite() -> None:
-    """The phase of the cross-correlation of successive drawn frames says where they moved; backwards, the opposite."""
+def test_translations_go_where_their_label_says() -> None:
+    """The peak of the cross-correlation of successive drawn frames says where they moved."""
     for number in range(24):
         motion = _motion.CLASSES[number % 6]
         if motion not in ("left", "right", "up", "down"):
@@ -119,6 +119,27 @@ def test_a_class_played_backwards_is_its_opposite() -> None:
         y, x = (int(v + 16) % 32 - 16 for v in np.unravel_index(forward.argmax(), forward.shape))
         expected = {"left": x < 0, "right": x > 0, "up": y < 0, "down": y > 0}
         assert expected[motion], (motion, x, y)
+
+
+def test_rotations_turn_as_their_label_says() -> None:
+    """Unrolled about its own centre, the digit shifts along the angle, which OpenCV counts clockwise on the screen."""
+    import cv2
+
+    right = []
+    for number in range(240):
+        motion = _motion.CLASSES[number % 6]
+        if "clockwise" not in motion:
+            continue
+        clip = _motion.draw_clip("train", number).astype(np.float32).mean(-1)
+        energy = clip.std(0)
+        turns = np.exp(2j * np.pi * np.arange(32) / 32)
+        y, x = (np.angle((energy.sum(axis) ** 2 * turns).sum()) * 32 / (2 * np.pi) for axis in (1, 0))
+        middle = np.roll(clip, (round(16 - y), round(16 - x)), (1, 2))
+        polar = np.stack([cv2.warpPolar(frame, (10, 64), (16, 16), 10, cv2.WARP_POLAR_LINEAR) for frame in middle])
+        spectrum = np.fft.fft(polar - polar.mean(0), axis=1)
+        shift = np.fft.ifft((spectrum[1:] * spectrum[:-1].conj()).sum((0, 2))).real.argmax()
+        right.append((shift < 32) == (motion == "clockwise"))
+    assert np.mean(right) > 0.9
 
 
 def test_splits_share_no_digit_and_are_stratified() -> None:
