@@ -68,7 +68,7 @@ class Broken(DataModule):
                 raise Unreadable(path, "it is torn")
             return path
 
-        good = list(self.readable([Path(str(k)) for k in range(10)], check))
+        good = list(self.readable([Path(str(k)) for k in range(10)], check, "train"))
         return {"train": Pixels(torch.zeros(len(good), 1, 1, 1, dtype=torch.uint8), torch.zeros(len(good)).long())}
 
 

@@ -274,7 +274,7 @@ class DataModule(lightning.LightningDataModule):
 
     # Files
 
-    def readable(self, items: Sequence[Item], check: Callable[[Item], Found], split: str = "") -> Iterable[tuple[int, Found]]:
+    def readable(self, items: Sequence[Item], check: Callable[[Item], Found], split: str) -> Iterable[tuple[int, Found]]:
         """Check every file of a split, or what stands for it; (position, what was found) of the good ones; the bad ones are
         booked, and too many refused."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:

@@ -86,7 +86,10 @@ class CamVid(DataModule):
                 )
         return {
             split: MaskFiles(
-                [pair for _, pair in self.readable(chosen, check_pair)], self.geometry, train=split == "train", seed=self.seed
+                [pair for _, pair in self.readable(chosen, check_pair, split)],
+                self.geometry,
+                train=split == "train",
+                seed=self.seed,
             )
             for split, chosen in pairs.items()
         }

@@ -81,7 +81,10 @@ class MaskFolder(DataModule):
             splits["train"], splits["val"] = carved(splits["train"], 0.1)
         return {
             split: MaskFiles(
-                [pair for _, pair in self.readable(pairs, check_pair)], self.geometry, train=split == "train", seed=self.seed
+                [pair for _, pair in self.readable(pairs, check_pair, split)],
+                self.geometry,
+                train=split == "train",
+                seed=self.seed,
             )
             for split, pairs in splits.items()
         }

@@ -66,7 +66,10 @@ class VocSegmentation(DataModule):
         splits = {"train": train, "val": val, "test": self._listed("val")}
         return {
             split: MaskFiles(
-                [pair for _, pair in self.readable(pairs, check_pair)], self.geometry, train=split == "train", seed=self.seed
+                [pair for _, pair in self.readable(pairs, check_pair, split)],
+                self.geometry,
+                train=split == "train",
+                seed=self.seed,
             )
             for split, pairs in splits.items()
         }
