@@ -56,13 +56,10 @@ class Clock:
 
 
 def block(rows: Mapping[str, str]) -> None:
-    """Names and values, aligned; printed by the first process alone, never wrapped or coloured when piped."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    """Names and values, aligned. Plain lines: a path that a table had folded could not be copied."""
+    width = max(map(len, rows))
     for name, value in rows.items():
-        table.add_row(name, value)
-    Console(soft_wrap=True, highlight=False).print(table)
+        print(f"{name:<{width}}  {value}")
 
 
 def quantity(count: float) -> str:
