@@ -105,7 +105,8 @@ def test_metrics_do_not_depend_on_batches_or_repeats() -> None:
     model, batch = task(), random_batch(6)
     whole = model.metrics(gather([model.records(batch)]))
     one = [model.records({key: value[at : at + 1] for key, value in batch.items()}) for at in (3, 1, 0, 5, 2, 4, 0, 3)]  # type: ignore[typeddict-item,index]
-    assert model.metrics(gather(one)) == whole
+    # Counts are equal to the bit; the loss only to rounding, for a convolution may sum otherwise for another batch.
+    assert model.metrics(gather(one)) == pytest.approx(whole, rel=1e-6, abs=0)
 
 
 def test_void_counts_for_nothing() -> None:
