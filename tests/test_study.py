@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.study import neighbour_votes
+from zoo.probes import neighbour_votes
 
 Verb = Callable[..., tuple[int, str, str]]
 

@@ -20,18 +20,10 @@ from typing import TYPE_CHECKING, Any
 from zoo import config as run
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from zoo.data.base import DataModule, Samples
     from zoo.models._base import Classifier
-
-DECAYS = (1e-3, 1e-1, 1.0)
-"""Weight decays (AdamW's, decoupled) among which a probe's is chosen."""
-NEIGHBOURS = (1, 5, 20)
-MOST_NEIGHBOURS = 2000
-"""Labelled samples that a nearest-neighbour search looks at, at most: more would take hours in L1."""
-PROBE_SIZE = 2500
-"""Features that a probe reads, at most: maps are averaged down to the largest grid within it."""
 
 
 @dataclass
@@ -218,20 +210,22 @@ def _frozen_arms(
     result: Study,
 ) -> None:
     """Probes and nearest neighbours on the frozen network's blocks, and neighbours on the pixels as the floor."""
+    from zoo.probes import features, fit_probe, nearest
+
     places = {"pixels": {name: images.flatten(1).float() / 255 for name, (images, _) in splits.items()}}
     labels = {name: its for name, (_, its) in splits.items()}
     for block in net.blocks:
-        places[block] = {name: _features(net, block, images, data) for name, (images, _) in splits.items()}
+        places[block] = {name: features(net, block, images, data.mean, data.std) for name, (images, _) in splits.items()}
         mean, deviation = places[block]["train"].mean(0), places[block]["train"].std(0).clamp_min(1e-3)
         places[block] = {name: (x - mean) / deviation for name, x in places[block].items()}
-    probes = {block: _probe(places[block], labels, data.num_classes, hidden=0, seed=seed) for block in net.blocks}
+    probes = {block: fit_probe(places[block], labels, data.num_classes, hidden=0, seed=seed) for block in net.blocks}
     for block, (val, test, chosen) in probes.items():
         _book(result, seed, share, f"linear probe, {block}", val, test, chosen)
     best = max(probes, key=lambda block: probes[block][0])
-    val, test, chosen = _probe(places[best], labels, data.num_classes, hidden=200, seed=seed)
+    val, test, chosen = fit_probe(places[best], labels, data.num_classes, hidden=200, seed=seed)
     _book(result, seed, share, "non-linear probe, best block", val, test, f"{best}, {chosen}")
-    _book(result, seed, share, "k-NN, pixels", *_nearest({"pixels": places.pop("pixels")}, labels, data.num_classes))
-    _book(result, seed, share, "k-NN, best block", *_nearest(places, labels, data.num_classes))
+    _book(result, seed, share, "k-NN, pixels", *nearest({"pixels": places.pop("pixels")}, labels, data.num_classes))
+    _book(result, seed, share, "k-NN, best block", *nearest(places, labels, data.num_classes))
 
 
 def _book(result: Study, seed: int, share: float, arm: str, val: float, test: float, chosen: str) -> None:
@@ -239,101 +233,10 @@ def _book(result: Study, seed: int, share: float, arm: str, val: float, test: fl
     print(f"seed {seed}, {share:g} % of the labels, {arm}: test {test:.4f} ({chosen})", flush=True)
 
 
-# Features, probes, neighbours
-
-
 def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
     """All of a split: uint8 (N, C, H, W) and int64 (N,)."""
     batch: Any = samples.__getitems__([(0, index) for index in range(0, len(samples), samples.views)])
     return batch["input"], batch["label"]
-
-
-def _features(net: "Classifier", block: str, images: "Tensor", data: "DataModule") -> "Tensor":
-    """(N, D), D at most PROBE_SIZE."""
-    import torch
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (data.mean, data.std))
-    found = []
-    with torch.inference_mode():
-        for part in torch.split(images, 500):
-            maps = net.forward_blocks((part.float() / 255 - mean) / std, [block])[block]
-            if maps.dim() == 4:
-                edge = min(maps.shape[-1], max(1, math.isqrt(PROBE_SIZE // maps.shape[1])))
-                maps = adaptive_avg_pool2d(maps, edge)
-            found.append(maps.flatten(1))
-    return torch.cat(found)
-
-
-def _probe(
-    places: Mapping[str, "Tensor"], labels: Mapping[str, "Tensor"], classes: int, hidden: int, seed: int
-) -> tuple[float, float, str]:
-    """A linear classifier, or one with a hidden layer, on fixed features; the weight decay is chosen on validation."""
-    import torch
-    from torch import nn
-    from torch.nn.functional import cross_entropy
-
-    width = places["train"].shape[1]
-    best: tuple[float, nn.Module, str] | None = None
-    for decay in DECAYS:
-        torch.manual_seed(seed)
-        layers = [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes)] if hidden else []
-        probe = nn.Sequential(*(layers or [nn.Linear(width, classes)]))
-        optimizer = torch.optim.AdamW(probe.parameters(), 2e-3, weight_decay=decay)
-        count, size = len(places["train"]), min(256, len(places["train"]))
-        steps = min(1000, max(200, 10 * count // size))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            rows = torch.randint(count, (size,))
-            loss = cross_entropy(probe(places["train"][rows]), labels["train"][rows])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-        val = _accuracy(probe.eval(), places["val"], labels["val"])
-        if best is None or val > best[0]:
-            best = (val, probe, f"weight decay {decay:g}, {steps} steps")
-    assert best is not None
-    return best[0], _accuracy(best[1], places["test"], labels["test"]), best[2]
-
-
-def _accuracy(probe: "nn.Module", x: "Tensor", y: "Tensor") -> float:
-    import torch
-
-    with torch.inference_mode():
-        hits: Tensor = probe(x).argmax(1) == y
-        return hits.double().mean().item()
-
-
-def _nearest(
-    places: Mapping[str, Mapping[str, "Tensor"]], labels: Mapping[str, "Tensor"], classes: int
-) -> tuple[float, float, str]:
-    """k nearest neighbours; k, and of several places the one, are chosen on validation in L2; then L1 may do better there."""
-
-    def right(place: str, split: str, p: int, counts: Sequence[int]) -> list[float]:
-        known = places[place]["train"][:MOST_NEIGHBOURS], labels["train"][:MOST_NEIGHBOURS]
-        votes = neighbour_votes(places[place][split], *known, classes, p, counts)
-        return [(each.argmax(1) == labels[split]).double().mean().item() for each in votes]
-
-    scores = {(place, 2, k): v for place in places for k, v in zip(NEIGHBOURS, right(place, "val", 2, NEIGHBOURS), strict=True)}
-    best = max(scores, key=lambda choice: scores[choice])[0]
-    scores |= {(best, 1, k): v for k, v in zip(NEIGHBOURS, right(best, "val", 1, NEIGHBOURS), strict=True)}
-    place, p, k = max(scores, key=lambda choice: scores[choice])
-    count = min(MOST_NEIGHBOURS, len(labels["train"]))
-    return scores[place, p, k], right(place, "test", p, [k])[0], f"{place}, L{p}, k = {k}, {count} neighbours"
-
-
-def neighbour_votes(
-    x: "Tensor", known: "Tensor", labels: "Tensor", classes: int, p: int, counts: Sequence[int]
-) -> list["Tensor"]:
-    """For each k in `counts` the votes of the k nearest of `known`, (N, classes); a nearer one breaks ties."""
-    import torch
-
-    most = min(max(counts), len(known))
-    found = torch.cat([torch.cdist(part, known, p=p).topk(most, largest=False).indices for part in torch.split(x, 500)])
-    chosen = torch.nn.functional.one_hot(labels[found], classes).float()
-    weights = 1 + torch.linspace(1e-3, 0, most)  # less than a vote altogether, so that they decide between equals only
-    return [(chosen[:, :k] * weights[:k, None]).sum(1) for k in counts]
 
 
 # What is written

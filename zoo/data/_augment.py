@@ -74,8 +74,10 @@ class Affine:
 
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
         turn, zoom, right, down, wide, lean = (2 * chance.uniform(6) - 1).to(pixels.device).unbind(1)
-        angle, slope = turn * math.radians(self.degrees), (lean * math.radians(self.shear)).tan()
         factor, wider = 1 / (1 + zoom * self.scale), (1 + self.stretch) ** wide
+        if not (self.degrees or self.shear):
+            return _resampled(pixels, factor / wider, factor * wider, 2 * right * self.shift, 2 * down * self.shift)
+        angle, slope = turn * math.radians(self.degrees), (lean * math.radians(self.shear)).tan()
         # From a place in the result to its place in the source, in pixels: turned, then sheared, then scaled.
         cos, sin = angle.cos() * factor, angle.sin() * factor
         xx, xy, yx, yy = cos / wider, (cos * slope + sin) * wider, -sin / wider, (cos - sin * slope) * wider
@@ -98,9 +100,30 @@ class ScaleCrop:
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
         length, right, down = chance.uniform(3).to(pixels.device).unbind(1)
         share = 1 / (self.low + length * (self.high - self.low))
-        zero = torch.zeros_like(share)
-        rows = [share, zero, (2 * right - 1) * (1 - share), zero, share, (2 * down - 1) * (1 - share)]
-        return _sampled(pixels, torch.stack(rows, dim=1).reshape(-1, 2, 3))
+        return _resampled(pixels, share, share, (2 * right - 1) * (1 - share), (2 * down - 1) * (1 - share))
+
+
+def _resampled(pixels: Tensor, x_share: Tensor, y_share: Tensor, x_middle: Tensor, y_middle: Tensor) -> Tensor:
+    """What `_sampled` makes of upright rectangles, each (B,), faster: bilinear weights of rows times those of columns.
+
+    Args:
+        x_share, y_share: the rectangle's width and height, as shares of the image's.
+        x_middle, y_middle: its centre, -1..1.
+    """
+    flat = pixels.flatten(1, -3).float()
+
+    def weights(extent: int, share: Tensor, middle: Tensor) -> Tensor:
+        """(B, out, in): how much of each source line goes into each line of the result."""
+        lines = torch.arange(extent, device=flat.device)
+        places = (((2 * lines + 1) / extent - 1) * share[:, None] + middle[:, None] + 1) * (extent / 2) - 0.5
+        return (places[:, :, None] - lines).abs_().neg_().add_(1).clamp_min_(0)
+
+    count, channels, height, width = flat.shape
+    moved = flat.reshape(count, -1, width) @ weights(width, x_share, x_middle).transpose(1, 2)
+    down = weights(height, y_share, y_middle)
+    moved = moved.reshape(count, channels, height, width)
+    moved = (down @ moved[:, 0])[:, None] if channels == 1 else down[:, None] @ moved
+    return moved.round_().to(torch.uint8).reshape(pixels.shape)
 
 
 def _sampled(pixels: Tensor, theta: Tensor) -> Tensor:
