@@ -114,7 +114,7 @@ def _resampled(pixels: Tensor, x_share: Tensor, y_share: Tensor, x_middle: Tenso
 
     def weights(extent: int, share: Tensor, middle: Tensor) -> Tensor:
         """(B, out, in): how much of each source line goes into each line of the result."""
-        lines = torch.arange(extent, device=flat.device)
+        lines = torch.arange(extent, device=flat.device, dtype=flat.dtype)
         places = (((2 * lines + 1) / extent - 1) * share[:, None] + middle[:, None] + 1) * (extent / 2) - 0.5
         return (places[:, :, None] - lines).abs_().neg_().add_(1).clamp_min_(0)
 
