@@ -22,6 +22,7 @@ FORBIDDEN = {
 }
 HYDRA = {
     "config.py",
+    "sweep.py",
     "train.py",
     "evaluate.py",
     "predict.py",

@@ -1,8 +1,10 @@
 """The verbs as a user types them: what they learn, print, write, and refuse."""
 
+import csv
 import json
 import os
 import pickle
+import re
 import shlex
 import signal
 import subprocess
@@ -309,7 +311,19 @@ def test_a_sweep_runs_one_job_after_another(tmp_path: Path) -> None:
         [sys.executable, "-m", "zoo.train", *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "all").iterdir() if p.is_dir()) == ["0-lenet5-digits", "1-lenet_wide-digits"]
+    folders = ["0-lenet5-digits", "1-lenet_wide-digits"]
+    assert sorted(p.name for p in (tmp_path / "all").iterdir() if p.is_dir()) == folders
+    said = [float(score) for score in re.findall(r"^test accuracy ([\d.]+)$", done.stdout, flags=re.MULTILINE)]
+    table = (tmp_path / "all" / "sweep.md").read_text()
+    assert table in done.stdout
+    for folder, score, name, size in zip(folders, said, ["lenet5", "lenet_wide"], ["61,706", "1.26 M"], strict=True):
+        result = json.loads((tmp_path / "all" / folder / "result.json").read_text())
+        assert result["test"] == pytest.approx(score, abs=5e-4)
+        assert f"| {name} | digits | accuracy {score:.3f} | 359 | {size} |" in table
+    with (tmp_path / "all" / "sweep.csv").open() as stream:
+        assert [row["run"] for row in csv.DictReader(stream)] == ["lenet5", "lenet_wide"]
+    with Image.open(tmp_path / "all" / "sweep.png") as chart:
+        assert chart.size[0] > 500
 
 
 def test_help_shows_the_groups(tmp_path: Path) -> None:

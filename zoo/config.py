@@ -300,8 +300,16 @@ def _spoken(hint: Any) -> str:
 
 def choices_of(config: DictConfig) -> dict[str, str]:
     """Which file of each group was chosen: {"data": "digits", ...}."""
-    hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    return {group: choice for group, choice in hydra.runtime.choices.items() if "/" not in group}
+    return {group: choice for group, choice in _hydra(config).runtime.choices.items() if "/" not in group}
+
+
+def overrides_of(config: DictConfig) -> list[str]:
+    """What the user set."""
+    return list(_hydra(config).overrides.task)
+
+
+def _hydra(config: DictConfig) -> Any:
+    return config.hydra if "hydra" in config else HydraConfig.get()
 
 
 def layout_of(config: DictConfig) -> int:

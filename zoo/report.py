@@ -1,12 +1,13 @@
 """What a run says before and after training, and the pictures it leaves in its folder."""
 
 import csv
+import json
 import logging
 import platform
 import shlex
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,12 @@ class Clock:
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(time.perf_counter() - self._start), 60)
+        minutes, seconds = divmod(round(self.seconds), 60)
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
@@ -173,6 +178,41 @@ def after(
         folder = shlex.quote(str(run_dir))
         print(f"evaluate   python -m zoo.evaluate {folder}")
         print(f"predict    python -m zoo.predict {folder} FILE")
+
+
+@rank_zero_only
+def write_result(
+    trainer: lightning.Trainer,
+    task: "Task",
+    data: "DataModule",
+    metrics: Mapping[str, Tensor],
+    config: DictConfig,
+    overrides: Sequence[str],
+    clock: Clock,
+) -> None:
+    """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
+    from zoo.flops import profile
+
+    callback: Any = trainer.checkpoint_callback
+    best = getattr(callback, "best_model_score", None)
+    content = {
+        "names": task.recipe["names"],
+        "overrides": list(overrides),
+        "seed": config.seed,
+        "metric": task.metric,
+        "test": float(metrics[f"test/{task.metric}"]),
+        "val": None if best is None else float(best),
+        "scored": task.scored["test"],
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        "macs": profile(task.net, data.shape).macs,
+        "shape": list(data.shape),
+        "seconds": round(clock.seconds, 1),
+        "device": device_of(trainer),
+        "precision": str(trainer.precision),
+        "versions": versions(),
+        "landmarks": dict(data.landmarks),
+    }
+    (Path(config.run_dir) / "result.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def versions() -> str:

@@ -49,6 +49,8 @@ def train(config: "DictConfig") -> dict[str, float]:
         trainer.test(task, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= trainer.callback_metrics
     report.after(trainer, task, data, metrics, best, config.run_dir, clock)
+    if "test" in task.scored:
+        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), clock)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}

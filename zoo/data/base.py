@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import lightning
@@ -156,6 +157,8 @@ class DataModule(lightning.LightningDataModule):
     """Of each channel over the training split, in 0..1."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
+    landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
 
     def __init__(
         self,
