@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -46,23 +47,29 @@ class Pixels:
         return LabelBatch(input=pixels, label=self.labels[ids], id=ids, view=view, epoch=epoch)
 
 
-def read_image(path: Path, channels: int) -> Tensor:
+class File(Protocol):
+    """Where a sample's bytes are: a path, or a place in an archive."""
+
+    def open(self, mode: Any = "rb", /) -> Any: ...
+
+
+def read_image(path: File, channels: int) -> Tensor:
     """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
 
     What the file holds decides, not its suffix. CMYK and palettes are converted, the first picture of an animation is
     read, 16-bit grey is scaled to bytes, transparency is dropped. Raises `Unreadable`.
     """
     try:
-        with Image.open(path) as opened:
+        with path.open("rb") as stream, Image.open(stream) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode == "F":
-                raise Unreadable(path, "its pixels are floating-point numbers of no stated range")
+                raise Unreadable(Path(str(path)), "its pixels are floating-point numbers of no stated range")
             if image.mode.startswith("I"):
                 # Pillow would clip 16-bit values at 255 instead of scaling them.
                 image = Image.fromarray((np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
             pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow's plug-ins raise
-        raise error if isinstance(error, Unreadable) else Unreadable(path, str(error)) from error
+        raise error if isinstance(error, Unreadable) else Unreadable(Path(str(path)), str(error)) from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
 
 
@@ -76,7 +83,7 @@ class ImageFiles(Decoded):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[File],
         labels: Sequence[int] | None,
         crops: Crops,
         *,
@@ -89,6 +96,9 @@ class ImageFiles(Decoded):
         self.crops = crops
         self.short_side = short_side
         self.seed = seed
+
+    def name(self, number: int) -> str:
+        return str(self.paths[number])
 
     def blank(self) -> dict[str, Tensor]:
         return labelled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)

@@ -205,6 +205,9 @@ class ClipFiles(Decoded):
         self.train = train
         self.seed = seed
 
+    def name(self, number: int) -> str:
+        return str(self.videos[number].path)
+
     def blank(self) -> dict[str, Tensor]:
         return labelled(torch.zeros(3, self.clips.frames, *self.clips.size, dtype=torch.uint8), self.labels, 0)
 
