@@ -3,11 +3,10 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,14 +101,13 @@ class Launcher:
         module: str = "zoo.train",
         processes: int = 1,
         kill_at: int | None = None,
+        number: int = signal.SIGKILL,
         count: bool = False,
         tiny: bool = False,
         code: str = "",
         env: Mapping[str, str] | None = None,
-        meanwhile: Callable[[int], None] | None = None,
     ) -> Ended:
-        """Run to the end, or `code` in its place. `meanwhile` is called beside it with the first process's number; in `env`
-        RANK stands for each process's own."""
+        """Run to the end, or `code` in its place; in `env` RANK stands for each process's own."""
         self.number += 1
         record = self.folder / str(self.number)
         record.mkdir()
@@ -124,6 +122,7 @@ class Launcher:
             "record": str(record),
             "processes": processes,
             "kill_at": kill_at,
+            "number": int(number),
             "count": count or kill_at is not None,
             "tiny": tiny,
             "code": code,
@@ -133,11 +132,6 @@ class Launcher:
         assert self.server.stdout is not None
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
-        if meanwhile is not None:
-            while not (record / "pid").is_file() or not (record / "pid").read_text():
-                time.sleep(0.01)
-            number = int((record / "pid").read_text())
-            threading.Thread(target=meanwhile, args=(number,), daemon=True).start()
         statuses = json.loads(self.server.stdout.readline())
         order = record / "calls.order"
         return Ended(

@@ -1,7 +1,7 @@
 """Start runs in processes of their own, in a moment: a server that has imported everything forks one for each.
 
 Started by the fixture `started` (conftest.py). A request is one line of JSON on standard input: the module and its arguments,
-the working folder, the environment, the number of processes, and the moment at which the first of them is to be killed. A
+the working folder, the environment, the number of processes, and the moment at which the first of them gets a signal. A
 moment is counted in calls of what a run does again and again, so that it may lie in the midst of a step, of a validation, of
 writing a checkpoint or of writing a log. The answer is one line: each process's status, and the calls that were counted.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 
-def counted(kill_at: int | None, record: Path) -> None:
-    """Count the calls of a run's doings, and kill this process before or within the call of that number."""
+def counted(kill_at: int | None, number: int, record: Path) -> None:
+    """Count the calls of a run's doings, and send this process a signal before or within the call of that number."""
     import tempfile
 
     import torch
@@ -36,7 +36,7 @@ def counted(kill_at: int | None, record: Path) -> None:
         calls += 1
         record.write_text(str(calls))
         if calls == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
     def ticking(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -112,7 +112,7 @@ def run(request: dict[str, Any], rank: int, folder: Path) -> int:
         _registry._discover()
         _registry._BUILDERS["mlp"] = tiny
     if request["count"]:
-        counted(request["kill_at"] if rank == 0 else None, folder / "calls")
+        counted(request["kill_at"] if rank == 0 else None, request["number"], folder / "calls")
     sys.argv = [request["module"].replace(".", "/"), *request["arguments"]]
     try:
         if request["code"]:
@@ -148,7 +148,6 @@ def serve() -> None:
                 sys.stderr.flush()
                 os._exit(status)
             children.append(child)
-        (folder / "pid").write_text(str(children[0]))
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(json.dumps(statuses), flush=True)
 

@@ -135,7 +135,7 @@ _CLIP: list[bytes] = []
 def read_a_video(folder: Path, rng: random.Random) -> None:
     import av
 
-    from zoo.data.video import ClipFiles, Clips, probe
+    from zoo.data.video_folder import VideoFolder
 
     if not _CLIP:
         frames = _motion.draw_clip("train", 3)
@@ -155,8 +155,8 @@ def read_a_video(folder: Path, rng: random.Random) -> None:
             _CLIP.append(buffer.getvalue())
     path = folder / "x.mp4"
     path.write_bytes(mutant(rng.choice(_CLIP), rng))
-    samples = ClipFiles([probe(path)], [0], Clips(8, (16, 16), None, 2, None, flip=False), train=False, seed=0)
-    batch = samples.__getitems__([(0, 0), (0, 1)])
+    data = VideoFolder(root=".", shape=(3, 8, 16, 16), rate=None, clips=2, batch_size=2)
+    batch = data.files([path]).__getitems__([(0, 0), (0, 1)])
     assert batch["input"].shape == (len(batch["id"]), 3, 8, 16, 16)
     assert len(batch["id"]) == 2 or batch["bad"]
 

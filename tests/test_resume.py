@@ -9,7 +9,6 @@ import random
 import shlex
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,17 +159,11 @@ def test_twenty_moments(variant: int, started: Started, tmp_path: Path, record: 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, started: Started, tmp_path: Path) -> None:
     settings = (*EVERYTHING, "callbacks.savepoints.minutes=0")
-    whole = started(*settings, f"hydra.run.dir={tmp_path / 'whole'}", cwd=tmp_path, tiny=True)
-
-    def send(process: int) -> None:
-        saved = tmp_path / "killed" / "checkpoints" / "last.ckpt"
-        while not saved.is_file():
-            time.sleep(0.01)
-        os.kill(process, number)
-
-    folder = tmp_path / "killed"
-    first = started(*settings, f"hydra.run.dir={folder}", cwd=tmp_path, tiny=True, meanwhile=send)
+    whole = started(*settings, f"hydra.run.dir={tmp_path / 'whole'}", cwd=tmp_path, tiny=True, count=True)
     assert whole.status == 0, whole.err
+    folder = tmp_path / "killed"
+    moment = {"kill_at": whole.calls // 3, "number": number}
+    first = started(*settings, f"hydra.run.dir={folder}", cwd=tmp_path, tiny=True, **moment)
     assert first.status == status, first.err
     assert "Traceback" not in first.err[0]
     command = shlex.split(first.out[0].strip().splitlines()[-1])

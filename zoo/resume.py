@@ -127,9 +127,10 @@ class Savepoints(Callback):
         self._restored = checkpoint.get("savepoint", {})
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        begun = self._restored["logged"] if self._restored else 0 if trainer.ckpt_path is None else None
         for logger in trainer.loggers:
-            if rewind := getattr(logger, "rewind", None):
-                rewind(self._restored.get("logged", 0))
+            if begun is not None and (rewind := getattr(logger, "rewind", None)):
+                rewind(begun)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Lightning's handler for SIGTERM talks to the other ranks wherever they are, and its handler for SLURM's signal saves
