@@ -152,6 +152,9 @@ def test_clips_are_turned_too(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert status == 0, err
     assert re.search(r"scored [1-9]\d* of [1-9]\d* test samples", out)
     assert "test accuracy" in out
+    status, out, _ = verb("predict", "turned", str(films / "up"), "top_k=4")
+    assert status == 0
+    assert all(turn in line for line in out.splitlines() for turn in ("0°", "90°", "180°", "270°"))
     with pytest.warns(UserWarning, match="head"):
         status, _, err = verb("train", *light, *data, "model.pretrained=turned/checkpoints/best.ckpt", "hydra.run.dir=told")
     assert status == 0, err
