@@ -25,6 +25,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder / "zoo"
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Weights and tensors that a test draws are the same in every run, whichever tests ran before."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
     """The folder of a real data set under the user's $ZOO_DATA; the test skips where it is not."""

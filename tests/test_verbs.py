@@ -144,6 +144,22 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert all(name in out for name in ("left", "up", "clockwise"))
 
 
+def test_clips_are_turned_too(films: Path, tmp_path: Path, verb: Verb) -> None:
+    """Pretraining on clips, then the trunk under a classifier: only the head starts afresh."""
+    light = ("model=late_fusion", "input_shape=[3,4,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    data = ("data=video_folder", f"data.root={films}", "data.max_bad=0.2", "data.batch_size=2", "data.clips=1")
+    status, out, err = verb("train", "task=rotation", *light, *data, "hydra.run.dir=turned")
+    assert status == 0, err
+    assert re.search(r"scored [1-9]\d* of [1-9]\d* test samples", out)
+    assert "test accuracy" in out
+    status, out, _ = verb("predict", "turned", str(films / "up"), "top_k=4")
+    assert status == 0
+    assert all(turn in line for line in out.splitlines() for turn in ("0°", "90°", "180°", "270°"))
+    with pytest.warns(UserWarning, match="head"):
+        status, _, err = verb("train", *light, *data, "model.pretrained=turned/checkpoints/best.ckpt", "hydra.run.dir=told")
+    assert status == 0, err
+
+
 REFUSED = [
     (("model=c3dd",), "There is no model 'c3dd'; did you mean c3d"),
     (("modle=c3d",), "There is no setting 'modle'; did you mean model"),

@@ -594,7 +594,7 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
         raise ValueError(f"{name}:{tag} does not name the classes of images, so it can only be started from: pretrained={tag}.")
     return {
         "version": __version__,
-        "names": {"model": name, "task": "classification", "data": "image_folder"},
+        "names": {"model": name, "task": entry.task, "data": "image_folder"},
         "arguments": {
             "model": {**entry.arguments, "pretrained": tag},
             "data": {"root": ".", "scales": [entry.resize] if entry.resize else None},

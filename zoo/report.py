@@ -104,7 +104,7 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in task.net.parameters())
-    size = quantity(parameters) + ("" if trained == parameters else f", of which {quantity(trained)} are trained")
+    size = quantity(parameters) + ("" if trained == parameters else f", of which {trained:,} are trained")
     block(
         {
             "model": names["model"],

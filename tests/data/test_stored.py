@@ -1,5 +1,7 @@
 """Sets in memory: splits, shares of labels, views, and the official Fashion-MNIST files."""
 
+import itertools
+import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from zoo.data.fashion_mnist import FashionMnist
 from zoo.data.mnist import Mnist
 from zoo.data.stored import TorchvisionSet
 
+BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 SETS: list[type[TorchvisionSet]] = [FashionMnist, Mnist, Cifar10]
 
 
@@ -57,6 +60,27 @@ def test_the_splits_are_torchvisions_files(kind: type[TorchvisionSet], mnist: Pa
     other = kind(shape=(1, 28, 28), root=str(mnist), val=0.2, seed=7)
     other.setup()
     assert torch.equal(other.splits["val"].images, val.images), "validation is the same for every seed"  # type: ignore[attr-defined]
+
+
+def test_cifars_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 3,072 bytes, red then green then blue, each from left to right and top to bottom (the data set's page)."""
+    folder, rng = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder.mkdir()
+    rows = {name: rng.integers(256, size=(20, 3072), dtype=np.uint8) for name in (*BATCHES, "test_batch")}
+    for name, data in rows.items():
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [k % 10 for k in range(20)]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(Cifar10.class_names)}))
+    # Only the right files have the right checksums.
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, *_: Path(path).is_file())
+    data = Cifar10(shape=(3, 32, 32), root=str(tmp_path))
+    data.setup()
+    assert {split: len(its) for split, its in data.splits.items()} == {"train": 90, "val": 10, "test": 20}
+    batch = data.splits["test"].__getitems__([(0, k) for k in range(20)])
+    assert torch.equal(batch["label"], torch.arange(20) % 10)
+    for k, channel, y, x in itertools.product((0, 7, 19), range(3), (0, 5, 31), (0, 9, 31)):
+        assert batch["input"][k, channel, y, x] == rows["test_batch"][k, 1024 * channel + 32 * y + x]
+    served = torch.cat([data.splits[split].images for split in ("train", "val")])  # type: ignore[attr-defined]
+    assert sorted(served.flatten(1).tolist()) == sorted(np.concatenate([rows[name] for name in BATCHES]).tolist())
 
 
 @pytest.mark.parametrize("kind", SETS)

@@ -243,6 +243,7 @@ def test_the_accuracy_of_packaged_weights_is_measured_again(
 
     root = real_data("FashionMNIST").parent
     accuracy = evaluate(f"{name}:{tag}", ["data=fashion_mnist", f"data.root={root}"])["test/accuracy"]
-    stated = zoo.get_weights(name, tag).accuracies["top-1 on fashion_mnist test"]
+    ((protocol, stated),) = zoo.get_weights(name, tag).accuracies.items()
+    assert protocol.endswith(" on fashion_mnist test")
     assert 100 * accuracy == pytest.approx(float(stated.split()[0]), abs=0.06)
     assert "scored 10,000 of 10,000 test samples" in capsys.readouterr().out

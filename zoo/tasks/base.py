@@ -60,6 +60,16 @@ class NotFinite(ValueError):
         self.ids = ids
 
 
+def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> Answer:
+    """The classes, most probable first; `probability` is (C,)."""
+    best = probability.topk(min(top_k, len(class_names)))
+    top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    return Answer(
+        text=", ".join(f"{name} {value:.3f}" for name, value in top),
+        fields={"top": [{"class": name, "probability": value} for name, value in top]},
+    )
+
+
 class Task(lightning.LightningModule):
     """What every task is built from.
 
