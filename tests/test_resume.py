@@ -158,7 +158,7 @@ def test_twenty_moments(variant: int, started: Started, tmp_path: Path, record: 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, started: Started, tmp_path: Path) -> None:
-    settings = (*EVERYTHING, "callbacks.savepoints.minutes=0")
+    settings = (*EVERYTHING, "callbacks.savepoints.minutes=0", "data.num_workers=2")
     whole = started(*settings, f"hydra.run.dir={tmp_path / 'whole'}", cwd=tmp_path, tiny=True, count=True)
     assert whole.status == 0, whole.err
     folder = tmp_path / "killed"

@@ -3,6 +3,8 @@
 import functools
 import math
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,8 +118,22 @@ def _note(number: int) -> None:
 
 
 def _begin(reading: Tensor, worker: int) -> None:
+    """In a worker, first of all. A scheduler signals every process of a job, Ctrl-C every one of a terminal: what is to be done
+    is the main process's to decide, which needs its workers until the step is over."""
     global _reading
     _reading = reading, worker
+    if hasattr(signal, "sigwaitinfo"):  # not on Windows, nor on a Mac
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the parent's own SIGTERM, which ends a worker that hangs."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class Loader(DataLoader[Batch]):

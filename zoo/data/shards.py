@@ -111,8 +111,8 @@ class Store:
             oldest.unlink(missing_ok=True)  # a reader that has it open reads on
 
 
-class Split(Sequence["Member"]):
-    """The samples of a split."""
+class Split(Sequence[Any]):
+    """The samples of a split, each a `Member`."""
 
     _OPEN = 32  # archives that a process keeps open
 
@@ -125,7 +125,9 @@ class Split(Sequence["Member"]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: Any) -> "Member":
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
         return Member(self, number)
 
     def read(self, number: int) -> bytes:
@@ -224,7 +226,9 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
                     _write_archive(path, part)
                 described[split].append({"name": name, "bytes": path.stat().st_size})
                 places.append(scan(path, number))
-            arrays = {key: np.concatenate([vars(each)[key] for each in places]) for key in ("shard", "offset", "size", "label")}
+            arrays: dict[str, Any] = {
+                key: np.concatenate([vars(each)[key] for each in places]) for key in ("shard", "offset", "size", "label")
+            }
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
             write_whole(root / f"{split}.npz", buffer.getvalue())
