@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 
 from zoo import config as run
-from zoo.data import shards
+from zoo.data import _motion, shards
 from zoo.data.base import MIXED, EpochSampler
 from zoo.data.image_folder import ImageFolder
 from zoo.data.image_shards import ImageShards
+from zoo.data.video_folder import VideoFolder
+from zoo.data.video_shards import VideoShards
 
 webdataset = pytest.importorskip("webdataset", reason="the extra `shards` is not installed")
 
@@ -264,3 +266,30 @@ def test_a_torn_archive_is_named(pictures: Path, tmp_path: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"000001\.tar has \d+ bytes, not \d+: it is not whole"):
         ImageShards(root=str(tmp_path), shape=SHAPE).setup()
+
+
+def test_videos_from_archives_are_those_of_the_files(tmp_path: Path) -> None:
+    for number in range(36):
+        path = _motion.clip_path(tmp_path / "films", "x", number)
+        if path.parent.name in ("left", "up"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_motion.render(_motion.clip_path(tmp_path, "train", number)))
+    settings: dict[str, Any] = {"shape": (3, 4, 16, 16), "clips": 2, "flip": False}
+    source = str(tmp_path / "films" / "x")
+    data = VideoShards(root=str(tmp_path / "archives"), source=source, shard_bytes=3000, **settings)
+    data.prepare_data()
+    files = VideoFolder(root=source, **settings)
+    for each in (data, files):
+        each.setup()
+    assert len(list((tmp_path / "archives" / "train").iterdir())) > 1
+    assert data.class_names == files.class_names
+    for split in ("val", "test"):
+        ours, theirs = (
+            sorted((int(batch["label"][k]), batch["input"][k].numpy().tobytes()) for k in range(len(batch["id"])))  # type: ignore[typeddict-item]
+            for batch in (
+                each.splits[split].__getitems__([(0, k) for k in range(len(each.splits[split]))]) for each in (data, files)
+            )
+        )
+        assert ours == theirs
+    (tmp_path / "films").rename(tmp_path / "gone")
+    assert len(data.splits["train"].__getitems__([(0, 0), (0, 1)])["id"]) == 2

@@ -92,7 +92,11 @@ class Best(ModelCheckpoint):
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop, and has saved itself."""
+    """The run was asked to stop, and has saved itself. `said` is what the user is told last."""
+
+    def __init__(self, status: int, said: str = "") -> None:
+        super().__init__(status)
+        self.said = said
 
 
 class Savepoints(Callback):
@@ -177,16 +181,20 @@ class Savepoints(Callback):
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._asked == signal.SIGINT:
             signal.default_int_handler(number, frame)
+        if number == signal.SIGINT:  # not by print, in whose midst a signal may come
+            os.write(2, b"\nThe run stops and saves itself after this step; Ctrl-C again stops it at once.\n")
         self._asked = number
 
     def _stop(self, trainer: lightning.Trainer) -> None:
-        if trainer.is_global_zero:
-            earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-            command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(self.path.parent.parent))}"])
-            print(f"\nInterrupted at step {trainer.global_step}; the run is saved. Go on with it by\n{command}", flush=True)
         # The first process speaks for all: where one launches the others, a failed one would have the rest killed.
-        status = 128 + signal.SIGINT if self._asked == signal.SIGINT else REQUEUE
-        raise Interrupted(status if trainer.is_global_zero else 0)
+        if not trainer.is_global_zero:
+            raise Interrupted(0)
+        earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
+        command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(self.path.parent.parent))}"])
+        raise Interrupted(
+            128 + signal.SIGINT if self._asked == signal.SIGINT else REQUEUE,
+            f"Interrupted at step {trainer.global_step}; the run is saved. Go on with it by\n{command}",
+        )
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, NotFinite):
@@ -212,6 +220,10 @@ def stoppable() -> Iterator[None]:
     handle(_leave, *STOPPING)
     try:
         yield
+    except Interrupted as stop:
+        if stop.said:  # the progress bar has left the screen by now
+            print(f"\n{stop.said}", flush=True)
+        raise
     finally:
         for number, handler in before.items():
             if handler is not None:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path, PurePath
+from typing import Any, Protocol
 
 from zoo.cache import cache_folder
 
@@ -20,6 +21,12 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+class File(Protocol):
+    """Where a sample's bytes are: a path, or a place in an archive."""
+
+    def open(self, mode: Any = "rb", /) -> Any: ...
 
 
 def inside(folder: Path, name: str) -> Path:

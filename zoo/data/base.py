@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from zoo.batch import Batch
 from zoo.chance import AUGMENT, permutation
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
+from zoo.data._files import File
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -34,12 +35,12 @@ Found = TypeVar("Found")
 class Unreadable(ValueError):
     """A file that cannot be read, and why."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: File, reason: str) -> None:
         super().__init__(f"{path} cannot be read: {reason}.")
-        self.path = path
+        self.path = str(path)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
         return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
 
 
@@ -147,7 +148,8 @@ class Loader(DataLoader[Batch]):
     def __init__(self, samples: Samples, *, num_workers: int, patience: float, **arguments: Any) -> None:
         self.samples = samples
         self.patience = patience
-        self.reading = torch.full((max(1, num_workers),), _NOTHING).share_memory_()
+        self.reading: Tensor = torch.full((max(1, num_workers),), _NOTHING)
+        self.reading.share_memory_()  # type: ignore[no-untyped-call]
         super().__init__(
             cast(Dataset[Batch], samples),
             num_workers=num_workers,
@@ -394,7 +396,7 @@ class DataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         """The epoch that is under way, and how many of its samples this rank has learned from."""
         assert self.trainer is not None
-        loop = self.trainer.fit_loop
+        loop: Any = self.trainer.fit_loop
         epoch, done = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.completed
         within = epoch.ready > epoch.processed
         return {"epoch": epoch.processed, "samples": done * self.batch_size if within else 0}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from zoo.batch import Batch, LabelBatch
 from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
+from zoo.data._files import File
 from zoo.data.base import Decoded, Draw, Unreadable, labelled
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
@@ -47,12 +47,6 @@ class Pixels:
         return LabelBatch(input=pixels, label=self.labels[ids], id=ids, view=view, epoch=epoch)
 
 
-class File(Protocol):
-    """Where a sample's bytes are: a path, or a place in an archive."""
-
-    def open(self, mode: Any = "rb", /) -> Any: ...
-
-
 def read_image(path: File, channels: int) -> Tensor:
     """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
 
@@ -63,13 +57,13 @@ def read_image(path: File, channels: int) -> Tensor:
         with path.open("rb") as stream, Image.open(stream) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode == "F":
-                raise Unreadable(Path(str(path)), "its pixels are floating-point numbers of no stated range")
+                raise Unreadable(path, "its pixels are floating-point numbers of no stated range")
             if image.mode.startswith("I"):
                 # Pillow would clip 16-bit values at 255 instead of scaling them.
                 image = Image.fromarray((np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
             pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow's plug-ins raise
-        raise error if isinstance(error, Unreadable) else Unreadable(Path(str(path)), str(error)) from error
+        raise error if isinstance(error, Unreadable) else Unreadable(path, str(error)) from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
 
 

@@ -152,9 +152,12 @@ class Member:
     def __init__(self, split: Split, number: int) -> None:
         self.split = split
         self.number = number
+        self._content: bytes | None = None  # a video is opened twice, to look at it and to read of it
 
-    def open(self, mode: str = "rb") -> io.BytesIO:
-        return io.BytesIO(self.split.read(self.number))
+    def open(self, mode: Any = "rb", /) -> io.BytesIO:
+        if self._content is None:
+            self._content = self.split.read(self.number)
+        return io.BytesIO(self._content)
 
     def __str__(self) -> str:
         places = self.split.places
