@@ -47,7 +47,7 @@ def masks(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2), ("test", 7)):
         for number in range(count):
-            size = (int(rng.integers(24, 40)), int(rng.integers(24, 40)))
+            size = (int(rng.integers(40, 72)), int(rng.integers(40, 72)))
             for name, pixels in (
                 ("images", rng.integers(0, 256, (*size, 3))),
                 ("masks", rng.choice([0, 1, 2, 255], size=size)),
@@ -168,7 +168,7 @@ def assert_one_run(folder: Path, out: str) -> Path:
     (checkpoint,) = folder.rglob("last.ckpt")
     run = checkpoint.parent.parent
     assert len(list(folder.rglob("checkpoints"))) == len(list(folder.rglob(".hydra"))) == 1
-    assert len(list(folder.rglob("metrics.csv"))) == len(list(folder.rglob("events.out.tfevents*"))) == 1
+    assert {path.parent for path in (*folder.rglob("metrics.csv"), *folder.rglob("events.out.tfevents*"))} == {run}
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert out.count("test accuracy") == 1
     assert "scored 359 of 359 test samples" in out

@@ -104,6 +104,7 @@ def killed_and_resumed(
     again = started(*arguments, cwd=folder, tiny=True, count=True)
     assert again.status == 0, again.err
     assert again.out[0].count("test accuracy") == 1
+    assert not list(folder.rglob(".*.ckpt-*")), "no part of a checkpoint is left"
     assert_same_runs(folder / "whole", folder / "killed")
     return taken(first.order, again.order)
 

@@ -31,6 +31,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from zoo.words import nearest
 
@@ -133,7 +134,7 @@ def sentence(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
-        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError):
+        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
             return " ".join(str(cause).split())
         if not isinstance(cause, HydraException | OmegaConfBaseException):
             return None
@@ -296,9 +297,12 @@ def make(node: DictConfig, place: str) -> Any:
 
 
 def located(target: str) -> Any:
-    """What a `_target_` names."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    """What a `_target_` names. Raises ValueError where there is no such thing."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (AttributeError, ValueError, TypeError):
+        raise ValueError(f"There is nothing called {target!r}, which a file of the configuration wants to build.") from None
 
 
 def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:

@@ -7,6 +7,7 @@ max_frames=100000 is refused, for a small one may unpack to more than the memory
 lets it in.
 """
 
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -65,12 +66,23 @@ class Limits:
         return None
 
 
+@contextlib.contextmanager
+def _only_our_limits() -> Iterator[None]:
+    """Without Pillow's own limit, which a user cannot set."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _image_header(path: Path) -> dict[str, int]:
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is not for the user to set
     try:
-        with Image.open(path) as image:
+        with _only_our_limits(), Image.open(path) as image:
             return {"max_pixels": image.width * image.height}
     except (OSError, ValueError, SyntaxError):
         return {}
@@ -115,8 +127,9 @@ def predict(
         try:
             if refusal := limits.refusal(path, data.layout):
                 raise Unreadable(path, refusal)
-            samples = data.files([path])
-            batch = samples.__getitems__([(0, index) for index in range(len(samples))])
+            with _only_our_limits():
+                samples = data.files([path])
+                batch = samples.__getitems__([(0, index) for index in range(len(samples))])
             for name, reason in batch.get("bad", {}).items():
                 raise Unreadable(Path(name), reason)
         except Unreadable as error:

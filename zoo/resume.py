@@ -131,6 +131,9 @@ class Savepoints(Callback):
         self._restored = checkpoint.get("savepoint", {})
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for part in self.path.parent.glob(".*.ckpt-*"):  # of a checkpoint in whose writing the run was killed
+                part.unlink(missing_ok=True)
         begun = self._restored["logged"] if self._restored else 0 if trainer.ckpt_path is None else None
         for logger in trainer.loggers:
             if begun is not None and (rewind := getattr(logger, "rewind", None)):
