@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 import zoo
 from zoo import config as run
 from zoo.evaluate import evaluate
-from zoo.models._entries import FOLDER, Weights, write_entry
+from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
 from zoo.models._weights import read_tensors
 from zoo.report import versions
 
@@ -38,7 +38,7 @@ def main() -> None:
     net = zoo.create_model(name, num_classes=facts["num_classes"], in_chans=facts["shape"][0])
     cost = zoo.profile(net, facts["shape"])
 
-    def entry(accuracies: dict[str, str]) -> Weights:
+    def entry(*accuracies: Accuracy) -> Weights:
         return Weights(
             model=name,
             tag=arguments.tag,
@@ -57,10 +57,11 @@ def main() -> None:
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         )
 
-    write_entry(entry({}))
+    write_entry(entry())
     with contextlib.redirect_stdout(io.StringIO()):
         accuracy = evaluate(f"{name}:{arguments.tag}", [f"data={data}"])["test/accuracy"]
-    write_entry(entry({f"top-1 on {data} test": f"{100 * accuracy:.2f} % (one view of each of 10,000 images; {versions()})"}))
+    views = "one view of each of 10,000 images"
+    write_entry(entry(Accuracy("top-1", data, "test", round(100 * accuracy, 2), views, versions())))
     print(zoo.get_weights(name, arguments.tag))
 
 
