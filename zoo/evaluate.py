@@ -38,6 +38,7 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config, logger=False, default_root_dir=folder, callbacks=[], enable_checkpointing=False)
         (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
+    data.gather_bad()
     report.scores(task, data, split, trainer.callback_metrics)
     report.name_bad(data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
