@@ -178,7 +178,7 @@ def stamp() -> str:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return now
     # torchrun's own store is there before any of its processes: the first one's time is everyone's.
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return store.compare_set("zoo/stamp", "", now).decode()
