@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from default_runs import hardware
-
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,7 +36,7 @@ def spread(values: Sequence[float]) -> str:
 
 def write(name: str, title: str, protocol: str, rows: Sequence[Sequence[str]]) -> None:
     """Write `results/NAME.md`: title, command, conditions, then a table whose first row is its head."""
-    from zoo.report import versions
+    from zoo.report import hardware, versions
 
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     text = (

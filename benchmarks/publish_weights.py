@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import zoo
 from zoo import config as run
 from zoo.evaluate import evaluate
-from zoo.models._entries import FOLDER, Weights, write_entry
+from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
 from zoo.models._registry import get_builder
 from zoo.models._weights import read_tensors
 from zoo.report import versions
@@ -28,7 +28,7 @@ from zoo.tasks.rotation import CLASS_NAMES
 
 PROTOCOL = {
     "classification": ("top-1", "one view of each image of the test split"),
-    "rotation": ("rotations told", "each image of the test split turned all four ways"),
+    "rotation": ("accuracy", "the turns of each image of the test split, which is turned all four ways"),
 }
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     cost = zoo.profile(net, facts["shape"])
     overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]
 
-    def entry(accuracies: dict[str, str]) -> Weights:
+    def entry(*accuracies: Accuracy) -> Weights:
         return Weights(
             model=name,
             tag=arguments.tag,
@@ -75,11 +75,11 @@ def main() -> None:
             task=task,
         )
 
-    write_entry(entry({}))
+    write_entry(entry())
     with contextlib.redirect_stdout(io.StringIO()):
         accuracy = evaluate(f"{name}:{arguments.tag}", [f"data={data}"])["test/accuracy"]
-    metric, protocol = PROTOCOL[task]
-    write_entry(entry({f"{metric} on {data} test": f"{100 * accuracy:.2f} % ({protocol}; {versions()})"}))
+    metric, views = PROTOCOL[task]
+    write_entry(entry(Accuracy(metric, data, "test", round(100 * accuracy, 2), views, versions())))
     print(zoo.get_weights(name, arguments.tag))
 
 

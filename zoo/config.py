@@ -179,7 +179,7 @@ def stamp() -> str:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return now
     # torchrun's own store is there before any of its processes: the first one's time is everyone's.
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return store.compare_set("zoo/stamp", "", now).decode()
@@ -451,6 +451,22 @@ def build_task(config: DictConfig) -> "Task":
     net: nn.Module = make(config.model, "model")()
     task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
+
+
+def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
+    """The paper's network at the paper's input shape, but for what is set here: without the YAML's departures for small
+    data. With the configuration and the shape."""
+    from zoo.models._registry import create_model, get_builder
+
+    config = composed(overrides)
+    name, shape = config.model.name, tuple(config.input_shape)
+    set_here = [o.key_or_group.removeprefix("model.") for o in parse(overrides) if o.key_or_group.startswith("model.")]
+    chosen = {key: config.model[key] for key in set_here}
+    takes = inspect.signature(get_builder(name)).parameters
+    for key, value in (("input_shape", shape), ("in_chans", shape[0])):
+        if key in takes:
+            chosen.setdefault(key, value)
+    return config, create_model(name, **chosen), shape
 
 
 # What a checkpoint carries

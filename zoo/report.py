@@ -3,7 +3,9 @@
 import csv
 import json
 import logging
+import os
 import platform
+import re
 import shlex
 import time
 import warnings
@@ -231,6 +233,13 @@ def versions() -> str:
         f"Python {platform.python_version()}, torch {torch.__version__}, lightning {lightning.__version__}, "
         f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
+
+
+def hardware() -> str:
+    """Processor and cores, as the system names them."""
+    listed = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", listed.read_text()) if listed.exists() else []
+    return f"{names[0] if names else platform.processor()}, {len(names) or os.cpu_count()} cores"
 
 
 # Pictures

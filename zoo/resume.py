@@ -157,7 +157,7 @@ class Savepoints(Callback):
         if resumed:
             _restore(trainer, self._restored)
             self._restored = {}
-        if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:
+        if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         new_epoch = batch_idx == 0 and trainer.global_step > 0 and not resumed
         overdue = time.monotonic() - self._saved > 60 * self.minutes
@@ -168,7 +168,7 @@ class Savepoints(Callback):
                 self._stop(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not trainer.fast_dev_run:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer)
         if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
             self._stop(trainer)

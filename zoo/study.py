@@ -206,7 +206,9 @@ def _records(task: Any, data: "DataModule") -> dict[str, "Tensor"]:
 def _lengths(count: int, batch: int) -> tuple[int, ...]:
     """Steps among which an arm's length is chosen: by the labels there are, from short to many times over them."""
     epoch = math.ceil(count / batch)
-    return tuple(sorted({max(100, 5 * epoch), max(400, 15 * epoch)} if epoch < 100 else {5 * epoch}))
+    if epoch >= 100:
+        return (5 * epoch, 15 * epoch)
+    return tuple(max(steps, epochs * epoch) for steps, epochs in ((100, 5), (400, 15), (1200, 25)))
 
 
 def _train_arm(
@@ -276,6 +278,8 @@ def _scores(outcomes: Sequence[Outcome], arm: str, share: float) -> list[float]:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Mean and spread over the seeds: arms down, shares across; and by how much the best pretrained arm beats scratch."""
+    from zoo.probes import MOST_NEIGHBOURS
+
     settings = outcomes[0].settings
     shares = sorted(settings["shares"])
     pretext = _spoken([each.pretext["accuracy"] for each in outcomes])
@@ -285,7 +289,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         f"shares={','.join(f'{s:g}' for s in settings['shares'])} "
         f"pretext.max_epochs={settings['pretext_epochs']}`\n\n",
         f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
-        "chosen on validation, test is scored once with the choice.\n\n",
+        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
         f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
         "| arm | " + " | ".join(f"{share:g} % of the labels" for share in shares) + " |\n|---|" + "---:|" * len(shares) + "\n",
     ]

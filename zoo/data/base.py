@@ -17,9 +17,9 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from zoo.batch import Batch
+from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, permutation
-from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
+from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 from zoo.data._files import File
 
 Draw = tuple[int, int]
@@ -313,12 +313,6 @@ class DataModule(lightning.LightningDataModule):
         self.seed = seed
         self.max_bad = max_bad
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
-        moving = [type(each).__name__ for each in self.augment if isinstance(each, GEOMETRIC)]
-        if moving and self.targets != ("label",):
-            raise ValueError(
-                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
-                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
-            )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.left_out: dict[str, int] = {}
@@ -341,10 +335,25 @@ class DataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
+        self._check_augment()
         self.splits = self.load()
         for augment in self.augment:
             if isinstance(augment, Fitted):
                 augment.fit(self._some_training_samples())
+
+    def _check_augment(self) -> None:
+        """Refuse what would move an image's pixels away from what is known of them."""
+        served = getattr(self, "target", self.targets[0])
+        moving = [
+            type(each).__name__
+            for each in self.augment
+            if isinstance(each, GEOMETRIC) and not (served == "label" or (served == "semantic" and isinstance(each, Placed)))
+        ]
+        if moving:
+            raise ValueError(
+                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+            )
 
     def _some_training_samples(self) -> Tensor:
         """Up to 1,024 training samples, evenly spaced: the same for every seed."""
@@ -427,6 +436,9 @@ class DataModule(lightning.LightningDataModule):
         if self.augment and self.trainer is not None and self.trainer.training:
             for number, augment in enumerate(self.augment):
                 chance = Chance(self.seed, batch["epoch"], batch["id"], AUGMENT + number)
+                if isinstance(augment, Placed) and "mask" in batch:
+                    masked = cast(MaskBatch, batch)
+                    masked["mask"] = sampled_classes(masked["mask"], augment.theta(batch["input"], chance))
                 batch["input"] = augment(batch["input"], chance)
         return batch
 
