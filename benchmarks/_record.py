@@ -14,12 +14,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def train(settings: Sequence[str], folder: Path) -> dict[str, float]:
     """Train in a process of its own, or go on where an earlier call was interrupted, and score the test split."""
-    best, interrupted, finished = (
-        folder / name for name in ("checkpoints/best.ckpt", "checkpoints/interrupted.ckpt", "finished")
-    )
+    best, finished = folder / "checkpoints/best.ckpt", folder / "finished"
     if not finished.exists():
-        again = [f"resume={interrupted}"] if interrupted.exists() else []
-        command = [sys.executable, "-m", "zoo.train", *settings, f"run_dir={folder}", *again]
+        command = [sys.executable, "-m", "zoo.train", *settings, f"run_dir={folder}", "resume=auto"]
         print(shlex.join(["python", *command[1:]]), flush=True)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         finished.touch()

@@ -49,11 +49,13 @@ def fit_probe(
     best: tuple[float, nn.Module, str] | None = None
     for decay in DECAYS:
         torch.manual_seed(seed)
-        layers = [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes)] if hidden else []
-        probe = nn.Sequential(*(layers or [nn.Linear(width, classes)]))
+        layers: list[nn.Module] = [nn.Linear(width, classes)]
+        if hidden:  # dropout keeps thousands of features from learning a few hundred samples by heart
+            layers = [nn.Dropout(0.5), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes)]
+        probe = nn.Sequential(*layers)
         optimizer = torch.optim.AdamW(probe.parameters(), 2e-3, weight_decay=decay)
         count, size = len(places["train"]), min(256, len(places["train"]))
-        steps = min(1000, max(200, 10 * count // size))
+        steps = min(1000, max(600, 10 * count // size))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):
             rows = torch.randint(count, (size,))

@@ -34,6 +34,8 @@ _NOISE = (
     "The number of training batches .* is smaller than the logging interval",
     "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
     "It is recommended to use `self.log.*sync_dist=True",  # what is logged at an epoch's end was gathered before
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows where it stood
+    "Checkpoint directory .* exists and is not empty",  # that of a run that goes on
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -125,6 +127,12 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
 
 
 @rank_zero_only
+def steadiness(unsteady: Sequence[str]) -> None:
+    """Which operations do not give the same bits twice on a GPU."""
+    print(f"on a GPU, not the same bits twice: {', '.join(unsteady) or 'no operation'}")
+
+
+@rank_zero_only
 def parts(freeze: "Freeze") -> None:
     """What trains and what does not."""
     table = Table("part", "parameters", "", box=None, pad_edge=False)
@@ -134,6 +142,7 @@ def parts(freeze: "Freeze") -> None:
     Console(soft_wrap=True, highlight=False).print(table)
 
 
+@rank_zero_only
 def name_bad(data: "DataModule") -> None:
     """Name the files that were left out, each with its reason."""
     if data.bad:
@@ -142,6 +151,7 @@ def name_bad(data: "DataModule") -> None:
             print(f"  {path}: {reason}")
 
 
+@rank_zero_only
 def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any]) -> None:
     """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}

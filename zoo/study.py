@@ -206,7 +206,9 @@ def _records(task: Any, data: "DataModule") -> dict[str, "Tensor"]:
 def _lengths(count: int, batch: int) -> tuple[int, ...]:
     """Steps among which an arm's length is chosen: by the labels there are, from short to many times over them."""
     epoch = math.ceil(count / batch)
-    return tuple(sorted({max(100, 5 * epoch), max(400, 15 * epoch)} if epoch < 100 else {5 * epoch}))
+    if epoch >= 100:
+        return (5 * epoch, 15 * epoch)
+    return tuple(max(steps, epochs * epoch) for steps, epochs in ((100, 5), (400, 15), (1200, 25)))
 
 
 def _train_arm(

@@ -2,7 +2,10 @@
 
 import itertools
 import pickle
+import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +165,55 @@ def test_the_official_fashion_mnist(real_data: Callable[[str], Path]) -> None:
     pixels = torch.cat([data.splits[name].images for name in ("train", "val")]).double() / 255  # type: ignore[attr-defined]
     assert pixels.mean().item() == pytest.approx(data.mean[0], abs=1e-4)
     assert pixels.std().item() == pytest.approx(data.std[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("last", range(5))
+def test_a_download_is_whole_or_absent(last: int, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed with `last` files there and a half of the next, nothing is taken for the set; run again, it is all there."""
+    from torchvision.datasets import mnist as theirs
+
+    fetched: list[str] = []
+
+    def fetch(url: str, download_root: str, filename: str, md5: str) -> None:
+        name = filename.removesuffix(".gz")
+        content = (mnist / "MNIST" / "raw" / name).read_bytes()
+        fetched.append(name)
+        killed = len(fetched) == last + 1
+        (Path(download_root) / name).write_bytes(content[: len(content) // 2] if killed else content)
+        if killed:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(theirs, "download_and_extract_archive", fetch)
+    root = tmp_path / "root"
+    data = Mnist(shape=(1, 28, 28), root=str(root), download=True)
+    if last < 4:
+        with pytest.raises(KeyboardInterrupt):
+            data.prepare_data()
+        assert not (root / "MNIST").exists()
+    data.prepare_data()
+    assert len(fetched) == (last + 1 if last < 4 else 0) + 4
+    data.setup()
+    assert len(data.splits["test"]) == 40
+    assert [path.name for path in root.iterdir()] == ["MNIST"], "no part is left"
+    data.prepare_data()
+    assert len(fetched) == (last + 1 if last < 4 else 0) + 4, "what is there is not fetched again"
+
+
+def test_two_at_once_download_once(mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import mnist as theirs
+
+    fetched: list[str] = []
+
+    def fetch(url: str, download_root: str, filename: str, md5: str) -> None:
+        name = filename.removesuffix(".gz")
+        fetched.append(name)
+        time.sleep(0.02)
+        shutil.copy(mnist / "MNIST" / "raw" / name, download_root)
+
+    monkeypatch.setattr(theirs, "download_and_extract_archive", fetch)
+    sets = [Mnist(shape=(1, 28, 28), root=str(tmp_path / "root"), download=True) for _ in range(3)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Mnist.prepare_data, sets))
+    assert len(fetched) == 4
+    for data in sets:
+        data.setup()

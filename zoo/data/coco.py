@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
+from zoo.data._files import data_root, inside
 from zoo.data._rle import object_mask
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
@@ -119,8 +119,9 @@ class Coco(DataModule):
             raise ValueError(f"{path} is not a file of COCO's annotations ({type(error).__name__}: {error}).") from None
         self.class_names = ("background", *(each["name"] for each in categories))
         classes = {each["id"]: number for number, each in enumerate(categories, start=1)}
+        images_of = self.folder / part
         return [
-            CocoPair(self.folder / part / each["file_name"], each["height"], each["width"], tuple(annotations[number]), classes)
+            CocoPair(inside(images_of, each["file_name"]), each["height"], each["width"], tuple(annotations[number]), classes)
             for number, each in sorted(images.items())
         ]
 

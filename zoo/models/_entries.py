@@ -77,6 +77,8 @@ class Weights:
     """Of the file inside the package."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the builder must be given for these weights, beside the classes and channels."""
+    task: str = "classification"
+    """What they were trained for; the classes are its own."""
 
     def path(self) -> Path:
         """The file, downloaded and checked if it has to be. Raises ValueError."""
