@@ -63,19 +63,23 @@ class Decoded:
         self.count = count
         self.views = views
 
-    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
+    def read(self, epoch: int, number: int, view: int) -> Mapping[str, Any]:
         """The fields of one sample, without the batch's axis. Raises `Unreadable`."""
         raise NotImplementedError
 
-    def blank(self) -> dict[str, Tensor]:
+    def blank(self) -> Mapping[str, Any]:
         """Fields of the right shapes and types, for a batch of which nothing could be read."""
         raise NotImplementedError
+
+    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The fields of several samples as those of a batch."""
+        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def __len__(self) -> int:
         return self.count * self.views
 
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        found: list[dict[str, Tensor]] = []
+        found: list[Mapping[str, Any]] = []
         kept: list[tuple[int, int, int]] = []
         bad: dict[str, str] = {}
         for epoch, index in draws:
@@ -86,8 +90,7 @@ class Decoded:
                 bad[str(error.path)] = error.reason
             else:
                 kept.append((number, view, epoch))
-        samples = found or [self.blank()]
-        fields = {name: torch.stack([sample[name] for sample in samples])[: len(found)] for name in samples[0]}
+        fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
         ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
         return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
 
@@ -102,9 +105,25 @@ class EpochSampler(Sampler[Draw]):
 
     Every rank gets the same number of samples, or strategies that talk in each step would wait for ever; the shortest
     ranks repeat samples from the start. In training these count twice, in evaluation they are dropped by their id.
+
+    Args:
+        groups: (length,): samples of one number are put into one batch, but for a few at the borders; None mixes all.
+        batch: samples a step on each rank.
     """
 
-    def __init__(self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+        groups: Tensor | None = None,
+        batch: int = 1,
+    ) -> None:
+        self.groups = groups
+        self.batch = batch
         self.length = length
         self.seed = seed
         self.shuffle = shuffle
@@ -121,8 +140,19 @@ class EpochSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
+        if self.shuffle and self.groups is not None:
+            order = self._grouped(order)
         dealt = order[(torch.arange(len(self)) * self.world + self.rank) % max(1, self.length)]
         return ((self.epoch, index) for index in dealt.tolist())
+
+    def _grouped(self, order: Tensor) -> Tensor:
+        """Cut an order, sorted by group, into the steps of all ranks, and shuffle the steps; the last, short one stays last."""
+        assert self.groups is not None
+        order = order[self.groups[order].argsort(stable=True)]
+        steps = torch.split(order, self.batch * self.world)
+        whole = [step for step in steps if len(step) == self.batch * self.world]
+        chosen = permutation(self.seed, self.epoch, len(whole)).tolist()
+        return torch.cat([*(whole[at] for at in chosen), *steps[len(whole) :]])
 
 
 def _as_is(batch: Any) -> Any:
@@ -154,6 +184,8 @@ class DataModule(lightning.LightningDataModule):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of each channel over the training split, in 0..1."""
+    facts: ClassVar[tuple[str, ...]] = ()
+    """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
 
@@ -225,7 +257,15 @@ class DataModule(lightning.LightningDataModule):
         """Batches of a split, this rank's share of it."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(len(samples), seed=self.seed, shuffle=train, rank=rank, world=world)
+        sampler = EpochSampler(
+            len(samples),
+            seed=self.seed,
+            shuffle=train,
+            rank=rank,
+            world=world,
+            groups=getattr(samples, "groups", None),
+            batch=self.batch_size,
+        )
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
         return DataLoader(
             cast(Dataset[Batch], samples),
