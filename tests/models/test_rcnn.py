@@ -1,6 +1,7 @@
 """Detectors: equal to torchvision's, open to any head, frozen where they say so."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,6 +158,23 @@ def test_weights_with_frozen_statistics_load_and_torchvisions_eps_is_an_argument
     assert len(expected["boxes"]) > 0
     for field, value in expected.items():
         assert torch.allclose(found[field], value, atol=1e-4), field
+
+
+@pytest.mark.filterwarnings("error:.*start afresh")
+def test_files_of_torchvisions_first_weights_load(tmp_path: Path) -> None:
+    """They call the pyramid's, the proposals' and the mask head's tensors as torchvision did in 2019, whose own networks read
+    both (`_load_from_state_dict` of FeaturePyramidNetwork, RPNHead and MaskRCNNHeads)."""
+    source = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(16, 16))
+    old = {}
+    for key, value in source.state_dict().items():
+        key = re.sub(r"(fpn\.\w+_blocks\.\d)\.0\.", r"\1.", key)
+        key = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        key = re.sub(r"mask_head\.(\d)\.0\.", lambda found: f"mask_head.mask_fcn{int(found[1]) + 1}.", key)
+        old[key] = value
+    assert len(old.keys() - source.state_dict().keys()) == 2 * (2 * 2 + 1 + 2)
+    torch.save(old, tmp_path / "old.pth")
+    other = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(16, 16), pretrained=tmp_path / "old.pth")
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in source.state_dict().items())
 
 
 def test_weights_of_other_classes_start_all_but_the_predictors(tmp_path: Path) -> None:

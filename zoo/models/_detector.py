@@ -279,6 +279,14 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         )
         self.heads = tuple(heads)
         self.num_classes = num_classes
+        # How the files of torchvision's first COCO weights call tensors that have had other names since.
+        fpn = [f"backbone.fpn.{row}_blocks.{level}." for row in ("inner", "layer") for level in range(levels)]
+        self.renames = {
+            **{f"{place}{kind}": f"{place}0.{kind}" for place in fpn for kind in ("weight", "bias")},
+            **{f"rpn.head.conv.{kind}": f"rpn.head.conv.0.0.{kind}" for kind in ("weight", "bias")},
+            **{f"roi_heads.mask_head.mask_fcn{layer + 1}.": f"roi_heads.mask_head.{layer}.0." for layer in range(4)},
+        }
+        """See `_base.Classifier.renames`."""
 
     def forward(
         self,
