@@ -9,19 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from default_runs import hardware
-
 RESULTS = Path(__file__).parent / "results"
 
 
 def train(settings: Sequence[str], folder: Path) -> dict[str, float]:
     """Train in a process of its own, or go on where an earlier call was interrupted, and score the test split."""
-    best, interrupted, finished = (
-        folder / name for name in ("checkpoints/best.ckpt", "checkpoints/interrupted.ckpt", "finished")
-    )
+    best, finished = folder / "checkpoints/best.ckpt", folder / "finished"
     if not finished.exists():
-        again = [f"resume={interrupted}"] if interrupted.exists() else []
-        command = [sys.executable, "-m", "zoo.train", *settings, f"run_dir={folder}", *again]
+        command = [sys.executable, "-m", "zoo.train", *settings, f"run_dir={folder}", "resume=auto"]
         print(shlex.join(["python", *command[1:]]), flush=True)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         finished.touch()
@@ -41,7 +36,7 @@ def spread(values: Sequence[float]) -> str:
 
 def write(name: str, title: str, protocol: str, rows: Sequence[Sequence[str]]) -> None:
     """Write `results/NAME.md`: title, command, conditions, then a table whose first row is its head."""
-    from zoo.report import versions
+    from zoo.report import hardware, versions
 
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     text = (

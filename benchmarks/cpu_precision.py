@@ -14,10 +14,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo.report import versions
+from zoo.report import hardware, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
-from default_runs import RESULTS, hardware
+from default_runs import RESULTS
 
 SHAPES = {"small": (16, (3, 16, 32, 32)), "paper's": (4, (3, 16, 112, 112))}
 CHOICES = [(layout, kind) for layout in ("contiguous", "channels_last_3d") for kind in (torch.float32, torch.bfloat16)]

@@ -6,7 +6,6 @@ results/default_runs.json, and results/default_runs.md is the table of it; a mod
 
 import argparse
 import json
-import platform
 import re
 import statistics
 import subprocess
@@ -16,14 +15,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from zoo.report import hardware
+
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "torchvision", "lightning", "av", "scikit-learn")
-
-
-def hardware() -> str:
-    """Processor and cores, as the system names them."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else []
-    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
 
 
 def measure(model: str, seed: int) -> dict[str, object]:

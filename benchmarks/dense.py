@@ -15,7 +15,9 @@ import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from default_runs import RESULTS, hardware
+from default_runs import RESULTS
+
+from zoo.report import hardware
 
 RUNS = {
     "fcn32s": "model=fcn32s",

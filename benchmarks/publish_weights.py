@@ -1,4 +1,5 @@
-"""Put a run's best weights inside the package: `python benchmarks/publish_weights.py RUN TAG [--half]`.
+"""Put a run's best weights inside the package: `python benchmarks/publish_weights.py RUN TAG [--half]`. The run may be one of
+classification or of rotation.
 
 Writes `zoo/models/weights/MODEL-TAG.safetensors` and its entry; the accuracy in the entry is measured from the file as it
 is shipped.
@@ -7,7 +8,10 @@ is shipped.
 import argparse
 import contextlib
 import hashlib
+import inspect
 import io
+import json
+import shlex
 from pathlib import Path
 
 import torch
@@ -16,9 +20,16 @@ from safetensors.torch import save_file
 import zoo
 from zoo import config as run
 from zoo.evaluate import evaluate
-from zoo.models._entries import FOLDER, Weights, write_entry
+from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
+from zoo.models._registry import get_builder
 from zoo.models._weights import read_tensors
 from zoo.report import versions
+from zoo.tasks.rotation import CLASS_NAMES
+
+PROTOCOL = {
+    "classification": ("top-1", "one view of each image of the test split"),
+    "rotation": ("accuracy", "the turns of each image of the test split, which is turned all four ways"),
+}
 
 
 def main() -> None:
@@ -30,37 +41,47 @@ def main() -> None:
 
     path = run.checkpoint_path(arguments.run)
     recipe = run.read_checkpoint(path)["zoo"]
-    name, data, facts = recipe["names"]["model"], recipe["names"]["data"], recipe["facts"]
+    name, task, data, facts = (*(recipe["names"][group] for group in ("model", "task", "data")), recipe["facts"])
     tensors = {key: value.half() if arguments.half else value for key, value in read_tensors(path).items()}
     file = FOLDER / f"{name}-{arguments.tag}.safetensors"
     save_file({key: value.contiguous() for key, value in tensors.items()}, file)
     file.chmod(0o644)
-    net = zoo.create_model(name, num_classes=facts["num_classes"], in_chans=facts["shape"][0])
+    classes = CLASS_NAMES if task == "rotation" else tuple(facts["class_names"])
+    defaults = inspect.signature(get_builder(name)).parameters
+    chosen = {
+        key: recipe["arguments"]["model"][key] for key in defaults if key not in ("num_classes", "in_chans", "input_shape")
+    }
+    own = {key: value for key, value in chosen.items() if value != defaults[key].default}
+    net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
+    overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]
 
-    def entry(accuracies: dict[str, str]) -> Weights:
+    def entry(*accuracies: Accuracy) -> Weights:
         return Weights(
             model=name,
             tag=arguments.tag,
-            source=f"trained by this project: python -m zoo.train experiment={name}_{data} seed=0",
+            source=f"trained by this project: {shlex.join(['python', '-m', 'zoo.train', *overrides])}",
             licence="Apache-2.0",
             input_shape=tuple(facts["shape"]),
             resize=None,
             mean=tuple(facts["mean"]),
             std=tuple(facts["std"]),
-            class_names=tuple(facts["class_names"]),
-            num_classes=facts["num_classes"],
+            class_names=classes,
+            num_classes=len(classes),
             parameters=cost.params,
             multiply_adds=cost.macs,
             accuracies=accuracies,
             file=file.name,
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            arguments=own,
+            task=task,
         )
 
-    write_entry(entry({}))
+    write_entry(entry())
     with contextlib.redirect_stdout(io.StringIO()):
         accuracy = evaluate(f"{name}:{arguments.tag}", [f"data={data}"])["test/accuracy"]
-    write_entry(entry({f"top-1 on {data} test": f"{100 * accuracy:.2f} % (one view of each of 10,000 images; {versions()})"}))
+    metric, views = PROTOCOL[task]
+    write_entry(entry(Accuracy(metric, data, "test", round(100 * accuracy, 2), views, versions())))
     print(zoo.get_weights(name, arguments.tag))
 
 

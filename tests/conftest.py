@@ -1,8 +1,14 @@
 """What the tests share: a data root of their own, real data where they are, and the verbs called as a user calls them."""
 
+import json
 import os
+import re
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder / "zoo"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Weights and tensors that a test draws are the same in every run, whichever tests ran before."""
+    import torch
+
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -55,3 +69,106 @@ def verb(
         return status, captured.out, captured.err
 
     return call
+
+
+@dataclass
+class Ended:
+    """A run in processes of its own, when it is over."""
+
+    statuses: list[int]
+    out: list[str]
+    err: list[str]
+    calls: int
+    """Of what is counted; see launcher.py."""
+    order: list[list[object]]
+    """[epoch, batch, ids] of each training step."""
+
+    @property
+    def status(self) -> int:
+        return self.statuses[0]
+
+
+class Launcher:
+    """Runs verbs in processes of their own, by the server of launcher.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        script = str(Path(__file__).with_name("launcher.py"))
+        self.server = subprocess.Popen(
+            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.server.stdout is not None
+        assert self.server.stdout.readline() == "ready\n"
+
+    def __call__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        module: str = "zoo.train",
+        processes: int = 1,
+        kill_at: int | None = None,
+        number: int = signal.SIGKILL,
+        count: bool = False,
+        tiny: bool = False,
+        code: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run to the end, or `code` in its place; in `env` RANK stands for each process's own."""
+        self.number += 1
+        record = self.folder / str(self.number)
+        record.mkdir()
+        if processes > 1:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), **(env or {})}
+        request = {
+            "module": module,
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "record": str(record),
+            "processes": processes,
+            "kill_at": kill_at,
+            "number": int(number),
+            "count": count or kill_at is not None,
+            "tiny": tiny,
+            "code": code,
+            "env": dict(env or {}),
+        }
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        statuses = json.loads(self.server.stdout.readline())
+        order = record / "calls.order"
+        return Ended(
+            statuses,
+            *([(record / f"{name}{rank}").read_text() for rank in range(processes)] for name in ("out", "err")),
+            calls=int((record / "calls").read_text()) if (record / "calls").is_file() else 0,
+            order=[json.loads(line) for line in order.read_text().splitlines()] if order.is_file() else [],
+        )
+
+
+@pytest.fixture(scope="session")
+def started(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """`started("model=mlp", cwd=folder)` runs `python -m zoo.train model=mlp` in a process of its own."""
+    launcher = Launcher(tmp_path_factory.mktemp("started"))
+    yield launcher
+    assert launcher.server.stdin is not None
+    launcher.server.stdin.close()
+    launcher.server.wait(timeout=60)
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`record(what, tried=20, lost=0)` notes what a long proof tried, in the folder $RELIABILITY if it is set; from there
+    benchmarks/reliability.py makes its table."""
+
+    def note(what: str, *, tried: int, lost: int, detail: str = "") -> None:
+        if folder := os.environ.get("RELIABILITY"):
+            content = {"what": what, "test": request.node.nodeid, "tried": tried, "lost": lost, "detail": detail}
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{re.sub(r'[^a-z0-9]+', '-', what.lower())}.json").write_text(json.dumps(content) + "\n")
+
+    return note

@@ -1,6 +1,7 @@
 """The rotation study: its parts against slow references, its mistakes, and the whole of it on the embedded digits."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.study import neighbour_votes
+from zoo.probes import neighbour_votes
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -49,9 +50,9 @@ def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
     status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
     assert status == 0, err
     folder = tmp_path / "runs" / "study"
-    found = json.loads((folder / "study.json").read_text())
+    found = json.loads((folder / "seed-0.json").read_text())
     score = {(row["share"], row["arm"]): row["test"] for row in found["rows"]}
-    assert found["pretext"][0]["accuracy"] > 0.85
+    assert found["pretext"]["accuracy"] > 0.85
     assert score[100, "scratch"] > 0.97
     assert score[100, "fine-tuned"] > 0.97
     assert score[10, "scratch"] > 0.85
@@ -64,4 +65,18 @@ def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
         pixels = np.array(Image.open(folder / picture).convert("L"))
         assert pixels.std() > 10
     assert (folder / "rotation-0.safetensors").is_file()
-    assert len(json.loads((folder / "subsets.json").read_text())) == 3
+    assert list(found["subsets"]) == ["1 %", "10 %", "100 %"]
+    few, more = (set(found["subsets"][share]["places"]) for share in ("1 %", "10 %"))
+    assert few < more
+    assert len(few) == sum(found["subsets"]["1 %"]["labels of each class"])
+    gain = re.search(r"^At 1 % .* gains (-?[\d.]+) points on scratch", table, flags=re.MULTILINE)
+    assert gain is not None
+    best = score[1, "scratch"] + float(gain[1]) / 100
+    assert any(best == pytest.approx(value, abs=1e-4) for value in score.values()), "the gain leads to an arm's accuracy"
+    status, out, _ = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
+    assert status == 0
+    assert "seed 0: measured before" in out
+    assert (folder / "study.md").read_text() == table
+    status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1")
+    assert status == 1
+    assert "is of a study with other settings" in err

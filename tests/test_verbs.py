@@ -1,8 +1,10 @@
 """The verbs as a user types them: what they learn, print, write, and refuse."""
 
+import csv
 import json
 import os
 import pickle
+import re
 import shlex
 import signal
 import subprocess
@@ -142,6 +144,22 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert all(name in out for name in ("left", "up", "clockwise"))
 
 
+def test_clips_are_turned_too(films: Path, tmp_path: Path, verb: Verb) -> None:
+    """Pretraining on clips, then the trunk under a classifier: only the head starts afresh."""
+    light = ("model=late_fusion", "input_shape=[3,4,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    data = ("data=video_folder", f"data.root={films}", "data.max_bad=0.2", "data.batch_size=2", "data.clips=1")
+    status, out, err = verb("train", "task=rotation", *light, *data, "hydra.run.dir=turned")
+    assert status == 0, err
+    assert re.search(r"scored [1-9]\d* of [1-9]\d* test samples", out)
+    assert "test accuracy" in out
+    status, out, _ = verb("predict", "turned", str(films / "up"), "top_k=4")
+    assert status == 0
+    assert all(turn in line for line in out.splitlines() for turn in ("0°", "90°", "180°", "270°"))
+    with pytest.warns(UserWarning, match="head"):
+        status, _, err = verb("train", *light, *data, "model.pretrained=turned/checkpoints/best.ckpt", "hydra.run.dir=told")
+    assert status == 0, err
+
+
 REFUSED = [
     (("model=c3dd",), "There is no model 'c3dd'; did you mean c3d"),
     (("modle=c3d",), "There is no setting 'modle'; did you mean model"),
@@ -278,15 +296,15 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert "Go on with it by" in out, err
-    assert process.returncode != 0
+    assert process.returncode == 130
+    interrupted = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)
     resume = shlex.split(out.strip().splitlines()[-1])
-    again = [sys.executable, *resume[1:], "trainer.max_epochs=2", "hydra.run.dir=second"]
-    again = [argument for argument in again if argument not in ("trainer.max_epochs=40", "hydra.run.dir=first")]
+    assert resume[-1] == f"resume={tmp_path / 'first'}"
+    again = [sys.executable, *resume[1:], f"trainer.max_epochs={interrupted['epoch'] + 1}", "hydra.run.dir=second"]
     done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     content = torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)
-    interrupted = torch.load(tmp_path / "first" / "checkpoints" / "interrupted.ckpt", weights_only=True)
-    assert content["global_step"] >= interrupted["global_step"]
+    assert content["global_step"] > interrupted["global_step"]
 
 
 def test_two_processes_train_and_score_every_sample_once(tmp_path: Path) -> None:
@@ -309,7 +327,19 @@ def test_a_sweep_runs_one_job_after_another(tmp_path: Path) -> None:
         [sys.executable, "-m", "zoo.train", *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "all").iterdir() if p.is_dir()) == ["0-lenet5-digits", "1-lenet_wide-digits"]
+    folders = ["0-lenet5-digits", "1-lenet_wide-digits"]
+    assert sorted(p.name for p in (tmp_path / "all").iterdir() if p.is_dir()) == folders
+    said = [float(score) for score in re.findall(r"^test accuracy ([\d.]+)$", done.stdout, flags=re.MULTILINE)]
+    table = (tmp_path / "all" / "sweep.md").read_text()
+    assert table in done.stdout
+    for folder, score, name, size in zip(folders, said, ["lenet5", "lenet_wide"], ["61,706", "1.26 M"], strict=True):
+        result = json.loads((tmp_path / "all" / folder / "result.json").read_text())
+        assert result["test"] == pytest.approx(score, abs=5e-4)
+        assert f"| {name} | digits | accuracy {score:.3f} | 359 | {size} |" in table
+    with (tmp_path / "all" / "sweep.csv").open() as stream:
+        assert [row["run"] for row in csv.DictReader(stream)] == ["lenet5", "lenet_wide"]
+    with Image.open(tmp_path / "all" / "sweep.png") as chart:
+        assert chart.size[0] > 500
 
 
 def test_help_shows_the_groups(tmp_path: Path) -> None:

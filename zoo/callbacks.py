@@ -1,8 +1,6 @@
-"""Callbacks of a run: the progress bar, the pictures at the end, and what happens on Ctrl-C."""
+"""Callbacks of a run: the progress bar, and the pictures at the end."""
 
 import contextlib
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from zoo import report
-from zoo.config import quoted
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -30,6 +27,11 @@ class Progress(RichProgressBar):
         super().__init__(leave=False)
         self._began = 0.0
         self._seen = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.fit_loop.restarted_mid_epoch:  # then no epoch starts
+            self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_epoch_start(trainer, pl_module)
@@ -94,17 +96,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
-
-
-class SaveOnInterrupt(Callback):
-    """On Ctrl-C save the run as it stands and say how to go on with it."""
-
-    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, KeyboardInterrupt) or not trainer.training:
-            return
-        path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
-        trainer.save_checkpoint(path)
-        if trainer.is_global_zero:
-            earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-            command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(path))}"])
-            print(f"\nInterrupted at step {trainer.global_step}; the run is saved. Go on with it by\n{command}")

@@ -5,6 +5,8 @@ it. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast s
 section 3), on int64 tensors, whose products wrap as it needs; so it runs wherever the batch lies.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -24,14 +26,19 @@ def _mix(bits: Tensor) -> Tensor:
     return bits ^ _shift(bits, 31)
 
 
+@cache
+def _start(seed: int, stream: int) -> int:
+    """The hash of what stays the same for a whole run."""
+    return int(_mix(torch.tensor(seed) * _GOLDEN + stream))
+
+
 def uniform(seed: int, epoch: Tensor | int, ids: Tensor, count: int, stream: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) of shape (B, count), float64, one row a sample.
 
     `epoch` is one number or (B,); `ids` is (B,) int64. Different `stream`s are independent: each use of randomness
     (order, clip time, each augmentation) takes its own.
     """
-    state = _mix(torch.as_tensor(seed, device=ids.device) * _GOLDEN + stream)
-    state = _mix(state + torch.as_tensor(epoch, device=ids.device) * _GOLDEN)
+    state = _mix(torch.as_tensor(epoch, device=ids.device) * _GOLDEN + _start(seed, stream))
     state = _mix(state + ids * _GOLDEN)
     counter = torch.arange(1, count + 1, device=ids.device)
     bits = _mix(state.unsqueeze(-1) + counter * _GOLDEN)

@@ -9,8 +9,10 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import re
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from zoo.words import nearest
 
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 _INSIDE = Path(__file__).parent / "conf"
 CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
 """The configuration: inside the package in a wheel, beside it in a checkout."""
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The checkpoints of a run folder: of the best validation, and the one to go on from."""
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Run:
     reference_batch: int | None = None
     """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
     resume: str | None = None
-    """A checkpoint to go on from, mid-epoch too."""
+    """What to go on from, up to the bit: a run folder, a checkpoint, or auto, which is the run's own folder if it has begun."""
     test: bool = True
     """Score the best checkpoint on the test split at the end."""
     debug: bool = False
@@ -91,7 +97,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     import hydra
 
     with plainly(debug="debug=true" in arguments):
-        arguments = literal_paths(arguments)
+        arguments = in_one_folder(literal_paths(arguments))
         parsed, unknown = get_args_parser().parse_known_args(list(arguments))
         if unknown:
             raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
@@ -128,7 +134,7 @@ def sentence(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
-        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError):
+        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
             return " ".join(str(cause).split())
         if not isinstance(cause, HydraException | OmegaConfBaseException):
             return None
@@ -136,6 +142,50 @@ def sentence(error: BaseException) -> str | None:
             return " ".join(str(cause).split())
         cause = cause.__cause__
     return None
+
+
+def in_one_folder(arguments: Sequence[str]) -> list[str]:
+    """Where a run is taken up, it stays in its folder, if no other is named; and of many processes one keeps the record."""
+    values = dict(argument.partition("=")[::2] for argument in arguments)
+    named = values.keys() & {"run_dir", "hydra.run.dir", "hydra.sweep.dir"}
+    added = []
+    if "resume" in values and not named:
+        resume = parse([f"resume={values['resume']}"])[0].value()
+        if resume == "auto":
+            if slurm_step() is None:
+                raise ValueError(
+                    "resume=auto looks for the run in its own folder, so the folder must be named: hydra.run.dir=..."
+                )
+        elif resume is not None:
+            added.append(f"hydra.run.dir={quoted(str(resumed_path(str(resume)).parent.parent))}")
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))):
+        added.append("hydra.output_subdir=null")
+    return [*arguments, *added]
+
+
+def slurm_step() -> str | None:
+    """JOB.STEP where `srun` started this process; a job that was put back in the queue keeps its number."""
+    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID", "")
+    by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return f"{job}.{step}" if job and step.isdecimal() and not by_hand else None
+
+
+def stamp() -> str:
+    """What tells a run's folder from those of other runs, the same for all its processes: the job and its step under SLURM,
+    else the time of its start."""
+    if step := slurm_step():
+        return f"slurm-{step}"
+    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return now
+    # torchrun's own store is there before any of its processes: the first one's time is everyone's.
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    return store.compare_set("zoo/stamp", "", now).decode()
+
+
+OmegaConf.register_new_resolver("stamp", stamp, use_cache=True, replace=True)
 
 
 def literal_paths(arguments: Sequence[str]) -> list[str]:
@@ -247,9 +297,12 @@ def make(node: DictConfig, place: str) -> Any:
 
 
 def located(target: str) -> Any:
-    """What a `_target_` names."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    """What a `_target_` names. Raises ValueError where there is no such thing."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (AttributeError, ValueError, TypeError):
+        raise ValueError(f"There is nothing called {target!r}, which a file of the configuration wants to build.") from None
 
 
 def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
@@ -300,8 +353,16 @@ def _spoken(hint: Any) -> str:
 
 def choices_of(config: DictConfig) -> dict[str, str]:
     """Which file of each group was chosen: {"data": "digits", ...}."""
-    hydra = config.hydra if "hydra" in config else HydraConfig.get()
-    return {group: choice for group, choice in hydra.runtime.choices.items() if "/" not in group}
+    return {group: choice for group, choice in _hydra(config).runtime.choices.items() if "/" not in group}
+
+
+def overrides_of(config: DictConfig) -> list[str]:
+    """What the user set."""
+    return list(_hydra(config).overrides.task)
+
+
+def _hydra(config: DictConfig) -> Any:
+    return config.hydra if "hydra" in config else HydraConfig.get()
 
 
 def layout_of(config: DictConfig) -> int:
@@ -397,6 +458,22 @@ def build_task(config: DictConfig) -> "Task":
     return typing.cast("Task", task)
 
 
+def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
+    """The paper's network at the paper's input shape, but for what is set here: without the YAML's departures for small
+    data. With the configuration and the shape."""
+    from zoo.models._registry import create_model, get_builder
+
+    config = composed(overrides)
+    name, shape = config.model.name, tuple(config.input_shape)
+    set_here = [o.key_or_group.removeprefix("model.") for o in parse(overrides) if o.key_or_group.startswith("model.")]
+    chosen = {key: config.model[key] for key in set_here}
+    takes = inspect.signature(get_builder(name)).parameters
+    for key, value in (("input_shape", shape), ("in_chans", shape[0])):
+        if key in takes:
+            chosen.setdefault(key, value)
+    return config, create_model(name, **chosen), shape
+
+
 # What a checkpoint carries
 
 
@@ -432,17 +509,32 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
     names, arguments = recipe["names"], recipe["arguments"]
     user = parse(overrides)
     chosen = {o.key_or_group for o in user}
+    for group in (*names, *arguments):
+        if group not in ("model", "task", "data"):
+            raise ValueError(f"The checkpoint names a {group!r}; a run is a model, a task and data.")
     for group, name in names.items():
-        if not re.fullmatch(r"\w+", name):
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
+    for key, value in recipe["facts"].items():  # the task's settings refer to facts, and would be built of them
+        if not isinstance(key, str) or key.startswith("_") or not _harmless(value):
+            raise ValueError(f"The checkpoint states {key!r} as {value!r}, which is no plain fact.")
     groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
     config = composed(["run_dir=.", *groups, *overrides])
-    shape = list(recipe["facts"]["shape"])
+    shape = recipe["facts"].get("shape")
+    if not isinstance(shape, list) or len(shape) not in (3, 4) or not all(type(extent) is int for extent in shape):
+        raise ValueError(f"The checkpoint states the shape of a sample as {shape!r}; it must be [C, H, W] or [C, T, H, W].")
     config.input_shape = config.small_shape = shape
     for group, values in arguments.items():
         if group in chosen:
             continue
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
         for key, value in values.items():
+            if isinstance(value, str) and "://" in value and f"{group}.{key}" not in chosen:
+                raise ValueError(
+                    f"The checkpoint would read {group}.{key} from {value}. If you trust that place, say it yourself: "
+                    f"{group}.{key}={quoted(value)}."
+                )
             file = key == "pretrained" and not re.fullmatch(r"\w+", str(value))  # a tag of ours is a word; a path is not
             if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or file:
                 raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
@@ -462,7 +554,7 @@ def checkpoint_path(place: str | Path) -> Path:
     """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
     path = Path(place).expanduser()
     if path.is_dir():
-        for name in ("best.ckpt", "last.ckpt", "interrupted.ckpt"):
+        for name in (BEST, LAST):
             if (path / "checkpoints" / name).is_file():
                 return path / "checkpoints" / name
         raise ValueError(f"The folder {path} holds no checkpoint (checkpoints/best.ckpt). Name a checkpoint or a run folder.")
@@ -494,14 +586,27 @@ def resumable(config: DictConfig) -> str | None:
     """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
     if config.resume is None:
         return None
-    names = read_checkpoint(config.resume)["zoo"]["names"]
+    if config.resume == "auto":
+        own = Path(config.run_dir) / "checkpoints" / LAST
+        if not own.is_file():
+            return None
+        path = own
+    else:
+        path = resumed_path(config.resume)
+    names = read_checkpoint(path)["zoo"]["names"]
     for group, name in names.items():
         if choices_of(config).get(group) != name:
             raise ValueError(
-                f"{config.resume} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
+                f"{path} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
                 f"Go on with the settings it was made with."
             )
-    return str(checkpoint_path(config.resume))
+    return str(path)
+
+
+def resumed_path(place: str) -> Path:
+    """The checkpoint that a run goes on from: the last one of a folder, not its best."""
+    last = Path(place).expanduser() / "checkpoints" / LAST
+    return last if last.is_file() else checkpoint_path(place)
 
 
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
@@ -514,7 +619,7 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
         raise ValueError(f"{name}:{tag} does not name the classes of images, so it can only be started from: pretrained={tag}.")
     return {
         "version": __version__,
-        "names": {"model": name, "task": "classification", "data": "image_folder"},
+        "names": {"model": name, "task": entry.task, "data": "image_folder"},
         "arguments": {
             "model": {**entry.arguments, "pretrained": tag},
             "data": {"root": ".", "scales": [entry.resize] if entry.resize else None},

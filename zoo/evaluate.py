@@ -27,7 +27,8 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     data.setup()
     facts = run.facts_of(data)
     known = content["zoo"]["facts"]
-    if facts["class_names"] != known["class_names"]:
+    learns_classes = run.located(config.task._target_).target != "none"
+    if learns_classes and facts["class_names"] != known["class_names"]:
         raise ValueError(
             f"The checkpoint knows {known['num_classes']} classes ({', '.join(known['class_names'][:5])}, ...), but the data "
             f"have {facts['num_classes']} ({', '.join(facts['class_names'][:5])}, ...). Choose data of the same classes."
@@ -37,6 +38,7 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config, logger=False, default_root_dir=folder, callbacks=[], enable_checkpointing=False)
         (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
+    data.gather_bad()
     report.scores(task, data, split, trainer.callback_metrics)
     report.name_bad(data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -521,7 +521,6 @@ def main() -> None:
     import sys
 
     from zoo import config as run
-    from zoo.models._registry import create_model, get_builder
 
     arguments = sys.argv[1:]
     with run.plainly(debug="debug=true" in arguments):
@@ -532,16 +531,8 @@ def main() -> None:
         if not all(value.isdigit() for value in own.values()):
             raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
         overrides = [a for a in arguments if a.partition("=")[0] not in own]
-        config = run.composed(overrides)
-        name, shape = config.model.name, tuple(config.input_shape)
-        set_here = [o.key_or_group.removeprefix("model.") for o in run.parse(overrides) if o.key_or_group.startswith("model.")]
-        chosen = {key: config.model[key] for key in set_here}
-        takes = inspect.signature(get_builder(name)).parameters
-        for key, value in (("input_shape", shape), ("in_chans", shape[0])):
-            if key in takes:
-                chosen.setdefault(key, value)
         with torch.device("meta"):
-            net = create_model(name, **chosen)
+            _, net, shape = run.paper_net(overrides)
         regions = int(own["regions"]) if "regions" in own else None
         print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
 

@@ -2,15 +2,17 @@
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own. Of a video,
 a network of images predicts every frame. Pictures (of a video, videos), of tasks that draw, go to the folder `out`
-(`predictions`). `json=-` prints JSON lines, one a file, instead of text; `json=FILE` writes them besides.
+(`predictions`). `json=-` prints JSON lines, one a file, instead of text; `json=FILE` writes them besides. A file beyond
+max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or max_frames=100000 is refused, for a small one may
+unpack to more than the memory holds; a larger number, or 0 for no limit, lets it in.
 """
 
+import contextlib
 import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +45,70 @@ class Prediction:
         return f"{self.file}: {self.answer.text}{drawn}"
 
 
+@dataclass(frozen=True)
+class Limits:
+    """The largest file that is read; 0 is any."""
+
+    max_bytes: int = 4_000_000_000
+    max_pixels: int = 100_000_000
+    """Of an image, or of a video's frame, as its header tells."""
+    max_frames: int = 100_000
+
+    def refusal(self, path: Path, layout: int) -> str | None:
+        """Why a file is too large for these limits; None if it is not, or if its header cannot be read."""
+        found = {"max_bytes": path.stat().st_size}
+        if not self.max_bytes or found["max_bytes"] <= self.max_bytes:
+            found |= _image_header(path) if layout == 3 else _video_header(path)
+        for name, value in found.items():
+            limit = getattr(self, name)
+            if limit and value > limit:
+                return f"it has {value:,} {name.removeprefix('max_')}, more than {name}={limit} allows"
+        return None
+
+
+@contextlib.contextmanager
+def _only_our_limits() -> Iterator[None]:
+    """Without Pillow's own limit, which a user cannot set."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _image_header(path: Path) -> dict[str, int]:
+    from PIL import Image
+
+    try:
+        with _only_our_limits(), Image.open(path) as image:
+            return {"max_pixels": image.width * image.height}
+    except (OSError, ValueError, SyntaxError):
+        return {}
+
+
+def _video_header(path: Path) -> dict[str, int]:
+    import av.error
+
+    from zoo.data.base import Unreadable
+    from zoo.data.video import probe
+
+    try:
+        with av.open(str(path)) as container:
+            sizes = [stream.width * stream.height for stream in container.streams.video]
+        return {"max_pixels": max(sizes, default=0), "max_frames": len(probe(path))}
+    except (av.error.FFmpegError, OSError, Unreadable):
+        return {}
+
+
 def predict(
     checkpoint: str | Path,
     paths: Sequence[str | Path],
     overrides: Sequence[str] = (),
     top_k: int = 5,
     out: str | Path = "predictions",
+    limits: Limits = Limits(),
 ) -> Iterator[Prediction]:
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
@@ -65,8 +125,9 @@ def predict(
     task.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def answered(path: Path) -> "Answer":
-        samples = data.files([path])
-        batch = samples.__getitems__([(0, index) for index in range(len(samples))])
+        with _only_our_limits():
+            samples = data.files([path])
+            batch = samples.__getitems__([(0, index) for index in range(len(samples))])
         for name, reason in batch.get("bad", {}).items():
             raise Unreadable(Path(name), reason)
         batch["input"] = batch["input"].to(task.device)
@@ -77,7 +138,10 @@ def predict(
     for path in listed(paths, data.suffixes, AXES[data.layout]):
         stem = path.stem if not names[path.stem] else f"{path.stem}-{names[path.stem] + 1}"  # of another folder
         try:
-            if data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes:
+            film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
+            if refusal := limits.refusal(path, 4 if film else data.layout):
+                raise Unreadable(path, refusal)
+            if film:
                 answer, drawn = _film(path, answered, Path(out) / stem)
             else:
                 answer = answered(path)
@@ -104,7 +168,7 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tup
 
     video = probe(path)
     frames = []
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         films: dict[str, Film] = {}
         still = Path(folder) / "frame.bmp"  # so that a frame is read, scaled and cut as any image file is
         for pixels in each_frame(video):
@@ -145,13 +209,16 @@ def main() -> None:
         paths = [a for a in arguments[1:] if a not in settings]
         if not paths:
             raise ValueError("Name at least one file or folder to predict: python -m zoo.predict CHECKPOINT FILE ...")
-        own = ("top_k=", "json=", "out=")
+        numbers = ("top_k", *(limit.name for limit in fields(Limits)))
+        own = tuple(f"{name}=" for name in ("json", "out", *numbers))
         options = dict(s.partition("=")[::2] for s in settings if s.startswith(own))
-        if not options.get("top_k", "5").isdigit():
-            raise ValueError(f"top_k is {options['top_k']!r}, but it must be a whole number.")
+        for name in options.keys() & {*numbers}:
+            if not options[name].isdecimal():
+                raise ValueError(f"{name} is {options[name]!r}, but it must be a whole number.")
         rest = [s for s in settings if not s.startswith(own)]
         top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
-        predictions = predict(arguments[0], paths, run.literal_paths(rest), top_k, out)
+        limits = Limits(**{name: int(value) for name, value in options.items() if name.startswith("max_")})
+        predictions = predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits)
         where = options.get("json")
         if where == "-":
             for prediction in predictions:

@@ -1,12 +1,15 @@
 """What a run says before and after training, and the pictures it leaves in its folder."""
 
 import csv
+import json
 import logging
+import os
 import platform
+import re
 import shlex
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,8 @@ _NOISE = (
     "The number of training batches .* is smaller than the logging interval",
     "Found .* module\\(s\\) in eval mode",  # frozen ones are meant to be; a table says which
     "It is recommended to use `self.log.*sync_dist=True",  # what is logged at an epoch's end was gathered before
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows where it stood
+    "Checkpoint directory .* exists and is not empty",  # that of a run that goes on
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -50,8 +55,12 @@ class Clock:
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(time.perf_counter() - self._start), 60)
+        minutes, seconds = divmod(round(self.seconds), 60)
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
@@ -97,7 +106,7 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in task.net.parameters())
-    size = quantity(parameters) + ("" if trained == parameters else f", of which {quantity(trained)} are trained")
+    size = quantity(parameters) + ("" if trained == parameters else f", of which {trained:,} are trained")
     block(
         {
             "model": names["model"],
@@ -118,6 +127,12 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
 
 
 @rank_zero_only
+def steadiness(unsteady: Sequence[str]) -> None:
+    """Which operations do not give the same bits twice on a GPU."""
+    print(f"on a GPU, not the same bits twice: {', '.join(unsteady) or 'no operation'}")
+
+
+@rank_zero_only
 def parts(freeze: "Freeze") -> None:
     """What trains and what does not."""
     table = Table("part", "parameters", "", box=None, pad_edge=False)
@@ -127,6 +142,7 @@ def parts(freeze: "Freeze") -> None:
     Console(soft_wrap=True, highlight=False).print(table)
 
 
+@rank_zero_only
 def name_bad(data: "DataModule") -> None:
     """Name the files that were left out, each with its reason."""
     if data.bad:
@@ -135,6 +151,7 @@ def name_bad(data: "DataModule") -> None:
             print(f"  {path}: {reason}")
 
 
+@rank_zero_only
 def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any]) -> None:
     """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
@@ -175,12 +192,54 @@ def after(
         print(f"predict    python -m zoo.predict {folder} FILE")
 
 
+@rank_zero_only
+def write_result(
+    trainer: lightning.Trainer,
+    task: "Task",
+    data: "DataModule",
+    metrics: Mapping[str, Tensor],
+    config: DictConfig,
+    overrides: Sequence[str],
+    clock: Clock,
+) -> None:
+    """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
+    from zoo.flops import profile
+
+    callback: Any = trainer.checkpoint_callback
+    best = getattr(callback, "best_model_score", None)
+    content = {
+        "names": task.recipe["names"],
+        "overrides": list(overrides),
+        "seed": config.seed,
+        "metric": task.metric,
+        "test": float(metrics[f"test/{task.metric}"]),
+        "val": None if best is None else float(best),
+        "scored": task.scored["test"],
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        "macs": profile(task.net, data.shape).macs,
+        "shape": list(data.shape),
+        "seconds": round(clock.seconds, 1),
+        "device": device_of(trainer),
+        "precision": str(trainer.precision),
+        "versions": versions(),
+        "landmarks": dict(data.landmarks),
+    }
+    (Path(config.run_dir) / "result.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
 def versions() -> str:
     """The conditions under which a figure was measured."""
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, lightning {lightning.__version__}, "
         f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
+
+
+def hardware() -> str:
+    """Processor and cores, as the system names them."""
+    listed = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", listed.read_text()) if listed.exists() else []
+    return f"{names[0] if names else platform.processor()}, {len(names) or os.cpu_count()} cores"
 
 
 # Pictures

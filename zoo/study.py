@@ -20,62 +20,75 @@ from typing import TYPE_CHECKING, Any
 from zoo import config as run
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from zoo.data.base import DataModule, Samples
     from zoo.models._base import Classifier
 
-DECAYS = (1e-3, 1e-1, 1.0)
-"""Weight decays (AdamW's, decoupled) among which a probe's is chosen."""
-NEIGHBOURS = (1, 5, 20)
-MOST_NEIGHBOURS = 2000
-"""Labelled samples that a nearest-neighbour search looks at, at most: more would take hours in L1."""
-PROBE_SIZE = 2500
-"""Features that a probe reads, at most: maps are averaged down to the largest grid within it."""
-
 
 @dataclass
-class Study:
-    """What was measured, as plain values."""
+class Outcome:
+    """What one seed measured, as plain values; the file seed-N.json."""
 
     settings: dict[str, Any]
-    pretext: list[dict[str, Any]] = field(default_factory=list)
-    """A seed's pretext accuracy on test and its confusion by class."""
+    """All but the seed: the seeds of one study agree in them."""
+    seed: int
+    versions: str
+    pretext: dict[str, Any] = field(default_factory=dict)
+    """Pretext accuracy on test and its confusion by class."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """One seed, share and arm: val and test accuracy and what was chosen."""
+    """Of a share and an arm: val and test accuracy and what was chosen."""
     curves: list[dict[str, Any]] = field(default_factory=list)
-    """One seed, share and arm: validation accuracy after so many steps."""
+    """Of a share and an arm: validation accuracy after so many steps."""
+    subsets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of a share: how many labels of each class, and the places in the training split of those that were used."""
 
 
-def study(overrides: Sequence[str], seeds: Sequence[int], shares: Sequence[float], pretext_epochs: int, folder: Path) -> Study:
-    """Run all steps for all seeds; the folder gets the results after each seed, so that an interrupted study keeps them."""
+def study(
+    overrides: Sequence[str], seeds: Sequence[int], shares: Sequence[float], pretext_epochs: int, folder: Path
+) -> list[Outcome]:
+    """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
+    measured again: an interrupted study goes on, and processes can share its seeds."""
     from zoo import report
 
     report.quiet()
     folder.mkdir(parents=True, exist_ok=True)
-    result = Study(
-        {"overrides": list(overrides), "seeds": list(seeds), "shares": list(shares), "pretext_epochs": pretext_epochs}
-    )
-    result.settings["versions"] = report.versions()
+    settings = {"overrides": list(overrides), "shares": list(shares), "pretext_epochs": pretext_epochs}
+    outcomes = []
     for seed in seeds:
-        settings = [*overrides, f"seed={seed}"]
-        everything = _data(settings, 100)
-        if everything.num_classes < 2:
-            raise ValueError("The data set has no labels to transfer to. Choose one with two classes or more.")
-        for share in shares:
-            _enough(everything, share)
-        weights = folder / f"rotation-{seed}.safetensors"
-        net = _pretrain(settings, pretext_epochs, weights, result, seed)
-        splits = {name: _tensors(everything.splits[name]) for name in ("val", "test")}
-        for share in shares:
-            data = _data(settings, share)
-            splits["train"] = _tensors(data.splits["train"])
-            _note_subset(folder, data, seed, share)
-            for arm, start in (("scratch", None), ("fine-tuned", weights)):
-                _train_arm(settings, data, arm, start, seed, share, result)
-            _frozen_arms(net, everything, splits, seed, share, result)
-        write(result, folder)
-    return result
+        path = folder / f"seed-{seed}.json"
+        if path.exists():
+            outcome = Outcome(**json.loads(path.read_text()))
+            if outcome.settings != settings:
+                raise ValueError(f"{path} is of a study with other settings ({outcome.settings}). Choose another folder=.")
+            print(f"seed {seed}: measured before, {path}", flush=True)
+        else:
+            outcome = Outcome(settings, seed, report.versions())
+            _measure(outcome, folder)
+            path.write_text(json.dumps(outcome.__dict__, indent=1) + "\n")
+        outcomes.append(outcome)
+        write(outcomes, folder)
+    return outcomes
+
+
+def _measure(outcome: Outcome, folder: Path) -> None:
+    """One seed, all steps."""
+    settings, shares = [*outcome.settings["overrides"], f"seed={outcome.seed}"], outcome.settings["shares"]
+    everything = _data(settings, 100)
+    if everything.num_classes < 2:
+        raise ValueError("The data set has no labels to transfer to. Choose one with two classes or more.")
+    for share in shares:
+        _enough(everything, share)
+    weights = folder / f"rotation-{outcome.seed}.safetensors"
+    net = _pretrain(settings, weights, outcome)
+    splits = {name: _tensors(everything.splits[name]) for name in ("val", "test")}
+    for share in shares:
+        data = _data(settings, share)
+        splits["train"] = _tensors(data.splits["train"])
+        _note_subset(outcome, everything, data, share)
+        for arm, start in (("scratch", None), ("fine-tuned", weights)):
+            _train_arm(settings, data, arm, start, share, outcome)
+        _frozen_arms(net, everything, splits, share, outcome)
 
 
 # The steps
@@ -103,17 +116,20 @@ def _enough(data: "DataModule", share: float) -> None:
         )
 
 
-def _note_subset(folder: Path, data: "DataModule", seed: int, share: float) -> None:
-    """Which labels were used: how many of each class, and a fingerprint of the images."""
-    import hashlib
+def _note_subset(outcome: Outcome, everything: "DataModule", data: "DataModule", share: float) -> None:
+    """Which labels were used. The places are found again from the seed, and held against the images that were served."""
+    import torch
 
-    images, labels = _tensors(data.splits["train"])
-    counts = labels.bincount(minlength=data.num_classes).tolist()
-    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    path = folder / "subsets.json"
-    notes = json.loads(path.read_text()) if path.exists() else {}
-    notes[f"seed {seed}, {share:g} %"] = {"labels of each class": counts, "sha256 of the images": digest}
-    path.write_text(json.dumps(notes, indent=1) + "\n")
+    from zoo.chance import FRACTION
+    from zoo.data._stratified import stratified
+
+    (images, labels), (served, known) = (_tensors(each.splits["train"]) for each in (everything, data))
+    places = torch.arange(len(labels))
+    if share != 100:
+        places = stratified(labels, share / 100, seed=outcome.seed, stream=FRACTION).nonzero().squeeze(1)
+    assert torch.equal(images[places], served)
+    counts = known.bincount(minlength=data.num_classes).tolist()
+    outcome.subsets[f"{share:g} %"] = {"labels of each class": counts, "places": "all" if share == 100 else places.tolist()}
 
 
 def _fit(
@@ -156,7 +172,7 @@ def _fit(
     return task.eval(), curve
 
 
-def _pretrain(settings: Sequence[str], epochs: int, weights: Path, result: Study, seed: int) -> "Classifier":
+def _pretrain(settings: Sequence[str], weights: Path, outcome: Outcome) -> "Classifier":
     """Step 2, and the network it leaves, whose head is of no more use."""
     from safetensors.torch import save_file
 
@@ -164,15 +180,14 @@ def _pretrain(settings: Sequence[str], epochs: int, weights: Path, result: Study
     from zoo.tasks.rotation import confusion_by_class
 
     data = _data(settings, 100)
+    epochs = outcome.settings["pretext_epochs"]
     steps = epochs * len(data.train_dataloader())
     task, _ = _fit([*settings, "task=rotation"], data, None, steps)
     records = _records(task, data)
     accuracy = task.metrics(records)["accuracy"]
     confusion = confusion_by_class(records, data.num_classes)
-    result.pretext.append(
-        {"seed": seed, "accuracy": accuracy, "confusion": confusion.tolist(), "classes": list(data.class_names)}
-    )
-    print(f"seed {seed}: rotations told apart {accuracy:.4f} (test, {epochs} epochs)", flush=True)
+    outcome.pretext = {"accuracy": accuracy, "confusion": confusion.tolist(), "classes": list(data.class_names)}
+    print(f"seed {outcome.seed}: rotations told apart {accuracy:.4f} (test, {epochs} epochs)", flush=True)
     if not isinstance(task.net, Classifier):
         raise ValueError(f"{type(task.net).__name__} has no named blocks to take features from. Choose a classification model.")
     save_file({key: value.contiguous() for key, value in task.net.state_dict().items()}, weights)
@@ -191,55 +206,55 @@ def _records(task: Any, data: "DataModule") -> dict[str, "Tensor"]:
 def _lengths(count: int, batch: int) -> tuple[int, ...]:
     """Steps among which an arm's length is chosen: by the labels there are, from short to many times over them."""
     epoch = math.ceil(count / batch)
-    return tuple(sorted({max(100, 5 * epoch), max(400, 15 * epoch)} if epoch < 100 else {5 * epoch}))
+    if epoch >= 100:
+        return (5 * epoch, 15 * epoch)
+    return tuple(max(steps, epochs * epoch) for steps, epochs in ((100, 5), (400, 15), (1200, 25)))
 
 
 def _train_arm(
-    settings: Sequence[str], data: "DataModule", arm: str, start: Path | None, seed: int, share: float, result: Study
+    settings: Sequence[str], data: "DataModule", arm: str, start: Path | None, share: float, outcome: Outcome
 ) -> None:
     """All weights trained, the length chosen on validation."""
     best: tuple[float, int, Any] | None = None
     for steps in _lengths(len(data.splits["train"]), data.batch_size):
         task, curve = _fit(settings, data, start, steps, checks=10)
-        result.curves.append({"seed": seed, "share": share, "arm": arm, "curve": curve})
+        outcome.curves.append({"share": share, "arm": arm, "curve": curve})
         if best is None or curve[-1][1] > best[0]:
             best = (curve[-1][1], steps, task)
     assert best is not None
     accuracy = best[2].metrics(_records(best[2], data))["accuracy"]
-    _book(result, seed, share, arm, best[0], accuracy, f"{best[1]} steps")
+    _book(outcome, share, arm, best[0], accuracy, f"{best[1]} steps")
 
 
 def _frozen_arms(
     net: "Classifier",
     data: "DataModule",
     splits: Mapping[str, tuple["Tensor", "Tensor"]],
-    seed: int,
     share: float,
-    result: Study,
+    outcome: Outcome,
 ) -> None:
     """Probes and nearest neighbours on the frozen network's blocks, and neighbours on the pixels as the floor."""
+    from zoo.probes import features, fit_probe, nearest
+
     places = {"pixels": {name: images.flatten(1).float() / 255 for name, (images, _) in splits.items()}}
     labels = {name: its for name, (_, its) in splits.items()}
     for block in net.blocks:
-        places[block] = {name: _features(net, block, images, data) for name, (images, _) in splits.items()}
+        places[block] = {name: features(net, block, images, data.mean, data.std) for name, (images, _) in splits.items()}
         mean, deviation = places[block]["train"].mean(0), places[block]["train"].std(0).clamp_min(1e-3)
         places[block] = {name: (x - mean) / deviation for name, x in places[block].items()}
-    probes = {block: _probe(places[block], labels, data.num_classes, hidden=0, seed=seed) for block in net.blocks}
+    probes = {block: fit_probe(places[block], labels, data.num_classes, hidden=0, seed=outcome.seed) for block in net.blocks}
     for block, (val, test, chosen) in probes.items():
-        _book(result, seed, share, f"linear probe, {block}", val, test, chosen)
+        _book(outcome, share, f"linear probe, {block}", val, test, chosen)
     best = max(probes, key=lambda block: probes[block][0])
-    val, test, chosen = _probe(places[best], labels, data.num_classes, hidden=200, seed=seed)
-    _book(result, seed, share, "non-linear probe, best block", val, test, f"{best}, {chosen}")
-    _book(result, seed, share, "k-NN, pixels", *_nearest({"pixels": places.pop("pixels")}, labels, data.num_classes))
-    _book(result, seed, share, "k-NN, best block", *_nearest(places, labels, data.num_classes))
+    val, test, chosen = fit_probe(places[best], labels, data.num_classes, hidden=200, seed=outcome.seed)
+    _book(outcome, share, "non-linear probe, best block", val, test, f"{best}, {chosen}")
+    _book(outcome, share, "k-NN, pixels", *nearest({"pixels": places.pop("pixels")}, labels, data.num_classes))
+    _book(outcome, share, "k-NN, best block", *nearest(places, labels, data.num_classes))
 
 
-def _book(result: Study, seed: int, share: float, arm: str, val: float, test: float, chosen: str) -> None:
-    result.rows.append({"seed": seed, "share": share, "arm": arm, "val": val, "test": test, "chosen": chosen})
-    print(f"seed {seed}, {share:g} % of the labels, {arm}: test {test:.4f} ({chosen})", flush=True)
-
-
-# Features, probes, neighbours
+def _book(outcome: Outcome, share: float, arm: str, val: float, test: float, chosen: str) -> None:
+    outcome.rows.append({"share": share, "arm": arm, "val": val, "test": test, "chosen": chosen})
+    print(f"seed {outcome.seed}, {share:g} % of the labels, {arm}: test {test:.4f} ({chosen})", flush=True)
 
 
 def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
@@ -248,123 +263,57 @@ def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
     return batch["input"], batch["label"]
 
 
-def _features(net: "Classifier", block: str, images: "Tensor", data: "DataModule") -> "Tensor":
-    """(N, D), D at most PROBE_SIZE."""
-    import torch
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (data.mean, data.std))
-    found = []
-    with torch.inference_mode():
-        for part in torch.split(images, 500):
-            maps = net.forward_blocks((part.float() / 255 - mean) / std, [block])[block]
-            if maps.dim() == 4:
-                edge = min(maps.shape[-1], max(1, math.isqrt(PROBE_SIZE // maps.shape[1])))
-                maps = adaptive_avg_pool2d(maps, edge)
-            found.append(maps.flatten(1))
-    return torch.cat(found)
-
-
-def _probe(
-    places: Mapping[str, "Tensor"], labels: Mapping[str, "Tensor"], classes: int, hidden: int, seed: int
-) -> tuple[float, float, str]:
-    """A linear classifier, or one with a hidden layer, on fixed features; the weight decay is chosen on validation."""
-    import torch
-    from torch import nn
-    from torch.nn.functional import cross_entropy
-
-    width = places["train"].shape[1]
-    best: tuple[float, nn.Module, str] | None = None
-    for decay in DECAYS:
-        torch.manual_seed(seed)
-        layers = [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes)] if hidden else []
-        probe = nn.Sequential(*(layers or [nn.Linear(width, classes)]))
-        optimizer = torch.optim.AdamW(probe.parameters(), 2e-3, weight_decay=decay)
-        count, size = len(places["train"]), min(256, len(places["train"]))
-        steps = min(1000, max(200, 10 * count // size))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            rows = torch.randint(count, (size,))
-            loss = cross_entropy(probe(places["train"][rows]), labels["train"][rows])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-        val = _accuracy(probe.eval(), places["val"], labels["val"])
-        if best is None or val > best[0]:
-            best = (val, probe, f"weight decay {decay:g}, {steps} steps")
-    assert best is not None
-    return best[0], _accuracy(best[1], places["test"], labels["test"]), best[2]
-
-
-def _accuracy(probe: "nn.Module", x: "Tensor", y: "Tensor") -> float:
-    import torch
-
-    with torch.inference_mode():
-        hits: Tensor = probe(x).argmax(1) == y
-        return hits.double().mean().item()
-
-
-def _nearest(
-    places: Mapping[str, Mapping[str, "Tensor"]], labels: Mapping[str, "Tensor"], classes: int
-) -> tuple[float, float, str]:
-    """k nearest neighbours; k, and of several places the one, are chosen on validation in L2; then L1 may do better there."""
-
-    def right(place: str, split: str, p: int, counts: Sequence[int]) -> list[float]:
-        known = places[place]["train"][:MOST_NEIGHBOURS], labels["train"][:MOST_NEIGHBOURS]
-        votes = neighbour_votes(places[place][split], *known, classes, p, counts)
-        return [(each.argmax(1) == labels[split]).double().mean().item() for each in votes]
-
-    scores = {(place, 2, k): v for place in places for k, v in zip(NEIGHBOURS, right(place, "val", 2, NEIGHBOURS), strict=True)}
-    best = max(scores, key=lambda choice: scores[choice])[0]
-    scores |= {(best, 1, k): v for k, v in zip(NEIGHBOURS, right(best, "val", 1, NEIGHBOURS), strict=True)}
-    place, p, k = max(scores, key=lambda choice: scores[choice])
-    count = min(MOST_NEIGHBOURS, len(labels["train"]))
-    return scores[place, p, k], right(place, "test", p, [k])[0], f"{place}, L{p}, k = {k}, {count} neighbours"
-
-
-def neighbour_votes(
-    x: "Tensor", known: "Tensor", labels: "Tensor", classes: int, p: int, counts: Sequence[int]
-) -> list["Tensor"]:
-    """For each k in `counts` the votes of the k nearest of `known`, (N, classes); a nearer one breaks ties."""
-    import torch
-
-    most = min(max(counts), len(known))
-    found = torch.cat([torch.cdist(part, known, p=p).topk(most, largest=False).indices for part in torch.split(x, 500)])
-    chosen = torch.nn.functional.one_hot(labels[found], classes).float()
-    weights = 1 + torch.linspace(1e-3, 0, most)  # less than a vote altogether, so that they decide between equals only
-    return [(chosen[:, :k] * weights[:k, None]).sum(1) for k in counts]
-
-
 # What is written
 
 
-def write(result: Study, folder: Path) -> None:
-    """study.json, the table (study.md) and the pictures."""
-    (folder / "study.json").write_text(json.dumps(result.__dict__, indent=1) + "\n")
-    (folder / "study.md").write_text(table(result))
-    _draw(result, folder)
+def write(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """The table, study.md, and the pictures."""
+    (folder / "study.md").write_text(table(outcomes))
+    _draw(outcomes, folder)
 
 
-def table(result: Study) -> str:
-    """Mean and spread over the seeds: arms down, shares across."""
-    shares = sorted({row["share"] for row in result.rows})
-    arms = list(dict.fromkeys(row["arm"] for row in result.rows))
-    pretext = _spoken([each["accuracy"] for each in result.pretext])
+def _scores(outcomes: Sequence[Outcome], arm: str, share: float) -> list[float]:
+    return [row["test"] for outcome in outcomes for row in outcome.rows if (row["arm"], row["share"]) == (arm, share)]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Mean and spread over the seeds: arms down, shares across; and by how much the best pretrained arm beats scratch."""
+    from zoo.probes import MOST_NEIGHBOURS
+
+    settings = outcomes[0].settings
+    shares = sorted(settings["shares"])
+    pretext = _spoken([each.pretext["accuracy"] for each in outcomes])
     lines = [
         "# Rotation study\n\n",
-        f"`python -m zoo.study {' '.join(result.settings['overrides'])} seeds={','.join(map(str, result.settings['seeds']))} "
-        f"shares={','.join(f'{s:g}' for s in result.settings['shares'])} "
-        f"pretext.max_epochs={result.settings['pretext_epochs']}`\n\n",
-        f"{result.settings['versions']}. Test accuracy in %, mean ± deviation over {len(result.pretext)} seeds; everything is "
-        "chosen on validation, test is scored once with the choice.\n\n",
+        f"`python -m zoo.study {' '.join(settings['overrides'])} seeds={','.join(str(each.seed) for each in outcomes)} "
+        f"shares={','.join(f'{s:g}' for s in settings['shares'])} "
+        f"pretext.max_epochs={settings['pretext_epochs']}`\n\n",
+        f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
+        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
         f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
         "| arm | " + " | ".join(f"{share:g} % of the labels" for share in shares) + " |\n|---|" + "---:|" * len(shares) + "\n",
     ]
-    for arm in arms:
-        cells = [_spoken([r["test"] for r in result.rows if (r["arm"], r["share"]) == (arm, share)]) for share in shares]
+    for arm in dict.fromkeys(row["arm"] for row in outcomes[0].rows):
+        cells = [_spoken(_scores(outcomes, arm, share)) for share in shares]
         lines.append(f"| {arm} | {' | '.join(cells)} |\n")
+    lines.append("\n")
+    for share in shares:
+        gains = [_gain(outcome, share) for outcome in outcomes]
+        arms = ", ".join(dict.fromkeys(arm for arm, _ in gains))
+        lines.append(
+            f"At {share:g} % of the labels the pretrained arm that is best on validation ({arms}) "
+            f"gains {_spoken([gain for _, gain in gains])} points on scratch.\n"
+        )
     return "".join(lines)
+
+
+def _gain(outcome: Outcome, share: float) -> tuple[str, float]:
+    """The pretrained arm that is best on validation, and its test accuracy less that from scratch."""
+    rows = {row["arm"]: row for row in outcome.rows if row["share"] == share}
+    scratch = rows.pop("scratch")
+    rows.pop("k-NN, pixels")
+    best = max(rows.values(), key=lambda row: row["val"])
+    return best["arm"], best["test"] - scratch["test"]
 
 
 def _spoken(values: Sequence[float]) -> str:
@@ -376,7 +325,7 @@ def _spoken(values: Sequence[float]) -> str:
     return f"{100 * statistics.mean(values):.2f}{spread}"
 
 
-def _draw(result: Study, folder: Path) -> None:
+def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Accuracy over the share of labels, the learning curves, and the pretext's confusion by class."""
     import statistics
 
@@ -384,9 +333,9 @@ def _draw(result: Study, folder: Path) -> None:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     panel = figure.subplots()
-    shares = sorted({row["share"] for row in result.rows})
-    for arm in dict.fromkeys(row["arm"] for row in result.rows):
-        scores = [[100 * r["test"] for r in result.rows if (r["arm"], r["share"]) == (arm, share)] for share in shares]
+    shares = sorted(outcomes[0].settings["shares"])
+    for arm in dict.fromkeys(row["arm"] for row in outcomes[0].rows):
+        scores = [[100 * score for score in _scores(outcomes, arm, share)] for share in shares]
         spread = [statistics.stdev(s) if len(s) > 1 else 0.0 for s in scores]
         style = "k-o" if arm == "scratch" else "o:" if "k-NN" in arm else "o-" if arm == "fine-tuned" else "o--"
         panel.errorbar(shares, [statistics.mean(s) for s in scores], spread, fmt=style, capsize=3, markersize=4, label=arm)
@@ -400,7 +349,8 @@ def _draw(result: Study, folder: Path) -> None:
     figure = Figure(figsize=(3.6 * len(shares), 3.4), layout="constrained")
     for panel, share in zip(figure.subplots(1, len(shares), squeeze=False)[0], shares, strict=True):
         for arm, colour in (("scratch", "black"), ("fine-tuned", "tab:blue")):
-            for number, each in enumerate(c for c in result.curves if (c["arm"], c["share"]) == (arm, share)):
+            curves = [curve for outcome in outcomes for curve in outcome.curves]
+            for number, each in enumerate(c for c in curves if (c["arm"], c["share"]) == (arm, share)):
                 steps, values = zip(*each["curve"], strict=True)
                 panel.plot(steps, [100 * v for v in values], color=colour, alpha=0.6, label=arm if number == 0 else None)
         panel.set(title=f"{share:g} % of the labels", xlabel="step", ylabel="validation accuracy, %")
@@ -408,7 +358,7 @@ def _draw(result: Study, folder: Path) -> None:
         panel.legend(fontsize=8)
     figure.savefig(folder / "curves.png", dpi=120)
 
-    last = result.pretext[-1]
+    last = outcomes[-1].pretext
     columns = math.ceil(len(last["classes"]) / 2)
     figure = Figure(figsize=(1.9 * columns, 4.4), layout="constrained")
     panels = figure.subplots(2, columns, squeeze=False).flatten()

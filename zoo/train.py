@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 def train(config: "DictConfig") -> dict[str, float]:
     """Build what the configuration describes, fit it, score its best checkpoint once on the test split."""
+    from zoo.resume import stoppable
+
+    with stoppable():
+        return _train(config)
+
+
+def _train(config: "DictConfig") -> dict[str, float]:
     import lightning
     import torch
 
-    from zoo import report
+    from zoo import determinism, report
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
@@ -38,7 +45,13 @@ def train(config: "DictConfig") -> dict[str, float]:
     if freeze:
         trainer.callbacks.append(freeze)  # type: ignore[attr-defined]
 
+    if asked := config.trainer.deterministic:
+        on_gpu = trainer.strategy.root_device.type != "cpu"
+        unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
+        task.recipe["training"]["unsteady_on_gpu"] = unsteady
     report.before(trainer, task, data, config)
+    if asked:
+        report.steadiness(unsteady)
     if freeze:
         report.parts(freeze)
     clock = report.Clock()
@@ -48,7 +61,10 @@ def train(config: "DictConfig") -> dict[str, float]:
     if config.test and not config.trainer.fast_dev_run:
         trainer.test(task, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= trainer.callback_metrics
+    data.gather_bad()
     report.after(trainer, task, data, metrics, best, config.run_dir, clock)
+    if "test" in task.scored:
+        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), clock)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}
@@ -58,11 +74,19 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     """Lightning's Trainer as configured; `precision: auto` is bf16-mixed where the accelerator is a GPU."""
     import torch
     from hydra.utils import instantiate
+    from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
+
+    from zoo.resume import WholeCheckpoints
 
     if config.trainer.precision == "auto":
         on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         config.trainer.precision = "bf16-mixed" if on_gpu else "32-true"
+    if config.trainer.sync_batchnorm and (config.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
+    # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
+    cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     parts = {
+        "plugins": [WholeCheckpoints(), *cluster],
         "callbacks": [instantiate(node, _convert_="all") for node in config.callbacks.values() if node],
         "logger": [instantiate(node, _convert_="all") for node in config.logger.values() if node] or False,
     }

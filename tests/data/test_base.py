@@ -1,12 +1,16 @@
 """The order of an epoch, the ranks' shares of it, and the same batches whatever the number of workers."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from zoo.data.base import DataModule, EpochSampler, Samples, Unreadable
 from zoo.data.digits import Digits
+from zoo.data.image_folder import ImageFolder
 from zoo.data.images import Pixels
 
 
@@ -98,3 +102,21 @@ def test_a_shape_of_the_wrong_kind_is_refused() -> None:
         Digits(shape=(3, 16, 32, 32))
     with pytest.raises(ValueError, match="batch_size"):
         Digits(shape=(1, 8, 8), batch_size=0)
+
+
+def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody writes to, in the place of an image, after the headers were checked."""
+    for number in range(12):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    data = ImageFolder(root=str(tmp_path), shape=(3, 8, 8), batch_size=3, num_workers=2)
+    data.setup()
+    victim = data.splits["train"].paths[0]  # type: ignore[attr-defined]
+    victim.unlink()
+    os.mkfifo(victim)
+    monkeypatch.setattr(ImageFolder, "patience", 1)
+    with pytest.raises(
+        ValueError, match=r"The workers made no batch in 1 seconds; they are reading .*" + re.escape(str(victim))
+    ):
+        list(data.train_dataloader())

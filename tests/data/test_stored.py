@@ -1,6 +1,11 @@
 """Sets in memory: splits, shares of labels, views, and the official Fashion-MNIST files."""
 
+import itertools
+import pickle
+import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,7 @@ from zoo.data.fashion_mnist import FashionMnist
 from zoo.data.mnist import Mnist
 from zoo.data.stored import TorchvisionSet
 
+BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 SETS: list[type[TorchvisionSet]] = [FashionMnist, Mnist, Cifar10]
 
 
@@ -54,6 +60,27 @@ def test_the_splits_are_torchvisions_files(kind: type[TorchvisionSet], mnist: Pa
     other = kind(shape=(1, 28, 28), root=str(mnist), val=0.2, seed=7)
     other.setup()
     assert torch.equal(other.splits["val"].images, val.images), "validation is the same for every seed"  # type: ignore[attr-defined]
+
+
+def test_cifars_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 3,072 bytes, red then green then blue, each from left to right and top to bottom (the data set's page)."""
+    folder, rng = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder.mkdir()
+    rows = {name: rng.integers(256, size=(20, 3072), dtype=np.uint8) for name in (*BATCHES, "test_batch")}
+    for name, data in rows.items():
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [k % 10 for k in range(20)]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(Cifar10.class_names)}))
+    # Only the right files have the right checksums.
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, *_: Path(path).is_file())
+    data = Cifar10(shape=(3, 32, 32), root=str(tmp_path))
+    data.setup()
+    assert {split: len(its) for split, its in data.splits.items()} == {"train": 90, "val": 10, "test": 20}
+    batch = data.splits["test"].__getitems__([(0, k) for k in range(20)])
+    assert torch.equal(batch["label"], torch.arange(20) % 10)
+    for k, channel, y, x in itertools.product((0, 7, 19), range(3), (0, 5, 31), (0, 9, 31)):
+        assert batch["input"][k, channel, y, x] == rows["test_batch"][k, 1024 * channel + 32 * y + x]
+    served = torch.cat([data.splits[split].images for split in ("train", "val")])  # type: ignore[attr-defined]
+    assert sorted(served.flatten(1).tolist()) == sorted(np.concatenate([rows[name] for name in BATCHES]).tolist())
 
 
 @pytest.mark.parametrize("kind", SETS)
@@ -138,3 +165,55 @@ def test_the_official_fashion_mnist(real_data: Callable[[str], Path]) -> None:
     pixels = torch.cat([data.splits[name].images for name in ("train", "val")]).double() / 255  # type: ignore[attr-defined]
     assert pixels.mean().item() == pytest.approx(data.mean[0], abs=1e-4)
     assert pixels.std().item() == pytest.approx(data.std[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("last", range(5))
+def test_a_download_is_whole_or_absent(last: int, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed with `last` files there and a half of the next, nothing is taken for the set; run again, it is all there."""
+    from torchvision.datasets import mnist as theirs
+
+    fetched: list[str] = []
+
+    def fetch(url: str, download_root: str, filename: str, md5: str) -> None:
+        name = filename.removesuffix(".gz")
+        content = (mnist / "MNIST" / "raw" / name).read_bytes()
+        fetched.append(name)
+        killed = len(fetched) == last + 1
+        (Path(download_root) / name).write_bytes(content[: len(content) // 2] if killed else content)
+        if killed:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(theirs, "download_and_extract_archive", fetch)
+    root = tmp_path / "root"
+    data = Mnist(shape=(1, 28, 28), root=str(root), download=True)
+    if last < 4:
+        with pytest.raises(KeyboardInterrupt):
+            data.prepare_data()
+        assert not (root / "MNIST").exists()
+    data.prepare_data()
+    assert len(fetched) == (last + 1 if last < 4 else 0) + 4
+    data.setup()
+    assert len(data.splits["test"]) == 40
+    assert [path.name for path in root.iterdir()] == ["MNIST"], "no part is left"
+    data.prepare_data()
+    assert len(fetched) == (last + 1 if last < 4 else 0) + 4, "what is there is not fetched again"
+
+
+def test_two_at_once_download_once(mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import mnist as theirs
+
+    fetched: list[str] = []
+
+    def fetch(url: str, download_root: str, filename: str, md5: str) -> None:
+        name = filename.removesuffix(".gz")
+        fetched.append(name)
+        time.sleep(0.02)
+        shutil.copy(mnist / "MNIST" / "raw" / name, download_root)
+
+    monkeypatch.setattr(theirs, "download_and_extract_archive", fetch)
+    sets = [Mnist(shape=(1, 28, 28), root=str(tmp_path / "root"), download=True) for _ in range(3)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Mnist.prepare_data, sets))
+    assert len(fetched) == 4
+    for data in sets:
+        data.setup()

@@ -1,10 +1,13 @@
 """Downloads, against a server on this machine: whole, resumed, refused, and explained where there is no network."""
 
 import hashlib
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +116,27 @@ def test_offline_the_message_names_file_places_and_remedy(server: Server) -> Non
         fetched([gone, missing])
     assert "404" in str(caught.value) or "Not Found" in str(caught.value)
     assert f"put it at {weights_folder() / 'net-0123.pth'}" in str(caught.value)
+
+
+def test_several_at_once_fetch_once(server: Server) -> None:
+    with ThreadPoolExecutor() as pool:
+        paths = list(pool.map(lambda _: fetched([address(server, None)]), range(4)))
+    assert server.asked == [None]
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+
+
+@pytest.mark.parametrize("moment", ["os.fsync", "pathlib.Path.replace"])
+def test_killed_before_the_file_has_its_name_it_goes_on(
+    moment: str, server: Server, started: Callable[..., Any], tmp_path: Path
+) -> None:
+    there = address(server)
+    code = (
+        "import os, pathlib, signal\n"
+        "from zoo.models._download import Address, fetched\n"
+        f"{moment} = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"fetched([Address({there.url!r}, {there.sha256!r})])"
+    )
+    assert started(cwd=tmp_path, code=code, env={"XDG_CACHE_HOME": str(tmp_path)}).status == -signal.SIGKILL
+    assert not (weights_folder() / "net.pth").exists()
+    assert fetched([there]).read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={len(CONTENT)}-"], "what had come was not fetched again"

@@ -105,7 +105,8 @@ def test_metrics_do_not_depend_on_batches_or_repeats() -> None:
     model, batch = task(), random_batch(6)
     whole = model.metrics(gather([model.records(batch)]))
     one = [model.records({key: value[at : at + 1] for key, value in batch.items()}) for at in (3, 1, 0, 5, 2, 4, 0, 3)]  # type: ignore[typeddict-item,index]
-    assert model.metrics(gather(one)) == whole
+    # Counts are equal to the bit; the loss only to rounding, for a convolution may sum otherwise for another batch.
+    assert model.metrics(gather(one)) == pytest.approx(whole, rel=1e-6, abs=0)
 
 
 def test_void_counts_for_nothing() -> None:
@@ -180,7 +181,7 @@ def test_answer_gives_an_overlay_and_the_classes_by_index() -> None:
     assert np.array_equal(np.asarray(classes), mask.numpy())
     assert answer.pictures["overlay"].size == (14, 10)
     share = np.bincount(mask.numpy().ravel(), minlength=CLASSES) / mask.numel()
-    assert list(answer.fields["shares"].values()) == pytest.approx(sorted(share, reverse=True)[:2])
+    assert list(answer.fields["shares"].values()) == pytest.approx(sorted(share[share > 0], reverse=True)[:2])
     assert answer.text.startswith(next(iter(answer.fields["shares"])))
 
 

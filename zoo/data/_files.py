@@ -2,12 +2,13 @@
 
 import os
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any, Protocol
 
 from zoo.cache import cache_folder
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that whoever looks sees all of it or the file that was there before."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -20,6 +21,20 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+class File(Protocol):
+    """Where a sample's bytes are: a path, or a place in an archive."""
+
+    def open(self, mode: Any = "rb", /) -> Any: ...
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder, by the name that a table or an archive gives it. Raises ValueError: the name leads out of it."""
+    path = PurePath(os.path.normpath(name))
+    if not name or "\0" in name or path.is_absolute() or path.parts[:1] == (os.pardir,):
+        raise ValueError(f"The name {name!r} leads out of {folder}. Names are relative to the folder, and stay in it.")
+    return folder / path
 
 
 def data_root(root: str | Path | None) -> Path:

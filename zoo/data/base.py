@@ -1,20 +1,26 @@
 """What every data set shares: the order of an epoch, the loaders, and the book of files that could not be read."""
 
+import functools
 import math
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import lightning
 import torch
+import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from zoo.batch import Batch
+from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, permutation
-from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
+from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
+from zoo.data._files import File
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -29,12 +35,12 @@ Found = TypeVar("Found")
 class Unreadable(ValueError):
     """A file that cannot be read, and why."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: File, reason: str) -> None:
         super().__init__(f"{path} cannot be read: {reason}.")
-        self.path = path
+        self.path = str(path)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
         return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
 
 
@@ -59,9 +65,16 @@ class Decoded:
         views: of each.
     """
 
+    blocks: Sequence[int] | None = None
+    """Where samples lie in archives: how many in each."""
+
     def __init__(self, count: int, views: int = 1) -> None:
         self.count = count
         self.views = views
+
+    def name(self, number: int) -> str:
+        """What a user knows an image or video by."""
+        return f"sample {number}"
 
     def read(self, epoch: int, number: int, view: int) -> Mapping[str, Any]:
         """The fields of one sample, without the batch's axis. Raises `Unreadable`."""
@@ -84,20 +97,100 @@ class Decoded:
         bad: dict[str, str] = {}
         for epoch, index in draws:
             number, view = divmod(index, self.views)
+            _note(number)
             try:
                 found.append(self.read(epoch, number, view))
             except Unreadable as error:
                 bad[str(error.path)] = error.reason
             else:
                 kept.append((number, view, epoch))
+        _note(_NOTHING)
         fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
         ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
         return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
 
 
+_NOTHING = -1
+_reading: tuple[Tensor, int] | None = None
+"""In a loader's worker: the table that it shares with the main process, and its own place there."""
+
+
+def _note(number: int) -> None:
+    """Tell the main process what this worker is reading, so that it can be named if it is never done."""
+    if _reading is not None:
+        _reading[0][_reading[1]] = number
+
+
+def _begin(reading: Tensor, worker: int) -> None:
+    """In a worker, first of all. A scheduler signals every process of a job, Ctrl-C every one of a terminal: what is to be done
+    is the main process's to decide, which needs its workers until the step is over."""
+    global _reading
+    _reading = reading, worker
+    if hasattr(signal, "sigwaitinfo"):  # not on Windows, nor on a Mac
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the parent's own SIGTERM, which ends a worker that hangs."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader that names the files over which its workers hang.
+
+    Args:
+        samples: a split.
+        patience: seconds for a batch, with workers.
+    """
+
+    def __init__(self, samples: Samples, *, num_workers: int, patience: float, **arguments: Any) -> None:
+        self.samples = samples
+        self.patience = patience
+        self.reading: Tensor = torch.full((max(1, num_workers),), _NOTHING)
+        self.reading.share_memory_()  # type: ignore[no-untyped-call]
+        super().__init__(
+            cast(Dataset[Batch], samples),
+            num_workers=num_workers,
+            timeout=patience if num_workers else 0,
+            worker_init_fn=functools.partial(_begin, self.reading),
+            **arguments,
+        )
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+                raise ValueError(self._hanging()) from None
+            yield batch
+
+    def _hanging(self) -> str:
+        numbers = sorted({number for number in self.reading.tolist() if number != _NOTHING})
+        name = getattr(self.samples, "name", str)
+        files = ", ".join(name(number) for number in numbers) or "no file in particular"
+        return (
+            f"The workers made no batch in {self.patience:g} seconds; they are reading {files}. Remove what cannot be read, or "
+            f"raise data.num_workers if the disk is slow."
+        )
+
+
 def labelled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[str, Tensor]:
     """The fields of a sample that is told by a label, or by none."""
     return {"input": pixels} if labels is None else {"input": pixels, "label": torch.tensor(labels[number])}
+
+
+MIXED = 4
+"""Archives whose samples are mixed with one another: a reader needs these few at a time, and no more."""
 
 
 class EpochSampler(Sampler[Draw]):
@@ -107,6 +200,8 @@ class EpochSampler(Sampler[Draw]):
     ranks repeat samples from the start. In training these count twice, in evaluation they are dropped by their id.
 
     Args:
+        blocks: where samples lie in archives, how many in each. A rank then takes a stretch of archives, one after another,
+            and an epoch mixes the archives and the samples of `MIXED` at a time.
         groups: (length,): samples of one number are put into one batch, but for a few at the borders; None mixes all.
         batch: samples a step on each rank.
     """
@@ -119,17 +214,25 @@ class EpochSampler(Sampler[Draw]):
         shuffle: bool,
         rank: int = 0,
         world: int = 1,
+        blocks: Sequence[int] | None = None,
         groups: Tensor | None = None,
         batch: int = 1,
     ) -> None:
         self.groups = groups
         self.batch = batch
         self.length = length
+        self.blocks = blocks
         self.seed = seed
         self.shuffle = shuffle
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self._begun = (0, 0)
+
+    def go_on(self, epoch: int, samples: int) -> None:
+        """Begin in this epoch, of which this rank has had so many samples."""
+        self.epoch = epoch
+        self._begun = (epoch, samples)
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -142,8 +245,23 @@ class EpochSampler(Sampler[Draw]):
         order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
         if self.shuffle and self.groups is not None:
             order = self._grouped(order)
-        dealt = order[(torch.arange(len(self)) * self.world + self.rank) % max(1, self.length)]
-        return ((self.epoch, index) for index in dealt.tolist())
+        steps = torch.arange(len(self))
+        if self.blocks is None:
+            dealt = order[(steps * self.world + self.rank) % max(1, self.length)]
+        else:
+            if self.shuffle:
+                order = self._by_block(order)
+            dealt = order[(self.rank * len(self) + steps) % max(1, self.length)]
+        epoch, had = self._begun
+        return ((self.epoch, index) for index in dealt[had if epoch == self.epoch else 0 :].tolist())
+
+    def _by_block(self, order: Tensor) -> Tensor:
+        """An order of all samples, sorted by the turn of each one's group of archives: inside a group it stays."""
+        assert self.blocks is not None
+        turn = torch.empty(len(self.blocks), dtype=torch.int64)
+        turn[permutation(self.seed, self.epoch, len(self.blocks))] = torch.arange(len(self.blocks)) // MIXED
+        block = torch.repeat_interleave(torch.arange(len(self.blocks)), torch.tensor(self.blocks))
+        return order[turn[block[order]].argsort(stable=True)]
 
     def _grouped(self, order: Tensor) -> Tensor:
         """Cut an order, sorted by group, into the steps of all ranks, and shuffle the steps; the last, short one stays last."""
@@ -186,8 +304,12 @@ class DataModule(lightning.LightningDataModule):
     """Of each channel over the training split, in 0..1."""
     facts: ClassVar[tuple[str, ...]] = ()
     """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
+    patience: ClassVar[float] = 900
+    """Seconds after which a worker that makes no batch is given up."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
+    landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
 
     def __init__(
         self,
@@ -213,17 +335,12 @@ class DataModule(lightning.LightningDataModule):
         self.seed = seed
         self.max_bad = max_bad
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
-        moving = [type(each).__name__ for each in self.augment if isinstance(each, GEOMETRIC)]
-        if moving and self.targets != ("label",):
-            raise ValueError(
-                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
-                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
-            )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.left_out: dict[str, int] = {}
         """Of each split how many files its samples lack since their headers were checked."""
         self.splits: dict[str, Samples] = {}
+        self._begun = (0, 0)
 
     @property
     def num_classes(self) -> int:
@@ -240,10 +357,25 @@ class DataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
+        self._check_augment()
         self.splits = self.load()
         for augment in self.augment:
             if isinstance(augment, Fitted):
                 augment.fit(self._some_training_samples())
+
+    def _check_augment(self) -> None:
+        """Refuse what would move an image's pixels away from what is known of them."""
+        served = getattr(self, "target", self.targets[0])
+        moving = [
+            type(each).__name__
+            for each in self.augment
+            if isinstance(each, GEOMETRIC) and not (served == "label" or (served == "semantic" and isinstance(each, Placed)))
+        ]
+        if moving:
+            raise ValueError(
+                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+            )
 
     def _some_training_samples(self) -> Tensor:
         """Up to 1,024 training samples, evenly spaced: the same for every seed."""
@@ -263,12 +395,16 @@ class DataModule(lightning.LightningDataModule):
             shuffle=train,
             rank=rank,
             world=world,
+            blocks=getattr(samples, "blocks", None),
             groups=getattr(samples, "groups", None),
             batch=self.batch_size,
         )
+        if train:
+            sampler.go_on(*self._begun)
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
-        return DataLoader(
-            cast(Dataset[Batch], samples),
+        return Loader(
+            samples,
+            patience=self.patience,
             batch_size=1 if self.full_size and not train else self.batch_size,
             sampler=sampler,
             # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
@@ -294,6 +430,27 @@ class DataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.loader(self.splits["test"])
 
+    # Where training stands: Lightning keeps it in the checkpoint, and brings it back before it asks for the loader
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch that is under way, and how many of its samples this rank has learned from."""
+        assert self.trainer is not None
+        loop: Any = self.trainer.fit_loop
+        epoch, done = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.completed
+        within = epoch.ready > epoch.processed
+        return {"epoch": epoch.processed, "samples": done * self.batch_size if within else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._begun = (int(state_dict["epoch"]), int(state_dict["samples"]))
+
+    def gather_bad(self) -> None:
+        """Put every rank's unreadable files in every rank's book: a file is decoded by one of them only."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            books: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(books, self.bad)
+            for book in books:
+                self.bad.update(book)
+
     # Between loader and task
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -309,6 +466,9 @@ class DataModule(lightning.LightningDataModule):
         if self.augment and self.trainer is not None and self.trainer.training:
             for number, augment in enumerate(self.augment):
                 chance = Chance(self.seed, batch["epoch"], batch["id"], AUGMENT + number)
+                if isinstance(augment, Placed) and "mask" in batch:
+                    masked = cast(MaskBatch, batch)
+                    masked["mask"] = sampled_classes(masked["mask"], augment.theta(batch["input"], chance))
                 batch["input"] = augment(batch["input"], chance)
         return batch
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
+from zoo.data._files import data_root, inside
 from zoo.data._rle import check_segmentation, object_mask
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
@@ -210,7 +210,9 @@ class Coco(DataModule):
             classes = {each["id"]: number for number, each in enumerate(categories, start=1)}
             names = tuple(each["name"] for each in categories)
             pairs = [
-                CocoPair(self.folder / part / each["file_name"], each["height"], each["width"], tuple(found), classes, number)
+                CocoPair(
+                    inside(self.folder / part, each["file_name"]), each["height"], each["width"], tuple(found), classes, number
+                )
                 for number, found in sorted(annotations.items())
                 for each in (images[number],)
             ]

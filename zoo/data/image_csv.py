@@ -5,6 +5,7 @@ import csv
 import torch
 
 from zoo.chance import HELD_OUT, VALIDATION
+from zoo.data._files import inside
 from zoo.data._folders import Labelled
 from zoo.data._stratified import stratified
 from zoo.data.base import SPLITS
@@ -25,7 +26,7 @@ class ImageCsv(ImageFolder):
         labels = {row["label"] for row in rows}
         numbers = all(label.isdecimal() for label in labels)
         names = sorted(labels, key=int) if numbers else sorted(labels)
-        files = [(self.root.parent / row["path"], names.index(row["label"])) for row in rows]
+        files = [(inside(self.root.parent, row["path"]), names.index(row["label"])) for row in rows]
         splits = self._splits(rows, torch.tensor([label for _, label in files]))
         for split in SPLITS:
             if split not in splits:

@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.batch import Batch, LabelBatch
 from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
+from zoo.data._files import File
 from zoo.data.base import Decoded, Draw, Unreadable, labelled
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
@@ -46,14 +47,14 @@ class Pixels:
         return LabelBatch(input=pixels, label=self.labels[ids], id=ids, view=view, epoch=epoch)
 
 
-def read_image(path: Path, channels: int) -> Tensor:
+def read_image(path: File, channels: int) -> Tensor:
     """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
 
     What the file holds decides, not its suffix. CMYK and palettes are converted, the first picture of an animation is
     read, 16-bit grey is scaled to bytes, transparency is dropped. Raises `Unreadable`.
     """
     try:
-        with Image.open(path) as opened:
+        with path.open("rb") as stream, Image.open(stream) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode == "F":
                 raise Unreadable(path, "its pixels are floating-point numbers of no stated range")
@@ -76,7 +77,7 @@ class ImageFiles(Decoded):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[File],
         labels: Sequence[int] | None,
         crops: Crops,
         *,
@@ -89,6 +90,9 @@ class ImageFiles(Decoded):
         self.crops = crops
         self.short_side = short_side
         self.seed = seed
+
+    def name(self, number: int) -> str:
+        return str(self.paths[number])
 
     def blank(self) -> dict[str, Tensor]:
         return labelled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)

@@ -197,6 +197,9 @@ class MaskFiles(Decoded):
         self.train = train
         self.seed = seed
 
+    def name(self, number: int) -> str:
+        return str(self.pairs[number].image)
+
     def blank(self) -> dict[str, Tensor]:
         image = torch.zeros(self.geometry.shape, dtype=torch.uint8)
         return {"input": image, "mask": image[0]}

@@ -1,5 +1,6 @@
 """Small sets of images: held in memory as bytes, served by one gather a batch, augmented on the device."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from zoo.cache import alone
 from zoo.chance import FRACTION, VALIDATION
 from zoo.crops import Crops
 from zoo.data._augment import Augment
@@ -123,8 +125,21 @@ class TorchvisionSet(Stored):
         self.val = val
 
     def prepare_data(self) -> None:
-        if self.download:
-            self._open(train=True, download=True)
+        """Download what is missing, to a folder of its own first: what a kill leaves of a file is never taken for the file."""
+        if not self.download:
+            return
+        with alone(self.root / self.dataset):
+            try:
+                self._open(train=False)
+            except ValueError:
+                partial = self.root / f".{self.dataset}-partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                self._fetch(partial)
+                for path in [path for path in partial.rglob("*") if path.is_file()]:
+                    target = self.root / path.relative_to(partial)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(target)
+                shutil.rmtree(partial)
 
     def read(self) -> dict[str, tuple[Tensor, Tensor]]:
         images, labels = self._open(train=True)
@@ -135,11 +150,19 @@ class TorchvisionSet(Stored):
             "test": self._open(train=False),
         }
 
-    def _open(self, train: bool, download: bool = False) -> tuple[Tensor, Tensor]:
+    def _fetch(self, folder: Path) -> None:
         import torchvision
 
         try:
-            found = getattr(torchvision.datasets, self.dataset)(str(self.root), train=train, download=download)
+            getattr(torchvision.datasets, self.dataset)(str(folder), download=True)
+        except (RuntimeError, OSError) as error:  # urllib's errors are OSErrors
+            raise ValueError(f"{self.dataset} could not be downloaded ({str(error).splitlines()[0]}).") from None
+
+    def _open(self, train: bool) -> tuple[Tensor, Tensor]:
+        import torchvision
+
+        try:
+            found = getattr(torchvision.datasets, self.dataset)(str(self.root), train=train)
         except RuntimeError as error:
             raise ValueError(
                 f"{self.dataset} is not complete in {self.root} ({str(error).splitlines()[0]}). Set ZOO_DATA or data.root to "

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zoo.chance import CLIP_TIME, uniform
+from zoo.data._files import File
 from zoo.data.base import Decoded, Unreadable, labelled
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
@@ -33,7 +34,7 @@ third of a second may carry 0.334 while the clip asks for 0.3333."""
 class Video:
     """What demuxing tells about a file. Frames are numbered in the order of their display."""
 
-    path: Path
+    path: File
     pts: NDArray[np.int64]
     """Presentation times in units of `time_base`, rising."""
     keys: NDArray[np.int64]
@@ -66,10 +67,10 @@ class Video:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+def _opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The container and its first video stream; FFmpeg's errors become `Unreadable`."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path) if isinstance(path, Path) else path.open("rb")) as container:
             if not container.streams.video:
                 raise Unreadable(path, "it has no video stream")
             stream = container.streams.video[0]
@@ -81,7 +82,7 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.
         raise Unreadable(path, str(error.strerror or error)) from error
 
 
-def probe(path: Path) -> Video:
+def probe(path: File) -> Video:
     """Demux a file, decoding nothing. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
     with _opened(path) as (container, stream):
         times: list[int] = []
@@ -213,6 +214,9 @@ class ClipFiles(Decoded):
         self.clips = clips
         self.train = train
         self.seed = seed
+
+    def name(self, number: int) -> str:
+        return str(self.videos[number].path)
 
     def blank(self) -> dict[str, Tensor]:
         return labelled(torch.zeros(3, self.clips.frames, *self.clips.size, dtype=torch.uint8), self.labels, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
+from zoo.data._files import data_root, inside
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
 from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair
@@ -80,7 +80,8 @@ class VocSegmentation(DataModule):
             raise ValueError(f"There is no list {path}. Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root.")
         images, masks = self.folder / "JPEGImages", self.folder / "SegmentationClass"
         return [
-            FilePair(images / f"{each}.jpg", masks / f"{each}.png", self.num_classes, VOID) for each in path.read_text().split()
+            FilePair(inside(images, f"{each}.jpg"), inside(masks, f"{each}.png"), self.num_classes, VOID)
+            for each in path.read_text().split()
         ]
 
     def files(self, paths: Sequence[Path]) -> Samples:

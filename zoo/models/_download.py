@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.cache import cache_folder
+from zoo.cache import alone, cache_folder
 
 _CHUNK = 1 << 20
 _PATIENCE = 30  # seconds without a byte
@@ -53,7 +53,9 @@ def fetched(addresses: Sequence[Address]) -> Path:
     for address in addresses:
         path = folder / address.name
         try:
-            _download(address, path)
+            with alone(path):
+                if not path.is_file():  # another process may have fetched it meanwhile
+                    _download(address, path)
         except (OSError, ValueError) as error:  # urllib's errors are OSErrors
             failures.append(f"{address.url} ({getattr(error, 'reason', None) or error})")
             continue

@@ -21,6 +21,32 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """A published figure, and what must be known to measure it again."""
+
+    metric: str
+    """top-1 and top-5: shares of the samples; else the name of a task's metric."""
+    data: str
+    """A data set of `conf/data`, or the publisher's name of one that this project has no reader for."""
+    split: str
+    percent: float
+    protocol: str
+    """The views of a sample, their geometry, and whose figure it is."""
+    conditions: str = ""
+    """Versions and hardware, where the publisher states them."""
+    tolerance: float = 0.1
+    """Percentage points by which the same weights may differ elsewhere: other machines round sums otherwise."""
+
+    @property
+    def what(self) -> str:
+        return f"{self.metric} on {self.data} {self.split}"
+
+    def __str__(self) -> str:
+        how = "; ".join(part for part in (self.protocol, self.conditions) if part)
+        return f"{self.what}: {self.percent:g} % ({how})"
+
+
+@dataclass(frozen=True)
 class Weights:
     """One set of weights. Its file is had by `path()`, its preprocessing by `transforms()`; `print` shows all of it."""
 
@@ -42,8 +68,8 @@ class Weights:
     num_classes: int
     parameters: int
     multiply_adds: int
-    accuracies: Mapping[str, str]
-    """Metric and data to figure and protocol; empty where nobody states one for these weights."""
+    accuracies: tuple[Accuracy, ...]
+    """Empty where nobody states one for these weights."""
     addresses: tuple[Address, ...] = ()
     file: str | None = None
     """A file inside the package; then nothing is downloaded."""
@@ -51,6 +77,8 @@ class Weights:
     """Of the file inside the package."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the builder must be given for these weights, beside the classes and channels."""
+    task: str = "classification"
+    """What they were trained for; the classes are its own."""
 
     def path(self) -> Path:
         """The file, downloaded and checked if it has to be. Raises ValueError."""
@@ -85,7 +113,7 @@ class Weights:
         rows["addresses"] = (
             "; ".join(f"{a.url} (SHA-256 {a.sha256 or 'not published'})" for a in self.addresses) or "in the package"
         )
-        rows["accuracies"] = "; ".join(f"{k}: {v}" for k, v in self.accuracies.items()) or "none stated"
+        rows["accuracies"] = "; ".join(map(str, self.accuracies)) or "none stated"
         rows["parameters"], rows["multiply_adds"] = f"{self.parameters:,}", f"{self.multiply_adds:,}"
         width = max(map(len, rows))
         lines = [f"  {name.replace('_', ' '):<{width}}  {value}" for name, value in rows.items() if value not in (None, {}, ())]
@@ -122,6 +150,7 @@ def read_entry(path: Path) -> Weights:
     for key in ("input_shape", "mean", "std", "class_names"):
         content[key] = tuple(content[key])
     content["addresses"] = tuple(Address(**address) for address in content["addresses"])
+    content["accuracies"] = tuple(Accuracy(**accuracy) for accuracy in content["accuracies"])
     return Weights(**content)
 
 
@@ -146,11 +175,11 @@ def _from_torchvision(name: str, weights: Any) -> Weights:
     preset, meta = weights.transforms(), weights.meta
     crop, resize = preset.crop_size[0], preset.resize_size[0]
     protocol = f"short side {resize}, bilinear, 1 centre crop of {crop}; torchvision's own figure"
-    figures = {
-        f"{metric.replace('acc@', 'top-')} on {data} val": f"{value} % ({protocol})"
+    figures = tuple(
+        Accuracy(metric.replace("acc@", "top-"), data, "val", value, protocol)
         for data, metrics in meta["_metrics"].items()
         for metric, value in metrics.items()
-    }
+    )
     # The published hash is the part of the file's name that PyTorch's own downloader checks.
     digits = weights.url.rpartition("-")[2].partition(".")[0]
     return Weights(

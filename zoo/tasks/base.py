@@ -48,6 +48,29 @@ class Answer:
     pictures: dict[str, "Image"] = field(default_factory=dict)
 
 
+class NotFinite(ValueError):
+    """A loss that is not a finite number, with the samples that gave it."""
+
+    def __init__(self, loss: float, step: int, ids: list[int]) -> None:
+        super().__init__(
+            f"The loss became {loss} at step {step}, on samples {ids}. "
+            f"Lower optimizer.lr, or set trainer.gradient_clip_val, or look at these samples."
+        )
+        self.loss = loss
+        self.step = step
+        self.ids = ids
+
+
+def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> Answer:
+    """The classes, most probable first; `probability` is (C,)."""
+    best = probability.topk(min(top_k, len(class_names)))
+    top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    return Answer(
+        text=", ".join(f"{name} {value:.3f}" for name, value in top),
+        fields={"top": [{"class": name, "probability": value} for name, value in top]},
+    )
+
+
 class Task(lightning.LightningModule):
     """What every task is built from.
 
@@ -141,11 +164,8 @@ class Task(lightning.LightningModule):
         losses = self.losses(batch)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            samples = batch.get("image_id", batch["id"]).tolist()  # type: ignore[attr-defined]  # the data's own numbers, if any
-            raise ValueError(
-                f"The loss became {loss.item()} at step {self.global_step}, on samples {samples}. "
-                f"Lower optimizer.lr, or set trainer.gradient_clip_val, or look at these samples."
-            )
+            samples: Any = batch.get("image_id", batch["id"])  # the data's own numbers, where they have any
+            raise NotFinite(loss.item(), self.global_step, samples.tolist())
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         if len(losses) > 1:
             self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)

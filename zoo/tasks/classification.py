@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked
 
 
 class ClassificationTask(Task):
@@ -90,14 +90,7 @@ class ClassificationTask(Task):
         return torch.softmax(self(batch["input"]).float(), dim=1)
 
     def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
-        """The classes, most probable first."""
-        probability = self.predict(batch).mean(0).cpu()
-        best = probability.topk(min(top_k, len(class_names)))
-        top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-        return Answer(
-            text=", ".join(f"{name} {value:.3f}" for name, value in top),
-            fields={"top": [{"class": name, "probability": value} for name, value in top]},
-        )
+        return ranked(self.predict(batch).mean(0).cpu(), class_names, top_k)
 
     def records(self, batch: LabelBatch) -> Records:
         kept = {"id": batch["id"], "view": batch["view"], "label": batch["label"]}

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo.batch import Batch
 from zoo.chance import ROTATION, uniform
-from zoo.tasks.base import MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked
 
 TURNS = 4
 CLASS_NAMES = ("0°", "90°", "180°", "270°")
@@ -30,6 +30,8 @@ class RotationTask(Task):
             section 3: better than one at a time); "one" turns each sample one way, by (seed, epoch, sample id).
         seed: of the choice of "one".
     """
+
+    target = "none"
 
     def __init__(
         self,
@@ -71,6 +73,10 @@ class RotationTask(Task):
         scores = self(pixels).float()
         self.log("train/accuracy", (scores.argmax(1) == turns).float().mean(), prog_bar=True, batch_size=len(turns))
         return {"cross_entropy": cross_entropy(scores, turns)}
+
+    def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
+        """By how much an image, or a clip, seems to be turned as it is."""
+        return ranked(self(square(batch["input"])).float().softmax(1).mean(0).cpu(), CLASS_NAMES, top_k)
 
     def records(self, batch: Batch) -> Records:
         """`guess` and `surprise`, (B, 4): of each turn the class told and the cross-entropy; and the label if there is one."""

@@ -65,7 +65,7 @@ class SegmentationTask(Task):
         scores, mask = self(batch["input"]).float(), batch["mask"].long()
         counted = mask != VOID
         pixels = counted.sum().clamp_min(1)
-        hits = (scores.detach().argmax(1) == mask).sum() / pixels
+        hits = (largest(scores.detach()) == mask).sum() / pixels
         self.log("train/pixel_accuracy", hits, prog_bar=True, batch_size=len(mask))
         return {"cross_entropy": cross_entropy(scores, mask, ignore_index=VOID, reduction="sum") / pixels}
 
@@ -88,7 +88,7 @@ class SegmentationTask(Task):
 
     def predict(self, batch: MaskBatch) -> Tensor:
         """(B, H, W) uint8: each pixel's most probable class, at the size of the mask."""
-        return self.probability(batch["input"], batch["mask"].shape[1:]).argmax(1).to(torch.uint8)
+        return largest(self.probability(batch["input"], batch["mask"].shape[1:])).to(torch.uint8)
 
     def records(self, batch: MaskBatch) -> Records:
         mask = batch["mask"].long()
@@ -98,7 +98,7 @@ class SegmentationTask(Task):
         return {
             "id": batch["id"],
             "view": batch["view"],
-            "confusion": confusion(mask, probability.argmax(1), self.num_outputs),
+            "confusion": confusion(mask, largest(probability), self.num_outputs),
             "nll": (nll * (mask != VOID)).flatten(1).double().sum(1),
         }
 
@@ -138,6 +138,12 @@ class SegmentationTask(Task):
             wrong = torch.where((guess != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
             rows.append([image, draw.coloured(truth), draw.coloured(guess), wrong])
         draw.save(draw.sheet(rows, ["image", "truth", "prediction", "wrong"]), folder / "predictions.png")
+
+
+def largest(scores: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W): which class scores highest. `argmax` gives the same in four times as long on a CPU, where it
+    was a quarter of a training step."""
+    return scores.max(1).indices
 
 
 def confusion(truth: Tensor, guess: Tensor, classes: int) -> Tensor:

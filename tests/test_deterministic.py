@@ -1,0 +1,97 @@
+"""The same bits twice, of every model; and the operations that cannot give them on a GPU, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import config as run
+from zoo.determinism import UNSTEADY, unsteady
+
+Verb = Callable[..., tuple[int, str, str]]
+
+
+def built(name: str) -> tuple[nn.Module, list[int]]:
+    """A model and its small shape, the first weights from the same seed."""
+    config = run.composed([f"model={name}", "run_dir=."])
+    shape = list(config.small_shape)
+    config.data.shape = shape
+    classes = [f"class {number}" for number in range(5)]
+    statistics = {"mean": [0.5] * shape[0], "std": [0.5] * shape[0]}
+    run.publish(config, {"num_classes": 5, "class_names": classes, "shape": shape, **statistics})
+    torch.manual_seed(0)
+    return run.build_task(config).net.train(), shape
+
+
+def steps(name: str) -> list[torch.Tensor]:
+    """The weights after two steps."""
+    net, shape = built(name)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    for _ in range(2):
+        loss = torch.stack([each.square().mean() for each in tensors(net(torch.rand(2, *shape)))]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return [value.detach().clone() for value in net.state_dict().values()]
+
+
+def tensors(answer: Any) -> list[torch.Tensor]:
+    if isinstance(answer, torch.Tensor):
+        return [answer]
+    values = answer.values() if isinstance(answer, dict) else answer
+    return [tensor for value in values for tensor in tensors(value)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_the_same_bits_twice(name: str, record: Callable[..., None]) -> None:
+    if "rcnn" in name:
+        pytest.skip("a detector's losses need boxes: its own test takes the steps")
+    torch.use_deterministic_algorithms(True)
+    try:
+        one, two = steps(name), steps(name)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    different = sum(not torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    record(f"two steps of {name} twice, deterministically", tried=1, lost=int(different > 0))
+    assert not different
+
+
+def test_a_deterministic_run_repeats_itself(verb: Verb, tmp_path: Path) -> None:
+    settings = ("model=mlp", "trainer.deterministic=true", "trainer.max_epochs=1", "trainer.limit_train_batches=5")
+    for name in ("one", "two"):
+        status, out, err = verb("train", *settings, f"run_dir={tmp_path / name}", f"hydra.run.dir={tmp_path / name}")
+        assert status == 0, err
+        assert "on a GPU, not the same bits twice: no operation" in out
+    one, two = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for name in ("one", "two")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "found"),
+    [
+        (nn.MaxPool3d(2), (1, 1, 4, 4, 4), ["max_pool3d (backward)"]),
+        (nn.AdaptiveAvgPool3d(2), (1, 1, 4, 4, 4), ["adaptive_avg_pool3d (backward)"]),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.MaxPool2d(2)), (1, 1, 8, 8), []),
+        (nn.Sequential(nn.ReplicationPad3d(1), nn.AvgPool3d(2)), (1, 1, 4, 4, 4), None),
+    ],
+)
+def test_unsteady_operations_are_found_in_the_graph(net: nn.Module, shape: tuple[int, ...], found: list[str] | None) -> None:
+    x = torch.rand(shape, requires_grad=True)
+    expected = ["avg_pool3d (backward)", "replication padding in 3-D (backward)"] if found is None else found
+    assert unsteady({"loss": net(x).sum()}) == expected
+
+
+@pytest.mark.parametrize("name", ["c3d", "fcn8s"])
+def test_they_are_named_for_a_model(name: str) -> None:
+    net, shape = built(name)
+    found = unsteady({"loss": tensors(net(torch.rand(2, *shape)))[0].sum()})
+    assert ("max_pool3d (backward)" in found) == (name == "c3d")
+    assert set(found) <= set(UNSTEADY.values())

@@ -1,0 +1,402 @@
+"""Broken files of every kind that is read: none crashes the process or hangs it, and what is read of one is what it says.
+
+Each mutant is a function of (kind, number), so that a failure can be repeated. Decoders run in a process of their own: what
+kills it is caught, and the file that it was reading is known.
+"""
+
+import io
+import json
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo import config as run
+from zoo.data import _motion
+
+MUTANTS = {
+    "images": 900,
+    "masks": 200,
+    "videos": 400,
+    "tables": 200,
+    "annotations": 200,
+    "settings": 150,
+    "checkpoints": 300,
+    "archives": 150,
+}
+"""How many of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
+PATIENCE = 20
+"""Seconds for a file."""
+
+
+def mutant(content: bytes, rng: random.Random) -> bytes:
+    """Broken in one to four places: bits turned, bytes overwritten, cut out, doubled, zeroed, or the end torn off."""
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        if not data:
+            break
+        at = rng.randrange(len(data)) if rng.random() < 0.6 else rng.randrange(min(len(data), 200))  # headers break more
+        length = min(len(data) - at, rng.choice([1, 1, 2, 4, 16, 64, 256]))
+        match rng.randrange(7):
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at : at + length] = rng.randbytes(length)
+            case 2:
+                del data[at : at + length]
+            case 3:
+                data[at:at] = data[at : at + length]
+            case 4:
+                data[at : at + length] = bytes(length)
+            case 5:
+                data[at : at + length] = b"\xff" * length
+            case 6:
+                del data[at:]
+    return bytes(data)
+
+
+def reworded(text: str, rng: random.Random) -> str:
+    """A text with words exchanged for what a careless or a hostile hand would write."""
+    words = [
+        "",
+        "-1",
+        "1e999",
+        "null",
+        "[]",
+        "{",
+        '"',
+        "'",
+        "../../x",
+        "/etc/passwd",
+        "\0",
+        "é",
+        "9" * 400,
+        "${oc.env:HOME}",
+        "!!x",
+        ":",
+        ",",
+    ]
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(text) + 1)
+        end = min(len(text), at + rng.choice([0, 1, 1, 3, 10]))
+        text = text[:at] + rng.choice([*words, text[at:end] * 2]) + text[end:]
+    return text
+
+
+def picture(rng: random.Random, kind: str) -> bytes:
+    pixels = np.random.default_rng(rng.randrange(99)).integers(0, 256, (13, 17, 3)).astype(np.uint8)
+    image = Image.fromarray(pixels).resize((34, 26))
+    image = image.convert({"GIF": "P", "PPM": "RGB"}.get(kind, rng.choice(["RGB", "L"])))
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+# Each kind: writes mutant `number` under the folder, reads it, and raises whatever reading raises
+
+
+def read_an_image(folder: Path, rng: random.Random) -> None:
+    from zoo.data.images import check_image, read_image
+
+    path = folder / "x.png"
+    kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+    path.write_bytes(mutant(picture(rng, kind), rng))
+    channels = rng.choice([1, 3])
+    check_image(path)
+    image = read_image(path, channels)
+    assert image.dtype == torch.uint8
+    assert image.shape[:2] == (1, channels)
+    assert min(image.shape[2:]) > 0
+
+
+def read_a_mask(folder: Path, rng: random.Random) -> None:
+    from zoo.data.masks import read_mask
+
+    path = folder / "x.png"
+    classes = np.random.default_rng(rng.randrange(99)).integers(0, 3, (20, 24)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(classes).save(buffer, rng.choice(["PNG", "TIFF", "BMP", "GIF"]))
+    path.write_bytes(mutant(buffer.getvalue(), rng))
+    mask = read_mask(path, 3, 255)
+    assert mask.dtype == torch.uint8
+    assert set(mask.unique().tolist()) <= {0, 1, 2, 255}, "a class that does not exist would train on wrong data"
+
+
+_CLIP: list[bytes] = []
+
+
+def read_a_video(folder: Path, rng: random.Random) -> None:
+    import av
+
+    from zoo.data.video_folder import VideoFolder
+
+    if not _CLIP:
+        frames = _motion.draw_clip("train", 3)
+        _CLIP.append(_motion.encode(frames, 8))
+        for name, codec, pixels in (
+            ("avi", "mpeg4", "yuv420p"),
+            ("matroska", "libx264", "yuv420p"),
+            ("mpegts", "mpeg2video", "yuv420p"),
+        ):
+            buffer = io.BytesIO()
+            with av.open(buffer, "w", format=name) as container:
+                stream = container.add_stream(codec, rate=25)
+                stream.height, stream.width, stream.pix_fmt = 32, 32, pixels
+                for image in frames:
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+                container.mux(stream.encode())
+            _CLIP.append(buffer.getvalue())
+    path = folder / "x.mp4"
+    path.write_bytes(mutant(rng.choice(_CLIP), rng))
+    data = VideoFolder(root=".", shape=(3, 8, 16, 16), rate=None, clips=2, batch_size=2)
+    batch = data.files([path]).__getitems__([(0, 0), (0, 1)])
+    assert batch["input"].shape == (len(batch["id"]), 3, 8, 16, 16)
+    assert len(batch["id"]) == 2 or batch["bad"]
+
+
+def read_a_table(folder: Path, rng: random.Random) -> None:
+    from zoo.data.image_csv import ImageCsv
+
+    for number in range(3):
+        if not (folder / f"{number}.png").is_file():
+            (folder / f"{number}.png").write_bytes(picture(random.Random(number), "PNG"))
+    splits = ("train", "train", "val", "test")
+    rows = ["path,label,split", *(f"{k % 3}.png,{'ab'[k % 2]},{splits[k // 2 % 4]}" for k in range(16))]
+    content = reworded("\n".join(rows) + "\n", rng).encode("utf-8", "surrogateescape")
+    (folder / "table.csv").write_bytes(mutant(content, rng) if rng.random() < 0.3 else content)
+    data = ImageCsv(root=str(folder / "table.csv"), shape=(3, 8, 8), max_bad=0.5)
+    data.setup()
+    for samples in data.splits.values():
+        batch = samples.__getitems__([(0, at) for at in range(len(samples))])
+        assert batch["label"].max() < data.num_classes  # type: ignore[typeddict-item]
+        for path in samples.paths:  # type: ignore[attr-defined]
+            assert folder in Path(path).resolve().parents, "no table reads a file outside of its folder"
+
+
+def read_annotations(folder: Path, rng: random.Random) -> None:
+    from zoo.data.coco import Coco
+
+    for part in ("train2017", "val2017"):
+        (folder / "coco" / part).mkdir(parents=True, exist_ok=True)
+        (folder / "coco" / "annotations").mkdir(exist_ok=True)
+        for number in range(4):
+            (folder / "coco" / part / f"{number}.png").write_bytes(_png())
+        content = {
+            "categories": [{"id": 3, "name": "a"}, {"id": 7, "name": "b"}],
+            "images": [{"id": k, "file_name": f"{k}.png", "height": 26, "width": 34} for k in range(4)],
+            "annotations": [
+                {
+                    "id": k,
+                    "image_id": k,
+                    "category_id": 3 + 4 * (k % 2),
+                    "area": 50.0,
+                    "bbox": [2, 2, 8, 8],
+                    "iscrowd": 0,
+                    "segmentation": [[2, 2, 10, 2, 10, 10]] if k else {"size": [26, 34], "counts": [5, 10, 26 * 34 - 15]},
+                }
+                for k in range(4)
+            ],
+        }
+        text = json.dumps(content)
+        (folder / "coco" / "annotations" / f"instances_{part}.json").write_text(
+            reworded(text, rng) if part == "train2017" else text, errors="surrogateescape"
+        )
+    data = Coco(root=str(folder), shape=(3, 16, 16), max_bad=0.9, num_workers=0)
+    data.setup()
+    for samples in data.splits.values():
+        for at in range(len(samples)):
+            batch = samples.__getitems__([(0, at)])
+            if len(batch["id"]):
+                assert set(batch["mask"].unique().tolist()) <= {*range(data.num_classes), 255}  # type: ignore[typeddict-item]
+
+
+def _png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (34, 26)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def read_settings(folder: Path, rng: random.Random) -> None:
+    source = rng.choice(sorted(run.CONF.glob("*/*.yaml")))
+    place = folder / "conf" / source.parent.name / "mutant.yaml"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(reworded(source.read_text(), rng), errors="surrogateescape")
+    try:
+        group = source.parent.name
+        config = run.composed([f"{group}=mutant"] if group != "model" else ["model=mutant"], str(folder / "conf"))
+        run.check_fit(config)
+    finally:
+        place.unlink()
+
+
+_SAVED: list[dict[str, Any]] = []
+
+
+def read_a_checkpoint(folder: Path, rng: random.Random) -> None:
+    """Bytes broken, or the recipe's values exchanged: then it builds our own network, or is refused."""
+    if not _SAVED:
+        config = run.composed(["model=linear", "data=digits", "run_dir=."])
+        data = run.build_data(config)
+        data.setup()
+        facts = run.facts_of(data)
+        run.publish(config, facts)
+        task = run.build_task(config)
+        _SAVED.append({"state_dict": task.state_dict(), "zoo": run.recipe_of(config, facts)})
+    buffer = io.BytesIO()
+    content = json.loads(json.dumps(_SAVED[0]["zoo"]))
+    broken = rng.random() < 0.5
+    if not broken:
+        for _ in range(rng.randint(1, 2)):
+            values = rng.choice([content, content["names"], content["facts"], *content["arguments"].values()])
+            if isinstance(values, dict) and values:
+                key = rng.choice(sorted(values))
+                hostile = [
+                    None,
+                    -1,
+                    10**9,
+                    1e308,
+                    "../x",
+                    "os.system",
+                    {"_target_": "os.system"},
+                    [["a"]],
+                    "${oc.env:HOME}",
+                    ["x"] * 3,
+                    True,
+                ]
+                if rng.random() < 0.2:
+                    del values[key]
+                else:
+                    values[rng.choice([key, "_target_", "new"])] = rng.choice(hostile)
+            if not all(isinstance(content.get(part), dict) for part in ("names", "arguments", "facts")):
+                break
+    torch.save({"state_dict": _SAVED[0]["state_dict"], "zoo": content}, buffer)
+    path = folder / "x.ckpt"
+    path.write_bytes(mutant(buffer.getvalue(), rng) if broken else buffer.getvalue())
+    found = run.read_checkpoint(path)
+    config = run.compose_recipe(found["zoo"], [])
+    run.build_data(config)
+    run.publish(config, found["zoo"]["facts"])
+    task = run.rebuild(found, config, path)
+    assert type(task.net).__module__.startswith("zoo.models.")
+
+
+def read_archives(folder: Path, rng: random.Random) -> None:
+    from zoo.data import shards
+    from zoo.data.images import read_image
+
+    root = folder / "archives"
+    if not root.is_dir():
+        files = []
+        for number in range(6):
+            path = folder / f"{number}.png"
+            path.write_bytes(picture(random.Random(number), "PNG"))
+            files.append((path, number % 2))
+        shards.write(root, ("a", "b"), {"train": files, "val": files, "test": files}, shard_bytes=2000)
+    victim = rng.choice(sorted(path for path in root.rglob("*") if path.is_file()))
+    whole = victim.read_bytes()
+    try:
+        victim.write_bytes(
+            mutant(whole, rng) if victim.suffix != ".json" else reworded(whole.decode(), rng).encode("utf-8", "replace")
+        )
+        if victim.suffix == ".tar" and rng.random() < 0.5:
+            shards.scan(victim, 0)
+        classes, splits = shards.read_contents(shards.Store(str(root), 0))
+        for split in splits.values():
+            for member, label in zip(split, split.places.label.tolist(), strict=False):
+                assert label < len(classes)
+                assert read_image(member, 3).shape[:2] == (1, 3)
+    finally:
+        victim.write_bytes(whole)
+
+
+READ: dict[str, Callable[[Path, random.Random], None]] = {
+    "images": read_an_image,
+    "masks": read_a_mask,
+    "videos": read_a_video,
+    "tables": read_a_table,
+    "annotations": read_annotations,
+    "settings": read_settings,
+    "checkpoints": read_a_checkpoint,
+    "archives": read_archives,
+}
+
+
+def outcome(kind: str, number: int, folder: Path) -> str:
+    """`read`, `refused`, or what went wrong."""
+    try:
+        READ[kind](folder, random.Random(f"{kind} {number}"))
+    except AssertionError as error:
+        return f"wrong: {error!r}"
+    except Exception as error:
+        said = run.sentence(error)
+        return "refused" if said and "\n" not in said else f"{type(error).__name__}: {error}"
+    return "read"
+
+
+def work(kind: str, numbers: range, folder: Path, results: "multiprocessing.SimpleQueue[tuple[int, str]]") -> None:
+    import warnings
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for number in numbers:
+        results.put((number, "begun"))
+        results.put((number, outcome(kind, number, folder)))
+
+
+def outcomes(kind: str, count: int, folder: Path) -> Iterator[tuple[int, str]]:
+    """Of every mutant what came of it; a process that dies or hangs over one is begun again at the next."""
+    context = multiprocessing.get_context("fork")
+    begin = 0
+    while begin < count:
+        results: Any = context.Queue()
+        worker = context.Process(target=work, args=(kind, range(begin, count), folder, results))
+        worker.start()
+        number, said = begin, "begun"
+        while number < count - 1 or said == "begun":
+            deadline = time.monotonic() + PATIENCE
+            while results.empty() and worker.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if results.empty() and (not worker.is_alive() or time.monotonic() >= deadline):
+                yield number, "hangs" if worker.is_alive() else f"kills the process ({worker.exitcode})"
+                break
+            number, said = results.get()
+            if said != "begun":
+                yield number, said
+        begin = number + 1
+        worker.kill()
+        worker.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MUTANTS)
+def test_broken_files_are_read_or_refused(kind: str, tmp_path: Path, cache: Path, record: Callable[..., None]) -> None:
+    found = dict(outcomes(kind, MUTANTS[kind], tmp_path))
+    wrong = {number: said for number, said in found.items() if said not in ("read", "refused")}
+    record(
+        f"mutated {kind}",
+        tried=len(found),
+        lost=len(wrong),
+        detail=f"{list(found.values()).count('refused')} refused in a sentence",
+    )
+    assert len(found) == MUTANTS[kind]
+    assert not wrong, wrong
+    assert {"read", "refused"} <= set(found.values()) or kind in ("archives",), "mutants that are all alike prove nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MUTANTS)
+def test_some_broken_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    """A few of the mutants, in this process."""
+    found = {number: outcome(kind, number, tmp_path) for number in range(8)}
+    assert set(found.values()) <= {"read", "refused"}, found
+
+
+def test_there_are_two_thousand() -> None:
+    assert sum(MUTANTS.values()) >= 2000

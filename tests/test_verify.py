@@ -1,0 +1,125 @@
+"""`zoo.verify`: weights are measured again, and a figure that does not come again is said."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import zoo
+from zoo.data.digits import Digits
+from zoo.models import _entries
+from zoo.models._entries import Accuracy, Weights, write_entry
+from zoo.verify import verify
+
+Verb = Callable[..., tuple[int, str, str]]
+
+
+def slow_accuracy(net: torch.nn.Module) -> float:
+    """Image by image, without a task, a batch or a metric of ours."""
+    data = Digits(shape=(1, 32, 32))
+    data.setup()
+    samples = data.splits["test"]
+    right = 0
+    for number in range(len(samples)):
+        sample = samples.__getitems__([(0, number)])
+        x = (sample["input"].double() / 255 - data.mean[0]) / data.std[0]
+        right += int(net(x).argmax()) == int(sample["label"])
+    return 100 * right / len(samples)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
+    """Weights of lenet5 on the embedded digits, untrained, with their true accuracy in the entry."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    monkeypatch.setattr(_entries, "FOLDER", folder)
+    torch.manual_seed(3)
+    net = zoo.create_model("lenet5").eval()
+    save_file(net.state_dict(), folder / "lenet5-digits.safetensors")
+    data = Digits(shape=(1, 32, 32))
+    data.setup()
+    accuracy = Accuracy("top-1", "digits", "test", slow_accuracy(net.double()), "one view of each of 359 images")
+    entry = Weights(
+        model="lenet5",
+        tag="digits",
+        source="a test",
+        licence="Apache-2.0",
+        input_shape=(1, 32, 32),
+        resize=None,
+        mean=data.mean,
+        std=data.std,
+        class_names=data.class_names,
+        num_classes=10,
+        parameters=61_706,
+        multiply_adds=416_520,
+        accuracies=(accuracy,),
+        file="lenet5-digits.safetensors",
+        sha256=hashlib.sha256((folder / "lenet5-digits.safetensors").read_bytes()).hexdigest(),
+    )
+    write_entry(entry)
+    return entry
+
+
+def test_a_true_figure_comes_again(published: Weights, verb: Verb) -> None:
+    status, out, err = verb("verify", "lenet5")
+    assert status == 0, err
+    assert "scored 359 of 359 test samples" in out
+    stated = published.accuracies[0].percent
+    assert f"lenet5:digits has {stated:.2f} % top-1 on digits test, published {stated:g} %: +0.00 points" in out
+    assert "protocol one view of each of 359 images" in out
+
+
+def test_a_figure_that_differs_is_status_1_and_a_sentence(published: Weights, verb: Verb) -> None:
+    (true,) = published.accuracies
+    write_entry(replace(published, accuracies=(replace(true, percent=true.percent + 2),)))
+    status, _, err = verb("verify", "lenet5:digits")
+    assert status == 1
+    assert "-2.00 points, 0.1 allowed" in err
+    assert err.count("\n") == 1
+    status, _, err = verb("verify", "lenet5:digits", "tolerance=2.5")
+    assert status == 0, err
+
+
+def test_another_file_is_not_the_published_one(published: Weights, verb: Verb) -> None:
+    save_file(zoo.create_model("lenet5").state_dict(), published.path())
+    status, _, err = verb("verify", "lenet5:digits")
+    assert status == 1
+    assert "is not the published one of lenet5:digits" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("linear",), "no published weights of 'linear'"),
+        (("lenet5:fashion",), "did you mean fashion_mnist"),
+        (("c3d:sports1m",), "states no accuracy"),
+        (("alexnet",), "states its accuracy on ImageNet-1K, which no data= of this project reads"),
+        (("lenet5:fashion_mnist", "data.root=nowhere"), "FashionMNIST is not complete"),
+        (("lenet5:fashion_mnist", "tolerance=much"), "number of percentage points"),
+        (("lenet5:fashion_mnist", "lenet_wide"), "one set of weights"),
+    ],
+)
+def test_what_cannot_be_verified(verb: Verb, arguments: tuple[str, ...], said: str) -> None:
+    status, _, err = verb("verify", *arguments)
+    assert status == 1
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def packaged() -> list[tuple[str, str]]:
+    return [(name, tag) for name in zoo.list_models() for tag, entry in _entries.entries_of(name).items() if entry.file]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "tag"), packaged())
+def test_packaged_weights_hold_what_they_state(
+    name: str, tag: str, real_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = real_data("FashionMNIST").parent
+    (verdict,) = verify(name, tag, [f"data.root={root}"])
+    assert verdict.holds, verdict
+    assert "scored 10,000 of 10,000 test samples" in capsys.readouterr().out

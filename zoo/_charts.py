@@ -1,0 +1,158 @@
+"""What a benchmark leaves to look at: a table, pictures, and a page that works without a network."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.report import quantity
+
+if TYPE_CHECKING:
+    from zoo.benchmark import Row
+
+_PAGE = Path(__file__).parent / "benchmark.html"
+
+
+def write(rows: Sequence["Row"], folder: Path) -> None:
+    """benchmark.md, benchmark.html, and a picture for each axis that there are figures for."""
+    (folder / "benchmark.md").write_text(table(rows))
+    (folder / "benchmark.html").write_text(page(rows))
+    draw(rows, "macs", "multiply-adds", folder / "accuracy_macs.png")
+    draw(rows, "latency_p50", "latency of one sample, ms", folder / "accuracy_latency.png")
+
+
+def line(row: "Row") -> str:
+    """A row on the screen."""
+    told = [f"{row.model}: {row.input_shape}", f"{quantity(row.params)} parameters", f"{quantity(row.macs)} multiply-adds"]
+    if row.accuracy is not None:
+        told.append(f"{row.accuracy:g} % {row.accuracy_what} ({row.accuracy_from})")
+    if row.mode:
+        told.append(f"{row.mode}, {row.precision}, {row.layout}")
+    for phase, rate, batch in (
+        ("training", row.training_rate, row.training_batch),
+        ("inference", row.inference_rate, row.inference_batch),
+    ):
+        if rate is not None:
+            told.append(f"{phase} {_rate(rate)}/s by {batch}")
+    if row.latency_p50 is not None:
+        told.append(f"latency {row.latency_p50:.3g} ms")
+    return ", ".join(told)
+
+
+# The table
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _spread(rate: float | None, low: float | None, high: float | None) -> str:
+    return "" if rate is None else f"{_rate(rate)} ({_rate(low)} to {_rate(high)})"
+
+
+def _memory(*counts: int | None) -> str:
+    return " / ".join("-" if n is None else f"{n / 2**20:,.0f} MiB" for n in counts)
+
+
+def _accuracy(row: "Row") -> str:
+    return "" if row.accuracy is None else f"{row.accuracy:g} % {row.accuracy_what} ({row.accuracy_from}: {row.weights})"
+
+
+def _latency(row: "Row") -> str:
+    return "" if row.latency_p50 is None else f"{row.latency_p50:.3g} / {row.latency_p95:.3g}"
+
+
+_COLUMNS: dict[str, Callable[["Row"], str]] = {
+    "model": lambda row: f"`{row.model}`",
+    "input": lambda row: row.input_shape,
+    "parameters": lambda row: quantity(row.params),
+    "multiply-adds": lambda row: quantity(row.macs) + (" at least" if row.no_formula else ""),
+    "FLOPs": lambda row: quantity(row.flops) + (" at least" if row.no_formula else ""),
+    "accuracy": _accuracy,
+    "run": lambda row: ", ".join(filter(None, (row.mode, row.precision, row.layout))),
+    "training, samples/s (low to high)": lambda row: _spread(row.training_rate, row.training_low, row.training_high),
+    "inference, samples/s (low to high)": lambda row: _spread(row.inference_rate, row.inference_low, row.inference_high),
+    "batch, training / inference": lambda row: (
+        f"{row.training_batch or '-'} / {row.inference_batch or '-'}" if row.training_batch or row.inference_batch else ""
+    ),
+    "latency p50 / p95, ms": _latency,
+    "peak memory, training / inference": lambda row: (
+        _memory(row.training_memory, row.inference_memory) if row.training_batch or row.inference_batch else ""
+    ),
+    "notes": lambda row: "; ".join(row.notes).replace("|", "\\|"),
+}
+
+
+def table(rows: Sequence["Row"]) -> str:
+    """Markdown. Columns in which nothing was measured are left out; the conditions stand above."""
+    cells = [{name: text(row) for name, text in _COLUMNS.items()} for row in rows]
+    shown = [name for name in _COLUMNS if any(each[name] for each in cells)]
+    conditions = dict.fromkeys(f"{row.hardware}; {row.versions}; {row.date}" for row in rows if row.hardware)
+    return (
+        "# Benchmark\n\nEach network is its paper's at its paper's input shape; an accuracy is that of the named weights.\n"
+        "Rates are medians over rounds, a latency is that of one sample alone, memory is the peak beyond the libraries'.\n"
+        "Written by `python -m zoo.benchmark`.\n\n"
+        + "".join(f"{each}\n\n" for each in conditions)
+        + f"| {' | '.join(shown)} |\n|{'---|' * len(shown)}\n"
+        + "".join(f"| {' | '.join(each[name] for name in shown)} |\n" for each in cells)
+    )
+
+
+# Pictures
+
+
+def points(rows: Sequence["Row"], x: str) -> dict[str, list[tuple[float, float, str, bool]]]:
+    """Accuracy's kind to (x, accuracy, model, measured here) of each model, in its first row that has both."""
+    found: dict[str, dict[str, tuple[float, float, str, bool]]] = {}
+    for row in rows:
+        value = getattr(row, x)
+        if value is not None and row.accuracy is not None:
+            kind = found.setdefault(row.accuracy_what, {})
+            kind.setdefault(row.model, (value, row.accuracy, row.model, row.accuracy_from == "measured"))
+    return {what: list(each.values()) for what, each in found.items()}
+
+
+def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str) -> bool:
+    """Accuracy over a column, a panel for each kind of accuracy; a full point was measured, a hollow one published.
+
+    Nothing is drawn, and False returned, where no row has both.
+    """
+    kinds = points(rows, x)
+    if not kinds:
+        path.unlink(missing_ok=True)
+        return False
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    figure = Figure(figsize=(6.5 * len(kinds), 4.6), layout="constrained")
+    for panel, (what, places) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
+        for value, accuracy, model, measured in places:
+            panel.plot(value, accuracy, "o", color="tab:blue", markerfacecolor="tab:blue" if measured else "none")
+            panel.annotate(model, (value, accuracy), (5, 3), textcoords="offset points", fontsize=7)
+        panel.set(xscale="log", xlabel=label, ylabel=f"{what}, %")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(EngFormatter())
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.margins(x=0.15)
+        panel.grid(alpha=0.3)
+    how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}
+    figure.suptitle("full: measured; hollow: published" + "".join(f"; {each}" for each in sorted(how)[:1]), fontsize=8)
+    figure.savefig(path, dpi=120, metadata=metadata or None)
+    return True
+
+
+# The page
+
+
+def page(rows: Sequence["Row"]) -> str:
+    """One file with its data, style and script inside."""
+    data = json.dumps([{k: _finite(v) for k, v in asdict(row).items()} for row in rows], ensure_ascii=False)
+    for mark in "<>&":  # nothing in the data may close the element they are in
+        data = data.replace(mark, f"\\u{ord(mark):04x}")
+    return _PAGE.read_text().replace("/*ROWS*/[]", data, 1)
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,355 @@
+"""Benchmark networks: `python -m zoo.benchmark PATTERN ... [key=value ...]`.
+
+    python -m zoo.benchmark "resnet*" c3d
+    python -m zoo.benchmark "*" measure=accuracy            # costs and accuracies, no times
+    python -m zoo.benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
+
+Each model is its paper's network at its paper's input shape, as `python -m zoo.flops` counts it, on noise that lies on the
+device: no data set is read, but for the accuracy.
+
+    measure=training,inference,accuracy    what to measure
+    mode=eager,compiled                    as it is, and by torch.compile
+    precision=auto                         32-true, bf16-mixed, or both; auto is what a run would take
+    layout=auto                            contiguous, channels_last, or both; auto is the task's
+    device=auto                            cpu or cuda
+    batch=16                               samples; halved where they do not fit into memory
+    seconds=2                              for how long to measure each figure, at least
+    limit=GIB                              of memory on a CPU; all that is free unless given
+    data.root=FOLDER                       of the data sets on which accuracies are measured; $ZOO_DATA unless given
+    folder=runs/benchmark                  where the results go; a model measured again replaces its rows
+
+Networks and steps take settings as a run does: model.num_classes=101, input_shape=[3,16,112,112], optimizer=sgd.
+
+The folder gets benchmark.json and benchmark.csv, written after each row; benchmark.md; accuracy over multiply-adds and over
+latency as pictures; and benchmark.html, a page that needs no network. An accuracy is measured where the weights and the
+data are there, else it is the published one.
+"""
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import re
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from zoo import config as run
+from zoo.words import nearest
+
+CHOICES = {
+    "measure": ("training", "inference", "accuracy"),
+    "mode": ("eager", "compiled"),
+    "precision": ("auto", "32-true", "bf16-mixed"),
+    "layout": ("auto", "contiguous", "channels_last"),
+    "device": ("auto", "cpu", "cuda"),
+}
+"""What can be named, separated by commas; of devices one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    measure: tuple[str, ...] = CHOICES["measure"]
+    mode: tuple[str, ...] = CHOICES["mode"]
+    precision: tuple[str, ...] = ("auto",)
+    layout: tuple[str, ...] = ("auto",)
+    device: tuple[str, ...] = ("auto",)
+    batch: int = 16
+    seconds: float = 2.0
+    limit: float | None = None
+    root: str | None = None
+    folder: Path = Path("runs/benchmark")
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model run in one way. Rates are samples a second, latencies milliseconds, memory bytes; low and high are the
+    least and the most of the rounds that the median is of."""
+
+    model: str
+    family: str
+    """The file of `zoo.models` it is in."""
+    task: str
+    input_shape: str
+    params: int
+    macs: int
+    flops: int
+    no_formula: str = ""
+    """Operations that may hold multiply-adds beyond those counted."""
+    weights: str = ""
+    accuracy: float | None = None
+    """Per cent."""
+    accuracy_what: str = ""
+    accuracy_from: str = ""
+    """measured here, or published."""
+    device: str = ""
+    mode: str = ""
+    precision: str = ""
+    layout: str = ""
+    training_batch: int | None = None
+    training_rate: float | None = None
+    training_low: float | None = None
+    training_high: float | None = None
+    training_memory: int | None = None
+    inference_batch: int | None = None
+    inference_rate: float | None = None
+    inference_low: float | None = None
+    inference_high: float | None = None
+    inference_memory: int | None = None
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    """One sample at a time."""
+    hardware: str = ""
+    versions: str = ""
+    date: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What did not go as asked."""
+
+
+def chosen_models(patterns: Sequence[str]) -> list[str]:
+    """The models that the patterns choose, each once. Raises ValueError for a pattern that chooses none."""
+    from zoo.models._registry import list_models
+
+    for pattern in patterns:
+        if not list_models(pattern):
+            bare = re.sub(r"[*?\[\]]", "", pattern)
+            raise ValueError(f"No model matches {pattern!r}; {nearest(bare, list_models())}")
+    return list_models(patterns)
+
+
+def benchmark(patterns: Sequence[str], options: Options) -> list[Row]:
+    """Measure the models that the patterns choose; the rows of the folder, those of earlier calls included."""
+    from zoo import _charts
+
+    names = chosen_models(patterns)
+    folder = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(folder)
+    try:
+        for name in names:
+            fresh: list[Row] = []
+            for row in _rows(name, options):
+                fresh.append(row)
+                rows = [each for each in rows if each.model != name] + fresh
+                _write_rows(rows, folder)
+                print(_charts.line(row), flush=True)
+    finally:
+        _charts.write(rows, folder)
+    return rows
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """What a folder holds so far."""
+    path = folder / "benchmark.json"
+    try:
+        return [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path} is not a result of this version ({error}). Move it, or choose another folder=.") from None
+
+
+def _write_rows(rows: Sequence[Row], folder: Path) -> None:
+    from zoo.data._files import write_whole
+
+    plain = [asdict(row) for row in rows]
+    write_whole(folder / "benchmark.json", (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
+    text = io.StringIO()
+    table = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
+    table.writeheader()
+    table.writerows({**row, "notes": "; ".join(row["notes"])} for row in plain)
+    write_whole(folder / "benchmark.csv", text.getvalue().encode())
+
+
+# One model
+
+
+def _rows(name: str, options: Options) -> Iterator[Row]:
+    """The rows of a model, each as soon as it is measured."""
+    import torch
+
+    from zoo import report
+
+    cost, config = _cost(name, options.overrides)
+    base = _with_accuracy(cost, options)
+    if not {"training", "inference"} & set(options.measure):
+        yield base
+        return
+    device = options.device[0]
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    base = replace(
+        base,
+        device=device,
+        hardware=torch.cuda.get_device_name() if device == "cuda" else report.hardware(),
+        versions=report.versions(),
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+    )
+    usual = {"precision": "bf16-mixed" if device == "cuda" else "32-true"}
+    usual["layout"] = "channels_last" if config.task.channels_last else "contiguous"
+    precisions = dict.fromkeys(usual["precision"] if each == "auto" else each for each in options.precision)
+    layouts = dict.fromkeys(usual["layout"] if each == "auto" else each for each in options.layout)
+    for precision, layout, mode in itertools.product(precisions, layouts, options.mode):
+        row = replace(base, mode=mode, precision=precision, layout=layout, notes=list(base.notes))
+        for phase in ("training", "inference"):
+            if phase in options.measure:
+                row = _with_times(row, phase, options)
+        yield row
+
+
+def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
+    import torch
+
+    from zoo.flops import profile
+    from zoo.models._registry import get_builder
+
+    with torch.device("meta"):
+        config, net, shape = run.paper_net([f"model={name}", *overrides])
+    cost = profile(net, shape)
+    row = Row(
+        model=name,
+        family=get_builder(name).__module__.rpartition(".")[2],
+        task=run.choices_of(config)["task"],
+        input_shape=" x ".join(map(str, shape)),
+        params=cost.params,
+        macs=cost.macs,
+        flops=cost.flops,
+        no_formula=", ".join(cost.missing),
+    )
+    return row, config
+
+
+def _with_accuracy(row: Row, options: Options) -> Row:
+    """Of the default weights: measured where that can be done, else as published."""
+    from zoo.models._entries import entries_of
+    from zoo.verify import verify
+
+    entry = next(iter(entries_of(row.model).values()), None)
+    if entry is None or not entry.accuracies:
+        return row
+    stated = entry.accuracies[0]
+    row = replace(row, weights=f"{row.model}:{entry.tag}", accuracy_what=stated.what)
+    root = [] if options.root is None else [f"data.root={run.quoted(options.root)}"]
+    if "accuracy" in options.measure:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = verify(row.model, entry.tag, root)[0]
+        except ValueError as error:
+            row = replace(row, notes=[*row.notes, f"accuracy not measured: {error}"])
+        else:
+            off = [] if found.holds else [f"accuracy: {found}"]
+            return replace(row, accuracy=round(found.measured, 2), accuracy_from="measured", notes=[*row.notes, *off])
+    return replace(row, accuracy=stated.percent, accuracy_from="published")
+
+
+def _with_times(row: Row, phase: str, options: Options) -> Row:
+    """One trial, its batch halved until it fits."""
+    from zoo._timing import NoMemoryError, Trial, timed
+
+    trial = Trial(
+        model=row.model,
+        overrides=options.overrides,
+        training=phase == "training",
+        device=row.device,
+        mode=row.mode,
+        precision=row.precision,
+        layout=row.layout,
+        batch=options.batch,
+        seconds=options.seconds,
+        limit=None if options.limit is None else int(options.limit * 2**30),
+    )
+    notes = list(row.notes)
+    while True:
+        try:
+            timing = timed(trial)
+            break
+        except NoMemoryError:
+            if trial.batch == 1:
+                return replace(row, notes=[*notes, f"{phase}: not even one sample fits into memory"])
+            notes.append(f"{phase}: a batch of {trial.batch} does not fit into memory, halved")
+            print(f"{row.model}, {notes[-1]} to {trial.batch // 2}", flush=True)
+            trial = replace(trial, batch=trial.batch // 2)
+        except ValueError as error:
+            print(f"{row.model}, {row.mode} {phase} failed: {error}", flush=True)
+            return replace(row, notes=[*notes, f"{phase} failed: {error}"])
+    if not timing.finite:
+        notes.append(f"{phase}: the result is not finite")
+    rates = [trial.batch / seconds for seconds in timing.steps]
+    found: dict[str, Any] = {
+        f"{phase}_batch": trial.batch,
+        f"{phase}_rate": statistics.median(rates),
+        f"{phase}_low": min(rates),
+        f"{phase}_high": max(rates),
+        f"{phase}_memory": timing.memory,
+    }
+    if timing.latencies:
+        ordered = [1000 * seconds for seconds in timing.latencies]
+        found["latency_p50"] = statistics.median(ordered)
+        found["latency_p95"] = statistics.quantiles(ordered, n=20, method="inclusive")[-1]
+    return replace(row, **found, notes=notes)
+
+
+# The command line
+
+
+def read_options(arguments: Sequence[str]) -> Options:
+    """Our own settings, checked; the rest are left for the networks."""
+    given: dict[str, Any] = {}
+    rest: list[str] = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in CHOICES:
+            given[key] = tuple(value.split(","))
+            for each in given[key]:
+                if each not in CHOICES[key]:
+                    raise ValueError(f"{key} is {value!r}; it is one or several of {', '.join(CHOICES[key])}.")
+        elif key == "folder":
+            given[key] = Path(value).expanduser()
+        elif key == "data.root":
+            given["root"] = value
+        elif key in ("batch", "seconds", "limit"):
+            try:
+                given[key] = int(value) if key == "batch" else float(value)
+            except ValueError:
+                given[key] = 0
+            if given[key] <= 0:
+                raise ValueError(f"{key} is {value!r}; it is a {'whole ' * (key == 'batch')}number above 0.")
+        elif key == "input_shape" or key.startswith(("model.", "task.", "optimizer")):
+            rest.append(argument)
+        elif key != "debug":
+            own = [*CHOICES, "batch", "seconds", "limit", "data.root", "folder", "input_shape"]
+            raise ValueError(f"There is no setting {key!r} of a benchmark; {nearest(key, own)}")
+    if len(given.get("device", ("",))) > 1:
+        raise ValueError("Measure one device at a time: device=cpu or device=cuda.")
+    return Options(**given, overrides=tuple(run.literal_paths(rest)))
+
+
+def main() -> None:
+    import torch
+
+    arguments = sys.argv[1:]
+    with run.plainly(debug="debug=true" in arguments):
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(__doc__)
+            return
+        patterns = [a for a in arguments if "=" not in a]
+        if not patterns:
+            raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
+        options = read_options([a for a in arguments if "=" in a])
+        if options.device == ("cuda",) and not torch.cuda.is_available():
+            raise ValueError("There is no CUDA device here: device=cpu")
+        for name in chosen_models(patterns) if options.overrides else ():
+            run.check_overrides([f"model={name}", *options.overrides])
+        try:
+            benchmark(patterns, options)
+        except KeyboardInterrupt:
+            print(f"\nInterrupted; what was measured is in {options.folder}.")
+            raise SystemExit(130) from None
+        print(f"The table, the pictures, the page (benchmark.html) and all figures are in {options.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Samples in tar archives (WebDataset's layout), on this machine or in an object store, read as if each were a file.
+
+`ROOT/SPLIT/000000.tar` holds `KEY.jpg` and `KEY.cls` for each sample, `ROOT/SPLIT.npz` where every sample lies, and
+`ROOT/shards.json` the classes and the archives' sizes. Any program that reads WebDataset reads the archives; this one goes
+straight to a sample's bytes. So the order of an epoch is the sampler's, as with files: each sample once, whatever the ranks and
+workers, and a run that was interrupted goes on exactly. Nothing is unpacked to a disk: a name in an archive leads nowhere.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.cache import alone, cache_folder
+from zoo.chance import permutation
+from zoo.data._files import inside, write_whole
+from zoo.data._folders import Labelled
+
+CONTENTS = "shards.json"
+_STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?")
+_COPY = 1 << 22  # bytes
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the N samples of a split lie."""
+
+    shard: NDArray[np.int32]
+    """(N,), rising: which archive."""
+    offset: NDArray[np.int64]
+    """(N,): bytes from its beginning."""
+    size: NDArray[np.int64]
+    """(N,): bytes."""
+    label: NDArray[np.int64]
+    """(N,)."""
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def blocks(self) -> list[int]:
+        """Samples of each archive."""
+        return np.bincount(self.shard).tolist() if len(self) else []
+
+
+class Store:
+    """The folder or the address under which a set's archives lie. What comes over a network is kept on this machine, up to
+    `cache_bytes`; then what was used longest ago makes room.
+
+    Raises ValueError for an address of another kind than those of object stores and web servers.
+    """
+
+    def __init__(self, root: str, cache_bytes: int) -> None:
+        self.remote = "://" in root or root.startswith("pipe:")
+        if self.remote and not _STORES.fullmatch(root):
+            raise ValueError(
+                f"data.root is {root!r}; archives are read from a folder, or from http(s)://, s3://, gs:// or az://."
+            )
+        self.root = root.rstrip("/")
+        name = re.sub(r"\W+", "_", self.root)
+        self.folder = cache_folder() / "shards" / name if self.remote else Path(root).expanduser().absolute()
+        self.cache_bytes = cache_bytes
+
+    def file(self, name: str, size: int | None = None) -> Path:
+        """A file of the set on this machine, fetched if it has to be. Raises ValueError: it cannot be had, or is not whole."""
+        path = inside(self.folder, name)
+        if self.remote and not path.is_file():
+            with alone(path):
+                if not path.is_file():
+                    self._fetch(name, path, size)
+        if not path.is_file():
+            raise ValueError(f"There is no file {path}. Write the archives by python -m zoo.prepare, with data.source=FOLDER.")
+        if size is not None and path.stat().st_size != size:
+            raise ValueError(
+                f"{path} has {path.stat().st_size} bytes, not {size}: it is not whole. Remove it, and write it again."
+            )
+        if self.remote:
+            os.utime(path)  # when it was used last
+        return path
+
+    def _fetch(self, name: str, path: Path, size: int | None) -> None:
+        import fsspec
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_room(size or 0)
+        part = path.with_name(path.name + ".part")
+        try:
+            with fsspec.open(f"{self.root}/{name}", "rb") as source, part.open("wb") as target:
+                shutil.copyfileobj(source, target, _COPY)
+        except Exception as error:  # each store's library has errors of its own
+            part.unlink(missing_ok=True)
+            raise ValueError(f"{self.root}/{name} could not be read ({error}).") from None
+        part.replace(path)
+
+    def _make_room(self, wanted: int) -> None:
+        kept = sorted(self.folder.rglob("*.tar"), key=lambda path: path.stat().st_mtime)
+        total = sum(path.stat().st_size for path in kept) + wanted
+        while kept and total > self.cache_bytes:
+            oldest = kept.pop(0)
+            total -= oldest.stat().st_size
+            oldest.unlink(missing_ok=True)  # a reader that has it open reads on
+
+
+class Split(Sequence[Any]):
+    """The samples of a split, each a `Member`."""
+
+    _OPEN = 32  # archives that a process keeps open
+
+    def __init__(self, store: Store, shards: Sequence[Mapping[str, Any]], places: Places) -> None:
+        self.store = store
+        self.shards = shards
+        self.places = places
+        self._open: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return Member(self, number)
+
+    def read(self, number: int) -> bytes:
+        """The bytes of a sample. Raises ValueError: its archive cannot be had."""
+        shard = int(self.places.shard[number])
+        if shard not in self._open:
+            described = self.shards[shard]
+            self._open[shard] = os.open(self.store.file(described["name"], described["bytes"]), os.O_RDONLY)
+            if len(self._open) > self._OPEN:
+                os.close(self._open.popitem(last=False)[1])
+        self._open.move_to_end(shard)
+        # Not seek and read: a forked worker shares the place in a file with its parent.
+        return os.pread(self._open[shard], int(self.places.size[number]), int(self.places.offset[number]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}  # open files do not travel
+
+
+class Member:
+    """One sample in an archive, opened as a path is."""
+
+    def __init__(self, split: Split, number: int) -> None:
+        self.split = split
+        self.number = number
+        self._content: bytes | None = None  # a video is opened twice, to look at it and to read of it
+
+    def open(self, mode: Any = "rb", /) -> io.BytesIO:
+        if self._content is None:
+            self._content = self.split.read(self.number)
+        return io.BytesIO(self._content)
+
+    def __str__(self) -> str:
+        places = self.split.places
+        return f"{self.split.shards[int(places.shard[self.number])]['name']} at byte {int(places.offset[self.number])}"
+
+
+def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """The classes and the splits of a set, its archives on this machine all of their stated size. Raises ValueError."""
+    path = store.file(CONTENTS)
+    try:
+        described = json.loads(path.read_text())
+        classes = tuple(str(name) for name in described["classes"])
+        splits = {}
+        for name, shards in described["splits"].items():
+            if not re.fullmatch(r"\w+", name):
+                raise ValueError(f"{name!r} is not the name of a split")
+            with np.load(store.file(f"{name}.npz"), allow_pickle=False) as arrays:
+                places = Places(**{key: arrays[key] for key in ("shard", "offset", "size", "label")})
+            _check(shards, places, len(classes))
+            splits[name] = Split(store, shards, places)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+        raise ValueError(f"{path} does not describe a set of archives ({error}). Write it again by zoo.prepare.") from None
+    if not store.remote:
+        for split in splits.values():
+            for shard in split.shards:
+                store.file(shard["name"], shard["bytes"])
+    return classes, splits
+
+
+def _check(shards: Sequence[Mapping[str, Any]], places: Places, classes: int) -> None:
+    """Refuse places outside of their archives and labels that no class has."""
+    if any(not isinstance(shard["name"], str) or not isinstance(shard["bytes"], int) for shard in shards):
+        raise ValueError("an archive has no name or size")
+    lengths = {len(array) for array in (places.shard, places.offset, places.size, places.label)}
+    if len(lengths) != 1 or any(array.dtype.kind != "i" for array in vars(places).values()):
+        raise ValueError("its lists of places differ in length or are not whole numbers")
+    if len(places):
+        ends = np.array([shard["bytes"] for shard in shards], dtype=np.int64)
+        inside_set = (places.shard >= 0).all() and places.shard.max() < len(ends) and (np.diff(places.shard) >= 0).all()
+        if not inside_set or min(places.offset.min(), places.size.min()) < 0:
+            raise ValueError("a sample lies in no archive")
+        if (places.offset > ends[places.shard] - places.size).any():
+            raise ValueError("a sample lies beyond the end of its archive")
+        if places.label.min() < 0 or places.label.max() >= classes:
+            raise ValueError("a label is of no class")
+
+
+# Writing
+
+
+def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], shard_bytes: int) -> None:
+    """Write the archives that are not there yet, and then what describes them. Killed anywhere, it is run again and goes on;
+    of several at once one works.
+
+    The samples are mixed first (always alike), for a reader mixes those of a few archives only.
+    """
+    with alone(root):
+        if (root / CONTENTS).is_file():
+            return
+        for part in root.rglob(".*"):  # of a file in whose writing an earlier run was killed
+            part.unlink()
+        described: dict[str, list[dict[str, Any]]] = {}
+        for split, files in splits.items():
+            mixed = [files[at] for at in permutation(0, 0, len(files)).tolist()]
+            described[split], places = [], []
+            for number, part in enumerate(_parts(mixed, shard_bytes)):
+                name = f"{split}/{number:06d}.tar"
+                path = root / name
+                if not path.is_file():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write_archive(path, part)
+                described[split].append({"name": name, "bytes": path.stat().st_size})
+                places.append(scan(path, number))
+            arrays: dict[str, Any] = {
+                key: np.concatenate([vars(each)[key] for each in places]) for key in ("shard", "offset", "size", "label")
+            }
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            write_whole(root / f"{split}.npz", buffer.getvalue())
+        write_whole(root / CONTENTS, json.dumps({"classes": list(classes), "splits": described}, indent=1).encode())
+
+
+def _parts(files: Labelled, shard_bytes: int) -> Iterator[Labelled]:
+    """Files in their order, as many together as fill an archive."""
+    part: Labelled = []
+    total = 0
+    for path, label in files:
+        part.append((path, label))
+        total += path.stat().st_size
+        if total >= shard_bytes:
+            yield part
+            part, total = [], 0
+    if part:
+        yield part
+
+
+def _write_archive(path: Path, files: Labelled) -> None:
+    """Whole or not at all, and the same bytes whenever it is written."""
+    from webdataset import TarWriter
+
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("wb") as stream:
+        with TarWriter(stream, encoder=False, mtime=0) as archive:
+            for number, (file, label) in enumerate(files):
+                suffix = file.suffix.lower().removeprefix(".")
+                archive.write({"__key__": f"{number:09d}", suffix: file.read_bytes(), "cls": str(label).encode()})
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def scan(path: Path, shard: int) -> Places:
+    """Where an archive's samples lie, from its headers; of each key the label (`cls`) and one file of another kind. Raises
+    ValueError: it is damaged, or a sample lacks one of the two."""
+    found: dict[str, list[int | None]] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                key, _, kind = member.name.rpartition("/")[2].partition(".")
+                row = found.setdefault(key, [None, None, None])
+                if kind == "cls":
+                    stream = archive.extractfile(member)
+                    row[2] = int(stream.read(20)) if stream else None
+                else:
+                    row[:2] = member.offset_data, member.size
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is not an archive of labelled samples ({error}).") from None
+    for key, row in found.items():
+        if None in row:
+            raise ValueError(f"{path} holds no {'label' if row[2] is None else 'sample'} of {key!r}. Write it again.")
+    table = np.array(list(found.values()), dtype=np.int64).reshape(-1, 3)
+    return Places(np.full(len(table), shard, np.int32), *table.T)

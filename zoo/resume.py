@@ -1,0 +1,278 @@
+"""Runs that go on: checkpoints that are whole or absent, a state that can be taken up to the bit, and what a signal does.
+
+Lightning restores weights, optimiser, schedules, averages and its own counters. Three things are added. The state is saved
+*between* batches, with nothing half done: before a batch, after the optimiser's step, its log and its validation. The states
+of the random generators are part of it, each rank's its own. And the data module says where in the epoch's order it stands.
+"""
+
+import io
+import json
+import os
+import random
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import torch.distributed
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from zoo.config import quoted
+from zoo.data._files import write_whole
+from zoo.tasks.base import NotFinite
+
+REQUEUE = os.EX_TEMPFAIL
+"""75, "try again later" (sysexits.h): the status of a run that was asked to stop and has saved itself. It is the code to name
+in SLURM's `RequeueExit`, or to look for in a job script."""
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+"""What a scheduler sends before it takes the machine away: SIGTERM, or SIGUSR1 by `sbatch --signal=USR1@120`."""
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints written to a temporary file beside them, synced, and renamed: whoever looks sees the old one or the new."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content, path = buffer.getbuffer(), Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+        except OSError as error:
+            before = "The one of before is as it was" if path.is_file() else "There was none before"
+            raise ValueError(
+                f"The checkpoint {path} of {len(content) / 1e6:.1f} MB could not be written: {error.strerror}. {before}. Make "
+                f"room, and go on with resume={quoted(str(path.parent.parent))}."
+            ) from error
+
+
+class Best(ModelCheckpoint):
+    """Lightning's ModelCheckpoint, for a run that is taken up in another folder: the best checkpoint so far comes along."""
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if not state or trainer.ckpt_path is None or state["dirpath"] == self.dirpath:
+            return
+        there, here = Path(trainer.ckpt_path).parent, Path(str(self.dirpath))
+
+        def moved(path: str) -> str:
+            source, target = there / Path(path).name, here / Path(path).name
+            if not source.is_file():
+                return ""
+            if trainer.is_global_zero and source != target:
+                here.mkdir(parents=True, exist_ok=True)
+                write_whole(target, source.read_bytes())
+            return str(target)
+
+        best = {moved(path): score for path, score in state["best_k_models"].items()}
+        best.pop("", None)
+        known = state["best_model_path"] and moved(state["best_model_path"])
+        state |= {
+            "dirpath": self.dirpath,
+            "best_k_models": best,
+            "best_model_path": known or "",
+            "best_model_score": state["best_model_score"] if known else None,
+            "kth_best_model_path": moved(state["kth_best_model_path"]) if best else "",
+            "last_model_path": "",
+        }
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop, and has saved itself. `said` is what the user is told last."""
+
+    def __init__(self, status: int, said: str = "") -> None:
+        super().__init__(status)
+        self.said = said
+
+
+class Savepoints(Callback):
+    """Keep `last.ckpt`, from which a run goes on as if it had never stopped.
+
+    It is written before the first batch of each epoch, within epochs where the time has come, at the end, and on Ctrl-C,
+    SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `REQUEUE`. A second
+    Ctrl-C stops at once. In the midst of accumulated gradients nothing is saved; it waits for the optimiser's step.
+
+    Args:
+        folder: of the checkpoint.
+        minutes: within an epoch, the time after which the run is saved again.
+    """
+
+    def __init__(self, folder: str, minutes: float = 10) -> None:
+        self.path = Path(folder) / "last.ckpt"
+        self.minutes = minutes
+        self._asked: int | None = None
+        self._saved = time.monotonic()
+        self._restored: dict[str, Any] = {}
+
+    # What is saved besides Lightning's own
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["savepoint"] = {"random": _of_all_ranks(random_state()), "logged": _logged(trainer)}
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._restored = checkpoint.get("savepoint", {})
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for part in self.path.parent.glob(".*.ckpt-*"):  # of a checkpoint in whose writing the run was killed
+                part.unlink(missing_ok=True)
+        begun = self._restored["logged"] if self._restored else 0 if trainer.ckpt_path is None else None
+        for logger in trainer.loggers:
+            if begun is not None and (rewind := getattr(logger, "rewind", None)):
+                rewind(begun)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Lightning's handler for SIGTERM talks to the other ranks wherever they are, and its handler for SLURM's signal saves
+        # in the midst of a step. At the end of the training Lightning puts back what was there before its own.
+        handle(self._ask, signal.SIGINT, *STOPPING)
+        self._saved = time.monotonic()
+
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        handle(_leave, *STOPPING)  # likewise; all there is to lose is the test
+
+    # When it is saved
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        resumed = bool(self._restored)
+        if resumed:
+            _restore(trainer, self._restored)
+            self._restored = {}
+        if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        new_epoch = batch_idx == 0 and trainer.global_step > 0 and not resumed
+        overdue = time.monotonic() - self._saved > 60 * self.minutes
+        # The ranks' clocks differ, and a signal may reach one of them alone: they agree, and do it at the same step.
+        if new_epoch or trainer.strategy.reduce_boolean_decision(overdue or self._asked is not None, all=False):
+            self._save(trainer)
+            if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
+                self._stop(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save(trainer)
+        if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
+            self._stop(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # what is logged before the state is on disk before the state
+        trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
+
+    # Signals
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._asked == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        if number == signal.SIGINT:  # not by print, in whose midst a signal may come
+            os.write(2, b"\nThe run stops and saves itself after this step; Ctrl-C again stops it at once.\n")
+        self._asked = number
+
+    def _stop(self, trainer: lightning.Trainer) -> None:
+        # The first process speaks for all: where one launches the others, a failed one would have the rest killed.
+        if not trainer.is_global_zero:
+            raise Interrupted(0)
+        earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
+        command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(self.path.parent.parent))}"])
+        raise Interrupted(
+            128 + signal.SIGINT if self._asked == signal.SIGINT else REQUEUE,
+            f"Interrupted at step {trainer.global_step}; the run is saved. Go on with it by\n{command}",
+        )
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, NotFinite):
+            found = {"step": exception.step, "loss": str(exception.loss), "rank": trainer.global_rank, "ids": exception.ids}
+            write_whole(self.path.parent.parent / "not_finite.json", (json.dumps(found) + "\n").encode())
+
+
+def handle(handler: Handler, *numbers: int) -> None:
+    """Have signals handled; elsewhere than in the main thread Python cannot."""
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(REQUEUE)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Where there is nothing to save yet, or no longer, a scheduler's signal ends the process with `REQUEUE`."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    handle(_leave, *STOPPING)
+    try:
+        yield
+    except Interrupted as stop:
+        if stop.said:  # the progress bar has left the screen by now
+            print(f"\n{stop.said}", flush=True)
+        raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                handle(handler, number)  # type: ignore[arg-type]
+
+
+# The state of a process
+
+
+def random_state() -> dict[str, Any]:
+    """The states of this process's random generators, as tensors and plain values."""
+    version, words, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+
+
+def _of_all_ranks(mine: dict[str, Any]) -> list[dict[str, Any]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [mine]
+    states: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, mine)
+    return states
+
+
+def _logged(trainer: lightning.Trainer) -> int:
+    """The step under which the next batch is logged. (Lightning has no public name for it.)"""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def _restore(trainer: lightning.Trainer, saved: dict[str, Any]) -> None:
+    """What Lightning does not restore, or counts wrongly when a run goes on from between two batches."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = saved["logged"]
+    if len(saved["random"]) == trainer.world_size:  # with another number of processes nothing is the same anyway
+        set_random_state(saved["random"][trainer.global_rank])
