@@ -12,7 +12,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +168,7 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tup
 
     video = probe(path)
     frames = []
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         films: dict[str, Film] = {}
         still = Path(folder) / "frame.bmp"  # so that a frame is read, scaled and cut as any image file is
         for pixels in each_frame(video):

@@ -172,6 +172,9 @@ class SceneFiles(Decoded):
         self.groups = torch.tensor([scene.height > scene.width for scene in scenes])
         """Upright or not: a batch of one kind has little padding."""
 
+    def name(self, number: int) -> str:
+        return f"{self.scenes[number].image} (image {self.scenes[number].number})"
+
     def blank(self) -> dict[str, Any]:
         image = torch.zeros(self.sizing.shape, dtype=torch.uint8)
         return _sample(image, Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64)), image.shape[1:], 0)

@@ -48,12 +48,6 @@ class Answer:
     pictures: dict[str, "Image"] = field(default_factory=dict)
 
 
-def _known_as(batch: Batch) -> list[int]:
-    """The data's own numbers of a batch's samples, if they have any, else their ids."""
-    numbers: Tensor = batch.get("image_id", batch["id"])  # type: ignore[assignment]
-    return numbers.tolist()
-
-
 class NotFinite(ValueError):
     """A loss that is not a finite number, with the samples that gave it."""
 
@@ -170,7 +164,8 @@ class Task(lightning.LightningModule):
         losses = self.losses(batch)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            raise NotFinite(loss.item(), self.global_step, _known_as(batch))
+            samples: Any = batch.get("image_id", batch["id"])  # the data's own numbers, where they have any
+            raise NotFinite(loss.item(), self.global_step, samples.tolist())
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         if len(losses) > 1:
             self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
