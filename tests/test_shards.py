@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo.data.video_shards import VideoShards
 
 from zoo import config as run
 from zoo.data import _motion, shards
@@ -21,6 +20,7 @@ from zoo.data.base import MIXED, EpochSampler
 from zoo.data.image_folder import ImageFolder
 from zoo.data.image_shards import ImageShards
 from zoo.data.video_folder import VideoFolder
+from zoo.data.video_shards import VideoShards
 
 webdataset = pytest.importorskip("webdataset", reason="the extra `shards` is not installed")
 
