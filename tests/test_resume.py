@@ -277,6 +277,9 @@ def test_the_log_goes_on(tmp_path: Path) -> None:
     other.save()
     assert logged(tmp_path)[-1] == ("3", "9.0")
     assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "accuracy,loss,step"
+    third = MetricsCsv(str(tmp_path))
+    third.rewind(3)
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "loss,step", "of what is gone no column stays"
     fresh = MetricsCsv(str(tmp_path))
     fresh.rewind(0)
     assert not (tmp_path / "metrics.csv").exists(), "a new run does not go on with another's log"
