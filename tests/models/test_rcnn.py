@@ -131,6 +131,7 @@ def test_one_state_dict_gives_torchvisions_results(name: str) -> None:
 @pytest.mark.parametrize("name", [*THEIRS, "union"])
 def test_and_torchvisions_losses(name: str) -> None:
     theirs, net = torchvisions(name).train(), ours(name).train()
+    theirs.transform._skip_resize = True  # or it would draw a size for each image, and other regions would be sampled
     net.load_state_dict(theirs.state_dict())
     targets = [objects(3, seed=0), objects(2, seed=1)]
     losses = []
@@ -347,6 +348,28 @@ def test_images_of_several_sizes_in_one_batch() -> None:
         assert torch.allclose(together[0][field], value, atol=1e-5), field
     assert together[0]["masks"].shape[2:] == (96, 64)
     assert together[1]["masks"].shape[2:] == (64, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", THEIRS)
+def test_the_same_bits_twice(name: str) -> None:
+    """Two steps, sampled regions and all."""
+
+    def steps() -> list[Tensor]:
+        torch.manual_seed(0)
+        net = zoo.create_model(name, num_classes=3, **TINY).train()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+        for _ in range(2):
+            optimizer.zero_grad()
+            sum(net(images(), [objects(3), objects(2)]).values()).backward()
+            optimizer.step()
+        return list(net.state_dict().values())
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert all(torch.equal(one, two) for one, two in zip(steps(), steps(), strict=True))
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 # Cost
