@@ -109,15 +109,17 @@ def test_noise_is_what_the_contract_says() -> None:
         shape = (3, 8, 10)
         batch = random_batch(target, shape, 5, 3, torch.device("cpu"))
         assert (batch["input"].shape, batch["input"].dtype) == ((3, *shape), torch.uint8)
-        assert set(batch) - {"input", "id", "view", "epoch"} == {
-            *{"label": ["label"], "semantic": ["mask"], "instances": ["instances"], "none": []}[target]
-        }
+        own = {"label": ["label"], "semantic": ["mask"], "instances": ["instances", "size", "full", "image_id"], "none": []}
+        assert set(batch) - {"input", "id", "view", "epoch"} == set(own[target])
     masks = random_batch("semantic", (3, 8, 10), 5, 3, torch.device("cpu"))["mask"]
     assert (masks.shape, int(masks.max())) == ((3, 8, 10), 4)
     for each in random_batch("instances", (3, 8, 10), 5, 3, torch.device("cpu"))["instances"]:
         for box, mask in zip(each["boxes"].int().tolist(), each["masks"], strict=True):
             ys, xs = mask.nonzero(as_tuple=True)
             assert box == [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+        for box, points in zip(each["boxes"], each["keypoints"], strict=True):
+            assert bool((box[:2] < points[:, :2]).all())
+            assert bool((points[:, :2] < box[2:]).all())
 
 
 def test_a_trial_leaves_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,13 @@ import ast
 import importlib.util
 import inspect
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 import zoo
 from zoo.config import CONF
@@ -121,14 +124,29 @@ def test_no_public_function_shares_a_name_with_a_module() -> None:
     assert not {path.stem for path in SOURCE.iterdir()} & set(zoo.__all__)
 
 
-def test_the_readmes_table_is_fresh() -> None:
-    """`python benchmarks/readme.py` writes it."""
-    script = importlib.util.spec_from_file_location("readme", CHECKOUT / "benchmarks" / "readme.py")
-    assert script is not None
-    assert script.loader is not None
-    readme = importlib.util.module_from_spec(script)
-    script.loader.exec_module(readme)
+def script(name: str) -> Any:
+    """A script of benchmarks/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, CHECKOUT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readmes_table_and_plot_are_fresh() -> None:
+    """`python benchmarks/readme.py` writes them."""
+    readme = script("readme")
     text = (CHECKOUT / "README.md").read_text()
     assert readme.renewed(text) == text
     rows = set(re.findall(r"^\| `([\w/]+)` \|", text, flags=re.MULTILINE))
     assert rows == set(zoo.list_models())
+    with Image.open(readme.PLOT) as picture:
+        assert picture.info["Points"] == readme.digest()
+
+
+def test_the_page_of_the_lectures_tables_is_fresh() -> None:
+    """`python benchmarks/lecture_tables.py` writes it."""
+    tables = script("lecture_tables")
+    assert tables.page() == tables.PAGE.read_text()

@@ -124,6 +124,7 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
         path.unlink(missing_ok=True)
         return False
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(6.5 * len(kinds), 4.6), layout="constrained")
     for panel, (what, places) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
@@ -131,6 +132,9 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
             panel.plot(value, accuracy, "o", color="tab:blue", markerfacecolor="tab:blue" if measured else "none")
             panel.annotate(model, (value, accuracy), (5, 3), textcoords="offset points", fontsize=7)
         panel.set(xscale="log", xlabel=label, ylabel=f"{what}, %")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(EngFormatter())
+        panel.xaxis.set_minor_locator(NullLocator())
         panel.margins(x=0.15)
         panel.grid(alpha=0.3)
     how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}

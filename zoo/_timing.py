@@ -28,6 +28,9 @@ LEAST_STEPS = 5
 LEAST_LATENCIES = 20
 """Rounds at least, however long they take; of fewer latencies a p95 would say nothing."""
 
+KEYPOINTS = 17
+"""Of an object of noise: COCO's."""
+
 _STATUS = Path("/proc/self/status")  # Linux; elsewhere memory on the CPU is not measured
 
 
@@ -100,8 +103,18 @@ def measure(trial: Trial) -> Timing:
     outputs = int(getattr(net, "num_classes", 10))
     config.task.channels_last = trial.layout == "channels_last"
     config.optimizer.lr = 0.0  # a step costs the same, and noise cannot drive the weights to infinity
-    facts = {"num_classes": outputs, "class_names": [str(k) for k in range(outputs)], "shape": list(shape)}
-    run.publish(config, {**facts, "mean": [0.5] * shape[0], "std": [0.25] * shape[0]})
+    facts = {
+        "num_classes": outputs,
+        "class_names": [str(k) for k in range(outputs)],
+        "shape": list(shape),
+        "mean": [0.5] * shape[0],
+        "std": [0.25] * shape[0],
+        "category_ids": list(range(1, outputs + 1)),
+        "fields": ["boxes", "masks", "keypoints"],
+        "num_keypoints": KEYPOINTS,
+        "keypoint_sigmas": [0.1] * KEYPOINTS,
+    }
+    run.publish(config, facts)
     task: Task = run.make(config.task, "task")(net=net)
     task.to(device)
     task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
@@ -138,12 +151,16 @@ def random_batch(target: str, shape: tuple[int, ...], classes: int, size: int, d
         batch["label"] = torch.arange(size) % classes
     elif target == "semantic":
         batch["mask"] = torch.randint(classes, (size, *shape[1:]), dtype=torch.uint8, generator=draw)
-    elif target == "instances":  # a left and a right half
+    elif target == "instances":  # a left and a right half, with COCO's number of keypoints
         height, width = shape[1:]
         masks = torch.zeros(2, height, width, dtype=torch.uint8)
         masks[0, :, : width // 2] = masks[1, :, width // 2 :] = 1
         boxes = torch.tensor([[0, 0, width // 2, height], [width // 2, 0, width, height]], dtype=torch.float32)
-        batch["instances"] = [{"boxes": boxes, "labels": torch.ones(2, dtype=torch.int64), "masks": masks} for _ in range(size)]
+        middle = torch.tensor([[width / 4, height / 2, 1.0], [3 * width / 4, height / 2, 1.0]])
+        objects = {"boxes": boxes, "masks": masks, "keypoints": middle[:, None].expand(2, KEYPOINTS, 3)}
+        batch["instances"] = [{**objects, "labels": torch.ones(2, dtype=torch.int64)} for _ in range(size)]
+        batch["size"] = batch["full"] = torch.tensor([[height, width]]).expand(size, 2)
+        batch["image_id"] = batch["id"]
     moved: dict[str, Any] = tree_map(lambda x: x.to(device), batch)
     return moved
 

@@ -408,7 +408,12 @@ def facts_of(data: "DataModule") -> dict[str, Any]:
         "mean": list(data.mean),
         "std": list(data.std),
         "shape": list(data.shape),
+        **{name: _listed(getattr(data, name)) for name in data.facts},
     }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def pretrained_facts(config: DictConfig) -> dict[str, Any]:

@@ -371,7 +371,7 @@ def test_coco_names_an_unlisted_category(tmp_path: Path) -> None:
 
 
 def test_coco_names_an_annotation_of_no_image(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a file of COCO's annotations"):
+    with pytest.raises(ValueError, match="annotation 1 of image 99, which it does not list"):
         coco(tmp_path, [annotation(1, 3, (0, 0, 2, 2), image_id=99)])
 
 

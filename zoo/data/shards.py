@@ -223,8 +223,8 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
     with alone(root):
         if (root / CONTENTS).is_file():
             return
-        for part in root.rglob(".*"):  # of a file in whose writing an earlier run was killed
-            part.unlink()
+        for leftover in root.rglob(".*"):  # of a file in whose writing an earlier run was killed
+            leftover.unlink()
         described: dict[str, list[dict[str, Any]]] = {}
         for split, files in splits.items():
             mixed = [files[at] for at in permutation(0, 0, len(files)).tolist()]

@@ -123,6 +123,15 @@ def read_frames(video: Video, indices: Sequence[int] | NDArray[np.int64]) -> NDA
     return np.stack(frames)[places]
 
 
+def each_frame(video: Video) -> Iterator[NDArray[np.uint8]]:
+    """All frames in order, (H, W, 3) RGB, upright; one at a time is held. Raises `Unreadable` where one cannot be decoded."""
+    with _opened(video.path) as (container, stream):
+        try:
+            yield from _decode(video, container, stream, np.arange(len(video)), seek=False)
+        except _Missed as missed:
+            raise Unreadable(video.path, str(missed)) from None
+
+
 class _Missed(Exception):
     """The decoder gave no frame of a number that demuxing had seen."""
 
