@@ -84,8 +84,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
 """Where the samples come from, the settings, and how many there are to score. A kind of task joins by a line."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_sample_is_scored_once_by_any_number_of_processes(case: str, started: Started, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * bool(at)) for at, case in enumerate(CASES)])
+def test_every_sample_is_scored_once_by_any_number_of_processes(
+    case: str, started: Started, tmp_path: Path, record: Callable[..., None]
+) -> None:
     make, settings, count = CASES[case]
     folder = make(tmp_path / "data")
     root = [f"data.root={folder}"] if folder.exists() else []
@@ -104,9 +106,14 @@ def test_every_sample_is_scored_once_by_any_number_of_processes(case: str, start
         assert all(metrics == each[0] for metrics in each), "all processes know the same figures"
         found[processes] = each[0]
     assert found[1].keys() == found[2].keys() == found[3].keys()
-    for name, value in found[1].items():
-        assert found[2][name] == pytest.approx(value, abs=1e-6), name
-        assert found[3][name] == pytest.approx(value, abs=1e-6), name
+    apart = max(abs(found[count][name] - value) for name, value in found[1].items() for count in (2, 3))
+    record(
+        f"{case} scored by 1, 2 and 3 processes",
+        tried=3,
+        lost=int(apart > 1e-6),
+        detail=f"figures apart by {apart:.1e} at most",
+    )
+    assert apart <= 1e-6
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """Scenes of several handwritten digits: labels for every pixel and for every object, rendered once from real digits."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -85,7 +86,7 @@ class DigitScenes(DataModule):
         for path in paths:
             try:
                 parts.append(_resized(_scenes.read_scenes(path), self.shape[1:]))
-            except (OSError, ValueError, KeyError, BadZipFile) as error:
+            except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
                 raise ValueError(f"{path} is damaged ({error}). Remove it, and it is rendered again.") from None
         return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
