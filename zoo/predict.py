@@ -183,13 +183,14 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tup
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
-    """The files named, and those of the kind in the folders named, in order."""
+    """The files named, and those of the kind in the folders named, in order; not what was prepared of them (in `.zoo`)."""
     found: list[Path] = []
     for place in map(Path, paths):
         if not place.exists():
             raise ValueError(f"There is no file or folder {place}.")
         if place.is_dir():
-            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            kinds = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            inside = [p for p in kinds if ".zoo" not in p.relative_to(place).parts]
             if not inside:
                 raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
             found += inside
