@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.data import _scenes
+from zoo.data._decode import probe
 from zoo.data._synth import SPLITS
-from zoo.data.video import probe
 from zoo.draw import Film
 from zoo.tasks.detection import DetectionTask
 

@@ -72,7 +72,14 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
     ),
     "views of videos": (
         films,
-        ("model=early_fusion", "data=video_folder", "input_shape=[3,4,16,16]", "data.clips=3", "data.batch_size=4"),
+        (
+            "model=early_fusion",
+            "data=video_folder",
+            "input_shape=[3,4,16,16]",
+            "data.clips=2",
+            "data.crops=3",
+            "data.batch_size=4",
+        ),
         11,
     ),
     "segmentation": (

@@ -390,6 +390,12 @@ def check_fit(config: DictConfig) -> None:
             f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
             f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
         )
+    built, served = config.model.get("input_shape") or [], config.data.shape
+    if len(built) == len(served) == 4 and built[1] != served[1]:
+        raise ValueError(
+            f"The network is built for clips of {built[1]} frames, but the data serve {served[1]} (data.shape={list(served)}). "
+            f"Make data.shape and model.input_shape equal."
+        )
     if len(kind.targets) > 1 and target != "none":
         config.data.target = target
 

@@ -91,8 +91,8 @@ def _image_header(path: Path) -> dict[str, int]:
 def _video_header(path: Path) -> dict[str, int]:
     import av.error
 
+    from zoo.data._decode import probe
     from zoo.data.base import Unreadable
-    from zoo.data.video import probe
 
     try:
         with av.open(str(path)) as container:
@@ -113,8 +113,8 @@ def predict(
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
 
+    from zoo.data._decode import SUFFIXES as FILMS
     from zoo.data.base import AXES, Unreadable
-    from zoo.data.video import SUFFIXES as FILMS
 
     content = run.read_checkpoint(checkpoint)
     config = run.compose_recipe(content["zoo"], overrides)
@@ -162,7 +162,7 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tup
 
     from PIL import Image
 
-    from zoo.data.video import each_frame, probe
+    from zoo.data._decode import each_frame, probe
     from zoo.draw import Film
     from zoo.tasks.base import Answer
 
@@ -183,13 +183,14 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tup
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
-    """The files named, and those of the kind in the folders named, in order."""
+    """The files named, and those of the kind in the folders named, in order; not what was prepared of them (in `.zoo`)."""
     found: list[Path] = []
     for place in map(Path, paths):
         if not place.exists():
             raise ValueError(f"There is no file or folder {place}.")
         if place.is_dir():
-            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            kinds = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            inside = [p for p in kinds if ".zoo" not in p.relative_to(place).parts]
             if not inside:
                 raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
             found += inside

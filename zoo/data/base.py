@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, permutation
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
-from zoo.data._files import File
+from zoo.data._files import Unreadable as Unreadable
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -30,18 +30,6 @@ AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-
-
-class Unreadable(ValueError):
-    """A file that cannot be read, and why."""
-
-    def __init__(self, path: File, reason: str) -> None:
-        super().__init__(f"{path} cannot be read: {reason}.")
-        self.path = str(path)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
-        return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
 
 
 class Samples(Protocol):
@@ -339,6 +327,8 @@ class DataModule(lightning.LightningDataModule):
         """File to reason: all that could not be read so far."""
         self.left_out: dict[str, int] = {}
         """Of each split how many files its samples lack since their headers were checked."""
+        self.withheld: dict[str, str] = {}
+        """File to reason: what an official list holds and no split serves."""
         self.splits: dict[str, Samples] = {}
         self._begun = (0, 0)
 
@@ -349,6 +339,10 @@ class DataModule(lightning.LightningDataModule):
     def load(self) -> dict[str, Samples]:
         """Find the splits on disk, check every header, and set the facts. Raises ValueError in the user's words."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Make, ahead of time, all that reading needs; the arguments of a subclass are options of `zoo.prepare`."""
+        self.prepare_data()
 
     def files(self, paths: Sequence[Path]) -> Samples:
         """The user's own files as test samples without labels; sample id k is `paths[k]`."""

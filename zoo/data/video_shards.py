@@ -5,11 +5,12 @@ from typing import Any
 
 from zoo.data import shards
 from zoo.data._augment import Augment
+from zoo.data._decode import SUFFIXES, probe
 from zoo.data._files import data_root
 from zoo.data._folders import labelled_splits
 from zoo.data.base import Samples
-from zoo.data.video import SUFFIXES, ClipFiles, probe
-from zoo.data.video_folder import VideoFolder
+from zoo.data.video import ClipFiles
+from zoo.data.video_folder import FlowKind, VideoFolder
 
 
 class VideoShards(VideoFolder):
@@ -68,6 +69,12 @@ class VideoShards(VideoFolder):
             for split, found in files.items()
         }
         shards.write(self.store.folder, names, good, self.shard_bytes)
+
+    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None) -> None:
+        """Archives are read as they are. Raises ValueError: more is asked for."""
+        if short_side or flow:
+            raise ValueError("Copies and flow are made of files, not of archives. Prepare their folder, by video_folder.")
+        self.prepare_data()
 
     def load(self) -> dict[str, Samples]:
         self.class_names, found = shards.read_contents(self.store)
