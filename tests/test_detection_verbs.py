@@ -137,7 +137,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(
             "detection learns from the boxes and masks of objects, but digits serves one class",
         ),
         (("model=lenet5", "data=digit_scenes"), "classification learns from one class a sample"),
-        (("model=resnet18", "task=detection", "data=digit_scenes", "data.shape=[3,64,64]"), "does not detect objects"),
+        (
+            ("model=resnet18", "task=detection", "data=digit_scenes", "data.shape=[3,64,64]"),
+            "resnet18 is no network for detection",
+        ),
         (("model=mask_rcnn", "model.heads=[box,mesk]"), "There is no head 'mesk'; did you mean mask"),
         (("model=mask_rcnn", "model.heads=[mask]"), "must begin with box"),
         (("model=mask_rcnn", "data=coco", "data.root=nowhere"), "There is no"),

@@ -232,7 +232,7 @@ def test_the_best_checkpoint_comes_along_to_another_folder(started: Started, tmp
 def test_resume_auto_needs_a_folder_that_stays(started: Started, tmp_path: Path) -> None:
     done = started(*TINY, "resume=auto", cwd=tmp_path)
     assert done.status == 1
-    assert "name the folder: hydra.run.dir=" in done.err[0]
+    assert "the folder must be named: hydra.run.dir=" in done.err[0]
 
 
 def test_a_loss_that_is_not_a_number_leaves_its_samples_and_the_last_good_state(started: Started, tmp_path: Path) -> None:

@@ -398,6 +398,12 @@ def check_fit(config: DictConfig) -> None:
         )
     if len(kind.targets) > 1 and target != "none":
         config.data.target = target
+    sized = OmegaConf.to_container(config.model, resolve=False)
+    if "${task.num_outputs}" in typing.cast("dict[str, Any]", sized).values() and "num_outputs" not in config.task:
+        raise ValueError(
+            f"{config.model.name} is no network for {choices_of(config)['task']}, which asks for no number of outputs. "
+            f"Choose another model= or another task=."
+        )
 
 
 def build_data(config: DictConfig) -> "DataModule":

@@ -123,7 +123,8 @@ class Film:
         import av
 
         pixels = np.asarray(picture.convert("RGB"))[: picture.height // 2 * 2, : picture.width // 2 * 2]
-        self._stream.height, self._stream.width = pixels.shape[:2]
+        if not self._stream.codec_context.is_open:
+            self._stream.height, self._stream.width = pixels.shape[:2]
         self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
 
     def __enter__(self) -> "Film":
