@@ -222,8 +222,9 @@ The reference is right, by the formula or source in the last column. Where the o
 - torch's counter misses operations that are fused on a CPU: the LSTM, and attention's fast path in `nn.TransformerEncoder` and
   `nn.MultiheadAttention`. On the meta device, with the fast path off, it counts them.
 - fvcore has no formula for recurrent networks and fused attention; ptflops (aten) none for the LSTM and fused attention.
-- thop counts the modules that it knows: r3d_18's convolutions are a subclass of `nn.Conv3d` and are left out; the products of
-  attention are none of its modules; a transposed convolution it multiplies by the output's positions instead of the input's.
+- thop counts the modules that it knows: r3d_18's convolutions are a subclass of `nn.Conv3d` and are left out; attention's
+  projections and products are none of its modules; a transposed convolution is multiplied by the
+  output's positions instead of the input's.
 """
 
 if __name__ == "__main__":
