@@ -48,8 +48,10 @@ def main() -> None:
     file.chmod(0o644)
     classes = CLASS_NAMES if task == "rotation" else tuple(facts["class_names"])
     defaults = inspect.signature(get_builder(name)).parameters
-    given = {key: value for key, value in recipe["arguments"]["model"].items() if value != defaults[key].default}
-    own = {key: value for key, value in given.items() if key not in ("num_classes", "in_chans", "input_shape")}
+    chosen = {
+        key: recipe["arguments"]["model"][key] for key in defaults if key not in ("num_classes", "in_chans", "input_shape")
+    }
+    own = {key: value for key, value in chosen.items() if value != defaults[key].default}
     net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
     overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]

@@ -390,6 +390,7 @@ def test_broken_files_are_read_or_refused(kind: str, tmp_path: Path, cache: Path
     assert {"read", "refused"} <= set(found.values()) or kind in ("archives",), "mutants that are all alike prove nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MUTANTS)
 def test_some_broken_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
     """A few of the mutants, in this process."""

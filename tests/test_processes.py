@@ -47,7 +47,7 @@ def masks(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2), ("test", 7)):
         for number in range(count):
-            size = (int(rng.integers(24, 40)), int(rng.integers(24, 40)))
+            size = (int(rng.integers(40, 72)), int(rng.integers(40, 72)))
             for name, pixels in (
                 ("images", rng.integers(0, 256, (*size, 3))),
                 ("masks", rng.choice([0, 1, 2, 255], size=size)),
@@ -72,7 +72,14 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
     ),
     "views of videos": (
         films,
-        ("model=early_fusion", "data=video_folder", "input_shape=[3,4,16,16]", "data.clips=3", "data.batch_size=4"),
+        (
+            "model=early_fusion",
+            "data=video_folder",
+            "input_shape=[3,4,16,16]",
+            "data.clips=2",
+            "data.crops=3",
+            "data.batch_size=4",
+        ),
         11,
     ),
     "segmentation": (
@@ -84,8 +91,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
 """Where the samples come from, the settings, and how many there are to score. A kind of task joins by a line."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_sample_is_scored_once_by_any_number_of_processes(case: str, started: Started, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * bool(at)) for at, case in enumerate(CASES)])
+def test_every_sample_is_scored_once_by_any_number_of_processes(
+    case: str, started: Started, tmp_path: Path, record: Callable[..., None]
+) -> None:
     make, settings, count = CASES[case]
     folder = make(tmp_path / "data")
     root = [f"data.root={folder}"] if folder.exists() else []
@@ -104,9 +113,14 @@ def test_every_sample_is_scored_once_by_any_number_of_processes(case: str, start
         assert all(metrics == each[0] for metrics in each), "all processes know the same figures"
         found[processes] = each[0]
     assert found[1].keys() == found[2].keys() == found[3].keys()
-    for name, value in found[1].items():
-        assert found[2][name] == pytest.approx(value, abs=1e-6), name
-        assert found[3][name] == pytest.approx(value, abs=1e-6), name
+    apart = max(abs(found[count][name] - value) for name, value in found[1].items() for count in (2, 3))
+    record(
+        f"{case} scored by 1, 2 and 3 processes",
+        tried=3,
+        lost=int(apart > 1e-6),
+        detail=f"figures apart by {apart:.1e} at most",
+    )
+    assert apart <= 1e-6
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -168,7 +182,7 @@ def assert_one_run(folder: Path, out: str) -> Path:
     (checkpoint,) = folder.rglob("last.ckpt")
     run = checkpoint.parent.parent
     assert len(list(folder.rglob("checkpoints"))) == len(list(folder.rglob(".hydra"))) == 1
-    assert len(list(folder.rglob("metrics.csv"))) == len(list(folder.rglob("events.out.tfevents*"))) == 1
+    assert {path.parent for path in (*folder.rglob("metrics.csv"), *folder.rglob("events.out.tfevents*"))} == {run}
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert out.count("test accuracy") == 1
     assert "scored 359 of 359 test samples" in out

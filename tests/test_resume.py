@@ -104,6 +104,7 @@ def killed_and_resumed(
     again = started(*arguments, cwd=folder, tiny=True, count=True)
     assert again.status == 0, again.err
     assert again.out[0].count("test accuracy") == 1
+    assert not list(folder.rglob(".*.ckpt-*")), "no part of a checkpoint is left"
     assert_same_runs(folder / "whole", folder / "killed")
     return taken(first.order, again.order)
 
@@ -276,6 +277,9 @@ def test_the_log_goes_on(tmp_path: Path) -> None:
     other.save()
     assert logged(tmp_path)[-1] == ("3", "9.0")
     assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "accuracy,loss,step"
+    third = MetricsCsv(str(tmp_path))
+    third.rewind(3)
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "loss,step", "of what is gone no column stays"
     fresh = MetricsCsv(str(tmp_path))
     fresh.rewind(0)
     assert not (tmp_path / "metrics.csv").exists(), "a new run does not go on with another's log"

@@ -141,9 +141,11 @@ def test_two_processes_read_each_sample_once(archives: Path, started: Started, t
     assert f"scored {count} of {count} test samples" in done.out[0]
 
 
-def test_writing_can_be_killed_anywhere(pictures: Path, archives: Path, started: Started, tmp_path: Path) -> None:
-    """At each of its renames in turn; what is there at last is, byte for byte, what one run writes."""
-    arguments = ("image_shards", f"data.source={pictures}", "data.root=made", f"data.shard_bytes={SMALL}", "data.max_bad=0.1")
+def test_writing_can_be_killed_anywhere(pictures: Path, started: Started, tmp_path: Path) -> None:
+    """Before and after each of its renames in turn; what is there at last is, byte for byte, what one run writes."""
+    arguments = ("image_shards", f"data.source={pictures}", "data.shard_bytes=40000", "data.max_bad=0.1")
+    once = started(*arguments, "data.root=once", cwd=tmp_path, module="zoo.prepare")
+    assert once.status == 0, once.err
     kills = 0
     while True:
         code = (
@@ -161,14 +163,14 @@ def test_writing_can_be_killed_anywhere(pictures: Path, archives: Path, started:
             "Path.replace = kill\n"
             "zoo.prepare.main()"
         )
-        done = started(*arguments, cwd=tmp_path, module="zoo.prepare", code=code)
+        done = started(*arguments, "data.root=made", cwd=tmp_path, code=code)
         if done.status != -signal.SIGKILL:
             break
         kills += 1
     assert done.status == 0, done.err
     assert kills > 5
     assert "2 classes" in done.out[0]
-    assert contents(tmp_path / "made") == contents(archives)
+    assert contents(tmp_path / "made") == contents(tmp_path / "once")
 
 
 def test_two_at_once_write_one_set(pictures: Path, archives: Path, tmp_path: Path) -> None:

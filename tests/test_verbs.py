@@ -135,7 +135,18 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert status == 0, err
     assert "torn.mp4" in out
     assert "files cannot be read and are left out" in out
-    assert "protocol 4 views each, probabilities averaged" in out
+    assert (
+        "protocol 4 clips a video, 16 frames, 5 a second, 1 crop, the centre, of the largest region, 32 x 32, bilinear, "
+        "decoded by pyav, probabilities averaged" in out
+    )
+    views = ("data.clips=2", "data.crops=3", "data.short_side=48")
+    status, out, err = verb("evaluate", str(tmp_path / "run"), "data.batch_size=5", "data.max_bad=0.2", *views)
+    assert status == 0, err
+    assert "protocol 2 clips a video, 16 frames, 5 a second, 3 crops (centre, both ends) at short side 48, 32 x 32" in out
+    assert "test view_accuracy" in out
+    status, _, err = verb("evaluate", str(tmp_path / "run"), "data.shape=[3,8,32,32]")
+    assert status == 1
+    assert "built for clips of 16 frames, but the data serve 8" in err
     clip = Image.open(tmp_path / "run" / "filters.gif")
     assert clip.n_frames == 3  # type: ignore[attr-defined]
     status, out, _ = verb("predict", str(tmp_path / "run"), str(films / "up"))
@@ -172,6 +183,16 @@ REFUSED = [
     (("model=c3d", "data=video_folder", "data.root=nowhere"), "There is no folder"),
     (("model=c3d", "data=video_folder", "data.root=empty"), "has no class folders"),
     (("model=c3d", "data=video_folder", "data.root=hollow"), "holds no files of the kinds"),
+    (
+        ("model=c3d", "data=video_folder", "data.root=hollow", "data.shape=[3,8,112,112]", "model.input_shape=[3,16,112,112]"),
+        "built for clips of 16 frames, but the data serve 8",
+    ),
+    (("model=two_stream", "data=video_folder", "data.root=hollow", "model.motion=flow"), "Set data.flow to dis or raft"),
+    (("model=c3d", "data=video_folder", "data.root=hollow", "data.flow=dis"), "reads clips of 3 channels, pictures alone"),
+    (("model=c3d", "data.decoder=opencv", "data=video_folder", "data.root=hollow"), "data.decoder is 'opencv'"),
+    (("model=c3d", "data=video_csv", "data.root=hollow"), "There is no table"),
+    (("model=c3d", "data=ucf101", "data.root=hollow"), "classInd.txt, so UCF101 cannot be read"),
+    (("model=c3d", "data=kinetics", "data.root=hollow"), "has no annotations/train.csv"),
     (("data=image_folder", "data.root=torn"), "files cannot be read, more than data.max_bad=0.01 allows"),
     (("resume=nowhere.ckpt",), "There is no checkpoint nowhere.ckpt"),
     (("resume=evil.ckpt",), "could run code"),

@@ -61,13 +61,25 @@ class Instances(TypedDict):
     """float32 (N, 4): x0, y0, x1, y1 in pixels, the edges that enclose the visible part."""
     labels: Tensor
     """int64 (N,): 1 to num_classes; 0 would be the background, which `num_classes` does not count here."""
-    masks: Tensor
+    masks: NotRequired[Tensor]
     """uint8 (N, H, W): 1 where the object is seen."""
     keypoints: NotRequired[Tensor]
     """float32 (N, K, 3): x, y in pixels and whether the point counts."""
+    crowd: NotRequired[Tensor]
+    """bool (N,): several objects as one, or one too hard to tell: what is found there counts neither way. Training
+    samples have none of these."""
+    area: NotRequired[Tensor]
+    """float64 (N,): pixels, where the data set states them; else they are those of the mask, or of the box."""
 
 
 class InstanceBatch(Batch):
-    """Detection: the objects of each image."""
+    """Detection: the objects of each image. Images of several sizes lie in the upper left of one `input`."""
 
+    size: Tensor
+    """int64 (B, 2): height and width of each image in the input; what lies beyond is padding."""
+    full: Tensor
+    """int64 (B, 2): height and width in whose pixels the instances are given and results are wanted. In training it is
+    `size`; in evaluation it may be larger: what counts is the file's own pixels."""
+    image_id: Tensor
+    """int64 (B,): the data set's own number of each image, under which results are written."""
     instances: list[Instances]

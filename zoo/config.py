@@ -31,6 +31,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from zoo.words import nearest
 
@@ -133,7 +134,7 @@ def sentence(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
-        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError):
+        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
             return " ".join(str(cause).split())
         if not isinstance(cause, HydraException | OmegaConfBaseException):
             return None
@@ -178,7 +179,7 @@ def stamp() -> str:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return now
     # torchrun's own store is there before any of its processes: the first one's time is everyone's.
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return store.compare_set("zoo/stamp", "", now).decode()
@@ -296,9 +297,12 @@ def make(node: DictConfig, place: str) -> Any:
 
 
 def located(target: str) -> Any:
-    """What a `_target_` names."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    """What a `_target_` names. Raises ValueError where there is no such thing."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (AttributeError, ValueError, TypeError):
+        raise ValueError(f"There is nothing called {target!r}, which a file of the configuration wants to build.") from None
 
 
 def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
@@ -386,6 +390,12 @@ def check_fit(config: DictConfig) -> None:
             f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
             f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
         )
+    built, served = config.model.get("input_shape") or [], config.data.shape
+    if len(built) == len(served) == 4 and built[1] != served[1]:
+        raise ValueError(
+            f"The network is built for clips of {built[1]} frames, but the data serve {served[1]} (data.shape={list(served)}). "
+            f"Make data.shape and model.input_shape equal."
+        )
     if len(kind.targets) > 1 and target != "none":
         config.data.target = target
 
@@ -404,7 +414,12 @@ def facts_of(data: "DataModule") -> dict[str, Any]:
         "mean": list(data.mean),
         "std": list(data.std),
         "shape": list(data.shape),
+        **{name: _listed(getattr(data, name)) for name in data.facts},
     }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def pretrained_facts(config: DictConfig) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """Geometry and colour of images on tensors: what data serve, what weights were trained on, and what a prediction sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+CROPS = {1: "1 crop, the centre,", 3: "3 crops (centre, both ends)", 10: "10 crops (centre, corners, mirrored)"}
+"""How many views are cut from an image at test, and which."""
 
 _PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, left): the centre, then the corners
 
@@ -17,8 +21,9 @@ class Crops:
         shape: (C, H, W) of a view. One channel of three is their brightness (ITU-R 601), three of one are its copies.
         scales: pixels to which the shorter side is scaled before H x W is cut out; None cuts the largest region of the
             right proportions and scales that.
-        crops: a scale's views: 1, the centre; or 10, the centre, the corners, and the five mirrored (Krizhevsky et al.
-            2012, section 4.1). ResNet's fifty are ten at 224, 256, 384, 480, 640 (He et al. 2016, section 3.4).
+        crops: a scale's views: 1, the centre; 3, the centre and both ends of the longer side (Feichtenhofer et al. 2019,
+            section 4); or 10, the centre, the corners, and the five mirrored (Krizhevsky et al. 2012, section 4.1). ResNet's
+            fifty are ten at 224, 256, 384, 480, 640 (He et al. 2016, section 3.4).
     """
 
     shape: tuple[int, ...]
@@ -26,8 +31,7 @@ class Crops:
     crops: int = 1
 
     def __post_init__(self) -> None:
-        if self.crops not in (1, 10):
-            raise ValueError(f"data.crops is {self.crops}; an image is scored by 1 crop or by 10.")
+        check_crops(self.crops)
         if self.scales is not None and (not self.scales or min(self.scales) < min(self.shape[1:])):
             raise ValueError(
                 f"data.scales is {list(self.scales)}, but a crop of {self.shape[1]} x {self.shape[2]} pixels is cut from each "
@@ -41,14 +45,14 @@ class Crops:
     def __str__(self) -> str:
         """The protocol, as it is written beside a figure."""
         height, width = self.shape[1:]
-        what = "1 crop, the centre," if self.crops == 1 else "10 crops (centre, corners, mirrored)"
+        what = CROPS[self.crops]
         where = f"at short sides {', '.join(map(str, self.scales))}" if self.scales else "of the largest region"
         return f"{what} {where}, {height} x {width}, bilinear" + (", probabilities averaged" if self.views > 1 else "")
 
     def cut(self, pixels: Tensor, view: int) -> Tensor:
         """(B, c, h, w) uint8 -> (B, C, H, W): view 0 <= view < views of each."""
         scale, crop = divmod(view, self.crops)
-        top, left = _PLACES[crop % 5]
+        top, left, mirrored = place(crop, self.crops, *pixels.shape[2:])
         pixels = recoloured(pixels, self.shape[0])
         height, width = self.shape[1:]
         if self.scales is None:
@@ -62,7 +66,20 @@ class Crops:
             scaled = floats.round_().to(torch.uint8)
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
             cut = scaled[:, :, y : y + height, x : x + width]
-        return cut.flip(-1) if crop >= 5 else cut
+        return cut.flip(-1) if mirrored else cut
+
+
+def check_crops(crops: int) -> None:
+    if crops not in CROPS:
+        raise ValueError(f"data.crops is {crops}; a picture is scored by {', '.join(map(str, CROPS))} crops.")
+
+
+def place(crop: int, crops: int, height: int, width: int) -> tuple[float, float, bool]:
+    """Where crop 0 <= crop < crops of a picture lies: (top, left) in 0..1 of the space left; and whether it is mirrored."""
+    if crops == 3:
+        along = (0.5, 0.0, 1.0)[crop]
+        return (0.5, along, False) if width >= height else (along, 0.5, False)
+    return *_PLACES[crop % 5], crop >= 5
 
 
 def brightness(x: Tensor) -> Tensor:
@@ -80,12 +97,19 @@ def recoloured(pixels: Tensor, channels: int) -> Tensor:
     return pixels.expand(-1, channels, -1, -1)
 
 
-def region(pixels: Tensor, top: float, left: float, scale: float, size: tuple[int, int]) -> Tensor:
-    """Cut `scale * size` pixels out and scale them to `size` = (H, W); `top` and `left` in 0..1 are of the space left."""
-    full = pixels.shape[2:]
+def window(full: Sequence[int], top: float, left: float, scale: float, size: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns of `scale * size` pixels, or of fewer in the same proportions where there are not as many; `top` and
+    `left` in 0..1 are of the space left."""
+    scale = min(scale, full[0] / size[0], full[1] / size[1])
     edges = [min(extent, max(1, round(wish * scale))) for extent, wish in zip(full, size, strict=True)]
     y, x = (int(place * (extent - edge)) for place, extent, edge in zip((top, left), full, edges, strict=True))
-    return resized(pixels[:, :, y : y + edges[0], x : x + edges[1]], size)
+    return slice(y, y + edges[0]), slice(x, x + edges[1])
+
+
+def region(pixels: Tensor, top: float, left: float, scale: float, size: tuple[int, int]) -> Tensor:
+    """Cut a `window` out of (B, C, h, w) and scale it to `size` = (H, W)."""
+    rows, columns = window(pixels.shape[2:], top, left, scale, size)
+    return resized(pixels[:, :, rows, columns], size)
 
 
 def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,12 +1,15 @@
-"""Drawing with class masks: colours, overlays, contact sheets. Pictures are uint8 tensors (3, H, W)."""
+"""Drawing with class masks and objects: colours, overlays, contact sheets. Pictures are uint8 tensors (3, H, W)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 
 @cache
@@ -29,6 +32,46 @@ def coloured(mask: Tensor) -> Tensor:
 def overlay(image: Tensor, mask: Tensor) -> Tensor:
     """Half the image, (1 or 3, H, W) uint8, half the colours of its classes."""
     return ((image.expand(3, -1, -1).int() + coloured(mask)) // 2).to(torch.uint8)
+
+
+def at_size(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """uint8 (B, C, h, w) -> (B, C, H, W), on the CPU."""
+    return interpolate(pixels.cpu(), tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
+_LEGIBLE = 400
+"""Pixels of the shorter side, at least, of a picture in which names are written."""
+
+
+def objects(image: Tensor, found: Mapping[str, Tensor], class_names: Sequence[str]) -> Tensor:
+    """An image, (1 or 3, H, W) uint8, with objects on it: boxes, and if there are any masks, keypoints, names with scores.
+    Each has a colour of its own. A small image is enlarged by a whole number first, or names could not be read.
+
+    Args:
+        found: `boxes` (N, 4), `labels` from 1, perhaps `scores`, `masks` (N, H, W) or (N, 1, H, W), `keypoints` (N, K, 3).
+    """
+    from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
+
+    found = {name: values.detach().cpu() for name, values in found.items()}
+    zoom = -(-_LEGIBLE // min(image.shape[1:]))
+    picture = image.cpu().expand(3, -1, -1).repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    if not len(found["boxes"]):
+        return picture
+    colours = [(red, green, blue) for red, green, blue in palette()[1:].tolist()]
+    chosen = [colours[number % len(colours)] for number in range(len(found["boxes"]))]
+    names = [class_names[label - 1] for label in found["labels"].tolist()]
+    if "scores" in found:
+        names = [f"{name} {score:.2f}" for name, score in zip(names, found["scores"].tolist(), strict=True)]
+    if "masks" in found:
+        masks = found["masks"].reshape(-1, *image.shape[1:]) > 0.5
+        masks = masks.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+        picture = draw_segmentation_masks(picture, masks, alpha=0.5, colors=chosen)
+    picture = draw_bounding_boxes(picture, zoom * found["boxes"], names, chosen, width=2)
+    for keypoints, colour in zip(found.get("keypoints", ()), chosen, strict=False):
+        seen = keypoints[keypoints[:, 2] > 0, :2]
+        picture = draw_keypoints(picture, zoom * seen[None], colors=colour, radius=3) if len(seen) else picture
+    drawn: Tensor = picture
+    return drawn
 
 
 def to_pil(picture: Tensor) -> Image.Image:
@@ -57,6 +100,38 @@ def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], edge: int = 1
             place = (gap + column * (edge + gap), top + line * (edge + gap))
             canvas.paste(picture.resize(size, Image.Resampling.NEAREST), place)
     return canvas
+
+
+class Film:
+    """An H.264 file written picture by picture: `with Film(path, rate) as film: film.add(picture)`.
+
+    Args:
+        rate: pictures a second.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        import av
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._container = av.open(str(path), "w")
+        self._stream = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        self._stream.pix_fmt = "yuv420p"  # what every player shows
+
+    def add(self, picture: Image.Image) -> None:
+        """All pictures have one size; of an odd number of rows or columns the last is left out, as colours lie in pairs."""
+        import av
+
+        pixels = np.asarray(picture.convert("RGB"))[: picture.height // 2 * 2, : picture.width // 2 * 2]
+        self._stream.height, self._stream.width = pixels.shape[:2]
+        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+
+    def __enter__(self) -> "Film":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 def save(picture: Image.Image, path: Path) -> Path:

@@ -58,7 +58,7 @@ class MetricsCsv(Logger):
     def rewind(self, step: int) -> None:
         """Forget what was logged from this step on, and all of an earlier run in this folder if the step is 0."""
         rows = [row for row in self._read() if row["step"].isdecimal() and int(row["step"]) < step]
-        self._columns = sorted({name for row in rows for name, value in row.items() if value})
+        self._columns = sorted({name for row in rows for name in row})
         if rows:
             self._write(rows)
         else:
@@ -85,12 +85,13 @@ class MetricsCsv(Logger):
             self.save()
 
     def _read(self) -> list[dict[str, str]]:
-        """The rows on disk; one that a kill has cut short is none."""
+        """The rows on disk, of each what it has; one that a kill has cut short is none."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        return [row for row in rows if None not in row and None not in row.values()]
+        whole = [row for row in rows if None not in row and None not in row.values() and row.get("step")]
+        return [{name: value for name, value in row.items() if value} for row in whole]
 
     def _write(self, rows: list[Any]) -> None:
         stream = io.StringIO(newline="")

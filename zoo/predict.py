@@ -1,16 +1,17 @@
 """Predict: `python -m zoo.predict CHECKPOINT|RUN_FOLDER FILE|FOLDER ... [top_k=5] [out=FOLDER] [json=FILE] [key=value ...]`.
 
-Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own.
-Pictures, of tasks that draw, go to the folder `out` (`predictions`). `json=-` prints JSON lines, one a file, instead of
-text; `json=FILE` writes them besides. A file beyond max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or
-max_frames=100000 is refused, for a small one may unpack to more than the memory holds; a larger number, or 0 for no limit,
-lets it in.
+Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own. Of a video,
+a network of images predicts every frame. Pictures (of a video, videos), of tasks that draw, go to the folder `out`
+(`predictions`). `json=-` prints JSON lines, one a file, instead of text; `json=FILE` writes them besides. A file beyond
+max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or max_frames=100000 is refused, for a small one may
+unpack to more than the memory holds; a larger number, or 0 for no limit, lets it in.
 """
 
+import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,12 +66,23 @@ class Limits:
         return None
 
 
+@contextlib.contextmanager
+def _only_our_limits() -> Iterator[None]:
+    """Without Pillow's own limit, which a user cannot set."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _image_header(path: Path) -> dict[str, int]:
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is not for the user to set
     try:
-        with Image.open(path) as image:
+        with _only_our_limits(), Image.open(path) as image:
             return {"max_pixels": image.width * image.height}
     except (OSError, ValueError, SyntaxError):
         return {}
@@ -79,8 +91,8 @@ def _image_header(path: Path) -> dict[str, int]:
 def _video_header(path: Path) -> dict[str, int]:
     import av.error
 
+    from zoo.data._decode import probe
     from zoo.data.base import Unreadable
-    from zoo.data.video import probe
 
     try:
         with av.open(str(path)) as container:
@@ -101,6 +113,7 @@ def predict(
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
 
+    from zoo.data._decode import SUFFIXES as FILMS
     from zoo.data.base import AXES, Unreadable
 
     content = run.read_checkpoint(checkpoint)
@@ -110,39 +123,74 @@ def predict(
     run.publish(config, facts)
     task = run.rebuild(content, config, checkpoint).eval()
     task.to("cuda" if torch.cuda.is_available() else "cpu")
-    names: Counter[str] = Counter()
-    for path in listed(paths, data.suffixes, AXES[data.layout]):
-        try:
-            if refusal := limits.refusal(path, data.layout):
-                raise Unreadable(path, refusal)
+
+    def answered(path: Path) -> "Answer":
+        with _only_our_limits():
             samples = data.files([path])
             batch = samples.__getitems__([(0, index) for index in range(len(samples))])
-            for name, reason in batch.get("bad", {}).items():
-                raise Unreadable(Path(name), reason)
+        for name, reason in batch.get("bad", {}).items():
+            raise Unreadable(Path(name), reason)
+        batch["input"] = batch["input"].to(task.device)
+        with torch.inference_mode():
+            return task.answer(batch, facts["class_names"], top_k)
+
+    names: Counter[str] = Counter()
+    for path in listed(paths, data.suffixes, AXES[data.layout]):
+        stem = path.stem if not names[path.stem] else f"{path.stem}-{names[path.stem] + 1}"  # of another folder
+        try:
+            film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
+            if refusal := limits.refusal(path, 4 if film else data.layout):
+                raise Unreadable(path, refusal)
+            if film:
+                answer, drawn = _film(path, answered, Path(out) / stem)
+            else:
+                answer = answered(path)
+                drawn = [f"{Path(out) / stem}_{name}.png" for name in answer.pictures]
+                for file, picture in zip(drawn, answer.pictures.values(), strict=True):
+                    Path(out).mkdir(parents=True, exist_ok=True)
+                    picture.save(file)
         except Unreadable as error:
             yield Prediction(str(path), None, error.reason)
             continue
-        batch["input"] = batch["input"].to(task.device)
-        with torch.inference_mode():
-            answer = task.answer(batch, facts["class_names"], top_k)
-        drawn = []
         names[path.stem] += 1
-        stem = path.stem if names[path.stem] == 1 else f"{path.stem}-{names[path.stem]}"  # of another folder
-        for name, picture in answer.pictures.items():
-            Path(out).mkdir(parents=True, exist_ok=True)
-            drawn.append(str(Path(out) / f"{stem}_{name}.png"))
-            picture.save(drawn[-1])
         yield Prediction(str(path), answer, pictures=tuple(drawn))
 
 
+def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tuple[Answer, list[str]]":
+    """What is said of each frame of a video by a task of images; its pictures become videos too."""
+    import tempfile
+
+    from PIL import Image
+
+    from zoo.data._decode import each_frame, probe
+    from zoo.draw import Film
+    from zoo.tasks.base import Answer
+
+    video = probe(path)
+    frames = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        films: dict[str, Film] = {}
+        still = Path(folder) / "frame.bmp"  # so that a frame is read, scaled and cut as any image file is
+        for pixels in each_frame(video):
+            Image.fromarray(pixels).save(still)
+            answer = answered(still)
+            frames.append(answer.fields)
+            for name, picture in answer.pictures.items():
+                if name not in films:
+                    films[name] = stack.enter_context(Film(Path(f"{place}_{name}.mp4"), video.rate))
+                films[name].add(picture)
+    return Answer(f"{len(frames)} frames", {"frames": frames}), [str(film.path) for film in films.values()]
+
+
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
-    """The files named, and those of the kind in the folders named, in order."""
+    """The files named, and those of the kind in the folders named, in order; not what was prepared of them (in `.zoo`)."""
     found: list[Path] = []
     for place in map(Path, paths):
         if not place.exists():
             raise ValueError(f"There is no file or folder {place}.")
         if place.is_dir():
-            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            kinds = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            inside = [p for p in kinds if ".zoo" not in p.relative_to(place).parts]
             if not inside:
                 raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
             found += inside

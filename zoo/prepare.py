@@ -1,23 +1,30 @@
-"""Prepare: `python -m zoo.prepare DATA [key=value ...]` renders or downloads what a data set needs, once.
+"""Prepare: `python -m zoo.prepare DATA [ROOT] [option=value ...] [key=value ...]` makes what a data set needs, once.
 
-Safe to interrupt and to run again; training does the same by itself where something is missing.
+Data that are rendered or downloaded are so ahead of time. Videos are scanned into a ledger that says which can be read;
+`short_side=128` makes small copies with close key frames, which `data.prepared=128` reads many times as fast; `flow=dis`
+(or raft) extracts optical flow, which `data.flow=dis` reads. ROOT is data.root. Safe to interrupt and to run again: it goes
+on where it stopped.
 """
 
+import inspect
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from zoo import config as run
 
 
-def prepare(name: str, overrides: Sequence[str] = ()) -> None:
-    """Prepare a data set by name, and say what it holds."""
+def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
+    """Prepare a data set by name, and say what it holds. The options are the arguments of its `prepare`."""
     from zoo import report
 
     config = run.composed([f"data={name}", *overrides])
     # What lies on disk does not depend on the shape that is served, which is the model's to say.
     config.data.shape = [3, 16, 32, 32] if run.layout_of(config) == 4 else [3, 32, 32]
     data = run.make(config.data, "data")()
-    data.prepare_data()
+    run.check_values(data.prepare, options, name)
+    data.prepare(**options)
     data.setup()
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{name}: {counts}, {data.num_classes} classes")
@@ -25,12 +32,29 @@ def prepare(name: str, overrides: Sequence[str] = ()) -> None:
 
 
 def main() -> None:
+    from omegaconf import OmegaConf
+
     arguments = sys.argv[1:]
     with run.plainly(debug="debug=true" in arguments):
         if not arguments or arguments[0] in ("-h", "--help"):
             print(__doc__)
             return
-        prepare(arguments[0], run.literal_paths(arguments[1:]))
+        name, *rest = arguments
+        overrides: list[str] = []
+        options: dict[str, Any] = {}
+        places = [argument for argument in rest if "=" not in argument or Path(argument).exists()]
+        if len(places) > 1:
+            raise ValueError(f"{places[1]} is not a setting (key=value); one folder is prepared at a time.")
+        known = inspect.signature(run.located(run.composed([f"data={name}"]).data._target_).prepare).parameters
+        for argument in rest:
+            key = argument.partition("=")[0]
+            if argument in places:
+                overrides.append(f"data.root={run.quoted(argument)}")
+            elif key in known:
+                options[key] = OmegaConf.from_dotlist([argument])[key]
+            else:
+                overrides += run.literal_paths([argument])
+        prepare(name, overrides, **options)
 
 
 if __name__ == "__main__":

@@ -145,10 +145,11 @@ def parts(freeze: "Freeze") -> None:
 @rank_zero_only
 def name_bad(data: "DataModule") -> None:
     """Name the files that were left out, each with its reason."""
-    if data.bad:
-        print(f"{len(data.bad)} files cannot be read and are left out:")
-        for path, reason in sorted(data.bad.items()):
-            print(f"  {path}: {reason}")
+    for why, files in (("cannot be read and are", data.bad), ("are", data.withheld)):
+        if files:
+            print(f"{len(files)} files {why} left out:")
+            for path, reason in sorted(files.items()):
+                print(f"  {path}: {reason}")
 
 
 @rank_zero_only

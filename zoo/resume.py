@@ -131,6 +131,9 @@ class Savepoints(Callback):
         self._restored = checkpoint.get("savepoint", {})
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for part in self.path.parent.glob(".*.ckpt-*"):  # of a checkpoint in whose writing the run was killed
+                part.unlink(missing_ok=True)
         begun = self._restored["logged"] if self._restored else 0 if trainer.ckpt_path is None else None
         for logger in trainer.loggers:
             if begun is not None and (rewind := getattr(logger, "rewind", None)):
@@ -154,7 +157,7 @@ class Savepoints(Callback):
         if resumed:
             _restore(trainer, self._restored)
             self._restored = {}
-        if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:
+        if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         new_epoch = batch_idx == 0 and trainer.global_step > 0 and not resumed
         overdue = time.monotonic() - self._saved > 60 * self.minutes
@@ -165,7 +168,7 @@ class Savepoints(Callback):
                 self._stop(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not trainer.fast_dev_run:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer)
         if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
             self._stop(trainer)

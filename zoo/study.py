@@ -278,6 +278,8 @@ def _scores(outcomes: Sequence[Outcome], arm: str, share: float) -> list[float]:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Mean and spread over the seeds: arms down, shares across; and by how much the best pretrained arm beats scratch."""
+    from zoo.probes import MOST_NEIGHBOURS
+
     settings = outcomes[0].settings
     shares = sorted(settings["shares"])
     pretext = _spoken([each.pretext["accuracy"] for each in outcomes])
@@ -287,7 +289,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         f"shares={','.join(f'{s:g}' for s in settings['shares'])} "
         f"pretext.max_epochs={settings['pretext_epochs']}`\n\n",
         f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
-        "chosen on validation, test is scored once with the choice.\n\n",
+        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
         f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
         "| arm | " + " | ".join(f"{share:g} % of the labels" for share in shares) + " |\n|---|" + "---:|" * len(shares) + "\n",
     ]

@@ -74,7 +74,7 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     """Lightning's Trainer as configured; `precision: auto` is bf16-mixed where the accelerator is a GPU."""
     import torch
     from hydra.utils import instantiate
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
+    from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 
     from zoo.resume import WholeCheckpoints
 

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ import torch
 from PIL import Image
 
 from zoo.batch import VOID
-from zoo.data._augment import Affine, ColorJitter
+from zoo.data._augment import Affine, Augment, Flip, LensDistortion, ScaleCrop
 from zoo.data._rle import object_mask
 from zoo.data.base import DataModule, Unreadable
 from zoo.data.camvid import CamVid
 from zoo.data.coco import Coco
+from zoo.data.digit_scenes import DigitScenes
 from zoo.data.mask_folder import MaskFolder
 from zoo.data.masks import Geometry, carved, read_mask
 from zoo.data.voc_segmentation import VocSegmentation
@@ -166,9 +169,33 @@ def test_another_number_of_channels_is_refused() -> None:
 
 
 def test_what_moves_pixels_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.augment has LensDistortion, which would move"):
+        CamVid(shape=SHAPE, augment={"lens": LensDistortion(), "turn": Affine(degrees=5)}).setup()
     with pytest.raises(ValueError, match=r"data\.augment has Affine, which would move"):
-        CamVid(shape=SHAPE, augment={"turn": Affine(degrees=5)})
-    CamVid(shape=SHAPE, augment={"colour": ColorJitter()})
+        DigitScenes(shape=(3, 32, 32), target="instances", augment={"turn": Affine(degrees=5)}).setup()
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [Flip(), Affine(degrees=30, scale=0.2, shift=0.2), Affine(scale=0.3, shift=0.2), ScaleCrop(1.2, 2.0)],
+    ids=["flip", "turned", "upright", "crop"],
+)
+def test_masks_are_moved_with_their_pixels(augment: Augment, tmp_path: Path) -> None:
+    """Images whose red says the class: after moving, too, wherever a pixel is not a mixture; what entered is black and void."""
+    data = MaskFolder(root=str(folder_of(tmp_path, block=24)), shape=SHAPE, augment={"moved": augment})
+    data.setup()
+    data.trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
+    batch: Any = data.splits["train"].__getitems__([(epoch, k) for epoch in range(4) for k in range(14)])
+    before = batch["mask"].clone()
+    batch = data.on_after_batch_transfer(batch, 0)
+    red, mask = batch["input"][:, 0].float() / 20, batch["mask"]
+    known = mask != VOID
+    pure = known & (red == red.round())
+    assert pure.float().mean() > 0.3
+    assert (red[pure] == mask[pure]).float().mean() > 0.97, "a mixture may be a whole number by chance"
+    assert not torch.equal(mask, before)
+    entered = ~known & (batch["input"] == 0).all(1)
+    assert entered.any() == (isinstance(augment, Affine)), "nothing enters where it is mirrored or cut"
 
 
 # Geometry
@@ -344,7 +371,7 @@ def test_coco_names_an_unlisted_category(tmp_path: Path) -> None:
 
 
 def test_coco_names_an_annotation_of_no_image(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a file of COCO's annotations"):
+    with pytest.raises(ValueError, match="annotation 1 of image 99, which it does not list"):
         coco(tmp_path, [annotation(1, 3, (0, 0, 2, 2), image_id=99)])
 
 

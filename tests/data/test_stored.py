@@ -140,7 +140,7 @@ def test_ten_crops_are_torchvisions() -> None:
 
 
 def test_views_that_cannot_be_cut_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 crop or by 10"):
+    with pytest.raises(ValueError, match="scored by 1, 3, 10 crops"):
         Digits(shape=(1, 12, 12), crops=5)
     with pytest.raises(ValueError, match="none below 12"):
         Digits(shape=(1, 12, 12), crops=10, scales=[10])

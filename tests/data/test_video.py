@@ -1,6 +1,7 @@
 """Frames from files: those of plain decoding, at the times asked for, upright, and never silently others."""
 
 import io
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from zoo.crops import region
+from zoo.data import _decode
+from zoo.data._decode import DECODERS, SUFFIXES, check_decoder, opened, probe, read_frames
 from zoo.data.base import Unreadable
-from zoo.data.video import SUFFIXES, ClipFiles, Clips, probe, read_frames
+from zoo.data.video import ClipFiles, Clips
 
 Frames = NDArray[np.uint8]
 ODD_NAME = "a film (1), take #2 = best! çé 你好.mp4"
@@ -73,6 +77,45 @@ def test_the_frames_are_those_of_plain_decoding(tmp_path: Path, name: str) -> No
         assert np.array_equal(read_frames(video, wish), np.stack([reference[k] for k in wish])), wish
 
 
+@pytest.mark.parametrize("name", ["one_gop.mp4", "short_gops.mp4", "open_gop.mp4", "b_frames.mkv", "mpeg4.avi", "vp9.webm"])
+def test_no_more_is_decoded_than_must_be(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These are read by seeking, not by the slow way out; and a box is cut out of what plain decoding gives."""
+    codec, options = ENCODINGS[name]
+    video = probe(write(tmp_path / name, moving(40), codec, **options))
+    reference = plain(video.path)
+    monkeypatch.setattr(_decode, "_from_the_start", None)
+    for wish in ([0, 39], [11, 12, 13], [38], list(range(40)), list(range(2, 40, 6))):
+        frames = read_frames(video, wish, lambda height, width: (slice(3, height - 2), slice(5, 50)))
+        assert np.array_equal(frames, np.stack([reference[k][3:46, 5:50] for k in wish]))
+
+
+def test_stretches_of_decoding() -> None:
+    """From a key frame to the last frame wanted before the next; a tail of two frames is not worth a seek."""
+    keys = np.array([0, 12, 24])
+    cases: dict[tuple[int, ...], list[tuple[int, list[int]]]] = {
+        (3, 5): [(0, [3, 5])],
+        (3, 14): [(0, [3]), (12, [14])],
+        (9, 14, 30): [(0, [9, 14]), (24, [30])],
+        (8, 14): [(0, [8]), (12, [14])],
+        (25,): [(24, [25])],
+    }
+    for wanted, expected in cases.items():
+        assert _decode._stretches(keys, np.array(wanted)) == expected
+    assert _decode._stretches(np.array([], dtype=np.int64), np.array([7])) == [(0, [7])]
+    assert _decode._stretches(np.array([5]), np.array([1, 7])) == [(0, [1]), (5, [7])]
+
+
+def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
+    """Three of four frames are referred to by no other."""
+    video = probe(write(tmp_path / "film.mp4", moving(60), g="250", bf="3", b_strategy="0", b_pyramid="none"))
+    times = {int(video.pts[k]) for k in (20, 40)}
+    fed: dict[bool, int] = {}
+    for thrifty in (False, True):
+        with opened(video.path) as (container, stream):
+            fed[thrifty] = sum(1 for _ in _decode._fed(container, stream, times, thrifty))
+    assert fed[True] < 0.4 * fed[False] <= 0.4 * 46
+
+
 def test_frames_are_shown_by_time(tmp_path: Path) -> None:
     """Variable frame rate: 0, 100, 500, 600, 1000 ms. A frame is shown until the next one's time."""
     path = write(tmp_path / "vfr.mkv", moving(5), rate=30, pts=[0, 100, 500, 600, 1000])
@@ -88,7 +131,7 @@ def test_frames_are_shown_by_time(tmp_path: Path) -> None:
 def test_a_clip_at_the_files_own_rate_takes_every_frame_once(tmp_path: Path, suffix: str, rate: int) -> None:
     video = probe(write(tmp_path / f"film{suffix}", moving(33), rate=rate))
     for place in (0.0, 1.0):
-        clips = Clips(16, (48, 64), None, 1, None, flip=False)
+        clips = Clips((3, 16, 48, 64))
         frames = video.at(clips.times(video, place))
         assert np.diff(frames).tolist() == [1] * 15
         assert frames[0] == (0 if place == 0 else 17)
@@ -96,24 +139,52 @@ def test_a_clip_at_the_files_own_rate_takes_every_frame_once(tmp_path: Path, suf
 
 def test_a_clip_longer_than_the_video_holds_the_last_frame(tmp_path: Path) -> None:
     video = probe(write(tmp_path / "short.mp4", moving(6), rate=10))
-    frames = video.at(Clips(16, (48, 64), 10, 1, None, flip=False).times(video, 0.7))
+    frames = video.at(Clips((3, 16, 48, 64), 10).times(video, 0.7))
     assert frames.tolist() == [0, 1, 2, 3, 4, 5] + [5] * 10
 
 
-def test_a_cut_is_the_region_scaled(tmp_path: Path) -> None:
+def cut(clips: Clips, frames: Frames, top: float = 0.5, left: float = 0.5) -> torch.Tensor:
+    rows, columns = clips.box(top, left)(*frames.shape[1:3])
+    return clips.scaled(frames[:, rows, columns])
+
+
+def test_a_cut_is_the_region_scaled() -> None:
     frames = moving(3, 48, 64)
-    same = Clips(3, (48, 64), None, 1, None, flip=False).cut(frames)
+    same = cut(Clips((3, 3, 48, 64)), frames)
     assert np.array_equal(same.permute(1, 2, 3, 0).numpy(), frames)
-    square = Clips(3, (24, 24), None, 1, None, flip=False)
-    left, right = (square.cut(frames, left=place) for place in (0.0, 1.0))
+    square = Clips((3, 3, 24, 24))
+    left, right = (cut(square, frames, left=place) for place in (0.0, 1.0))
     # Halving exactly is, but for the antialiasing filter's border, the average of 2 x 2 pixels under a triangle.
     blurred = torch.nn.functional.interpolate(
         torch.from_numpy(frames[:, :, :48]).permute(0, 3, 1, 2).float(), (24, 24), mode="bilinear", antialias=True
     )
     assert (left.transpose(0, 1).float() - blurred).abs().max() <= 1
     assert not torch.equal(left, right)
-    inner = Clips(3, (24, 24), None, 1, 48, flip=False).cut(frames)  # short side 48 = native: 24 x 24 cut from the centre
+    inner = cut(Clips((3, 3, 24, 24), short_side=48), frames)  # short side 48 = native: 24 x 24 cut from the centre
     assert np.array_equal(inner.permute(1, 2, 3, 0).numpy(), frames[:, 12:36, 20:44])
+    wide = Clips((3, 3, 24, 48), short_side=24)  # of 48 x 64 pixels 48 x 96 would be wanted; 32 x 64 are there
+    assert wide.box(0.5, 0.0)(48, 64) == (slice(8, 40), slice(0, 64))
+
+
+def test_each_segment_gives_one_frame(tmp_path: Path) -> None:
+    """Wang et al. 2016: T equal parts, one frame of each; a slow loop over the parts is the reference."""
+    video = probe(write(tmp_path / "film.mp4", moving(37), rate=10))
+    clips = Clips((3, 8, 48, 64), segments=True, clips=3)
+    for clip in range(3):
+        frames = video.at(clips.times(video, clips.place_of(clip)))
+        assert frames.tolist() == [int((part + (clip + 0.5) / 3) * 37 / 8 + 1e-2) for part in range(8)]
+    files = ClipFiles([video], [0], clips, train=True, seed=0)
+    drawn = [files.__getitems__([(epoch, 0)])["input"] for epoch in range(2)]
+    assert not torch.equal(*drawn)
+    short = probe(write(tmp_path / "short.mp4", moving(3), rate=10))
+    assert short.at(clips.times(short, 0.5)).tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+
+
+def test_a_video_shorter_than_a_frame_interval_is_held(tmp_path: Path) -> None:
+    video = probe(write(tmp_path / "one.mp4", moving(1), rate=30))
+    for clips in (Clips((3, 16, 48, 64), 5), Clips((3, 16, 48, 64)), Clips((3, 16, 48, 64), segments=True)):
+        assert video.at(clips.times(video, 0.5)).tolist() == [0] * 16
+    assert read_frames(video, [0] * 16).shape == (16, 48, 64, 3)
 
 
 def rotated(source: Path, target: Path, degrees: int) -> Path:
@@ -140,7 +211,7 @@ def test_rotation_metadata_turns_the_frames(tmp_path: Path, degrees: int, turns:
 
 def labelled(folder: Path, count: int = 3) -> ClipFiles:
     videos = [probe(write(folder / f"{k}.mp4", moving(30))) for k in range(count)]
-    return ClipFiles(videos, list(range(count)), Clips(8, (32, 32), 10, 2, None, flip=True), train=True, seed=0)
+    return ClipFiles(videos, list(range(count)), Clips((3, 8, 32, 32), 10, clips=2, flip=True), train=True, seed=0)
 
 
 def test_training_clips_are_functions_of_seed_epoch_and_id(tmp_path: Path) -> None:
@@ -160,10 +231,34 @@ def test_test_clips_are_views_of_a_video(tmp_path: Path) -> None:
     batch = clips.__getitems__([(0, k) for k in range(4)])
     assert batch["id"].tolist() == [0, 0, 1, 1]
     assert batch["view"].tolist() == [0, 1, 0, 1]
-    first = Clips(8, (32, 32), 10, 2, None, flip=False).cut(read_frames(files.videos[0], range(8)))
-    last = Clips(8, (32, 32), 10, 2, None, flip=False).cut(read_frames(files.videos[0], range(22, 30)))
+    first = cut(files.clips, read_frames(files.videos[0], range(8)))
+    last = cut(files.clips, read_frames(files.videos[0], range(22, 30)))
     assert torch.equal(batch["input"][0], first)
     assert torch.equal(batch["input"][1], last)
+
+
+@pytest.mark.parametrize("crops", [1, 3, 10])
+def test_clips_and_crops_are_views(tmp_path: Path, crops: int) -> None:
+    """View k is crop k % M of clip k // M: the region of the whole frames, whichever view was asked for before."""
+    video = probe(write(tmp_path / "film.mp4", moving(30)))
+    upright = probe(write(tmp_path / "upright.mp4", moving(30, 64, 48)))
+    clips = Clips((3, 4, 24, 24), 10, clips=2, crops=crops, short_side=36)
+    files = ClipFiles([video, upright], [0, 1], clips, train=False, seed=0)
+    assert files.views == 2 * crops
+    batch = files.__getitems__([(0, k) for k in range(len(files))])
+    assert batch["view"].tolist() == list(range(2 * crops)) * 2
+    centre, corners = (0.5, 0.5), [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for number, each in enumerate((video, upright)):
+        ends = [(0.5, 0.0), (0.5, 1.0)] if number == 0 else [(0.0, 0.5), (1.0, 0.5)]
+        places = {1: [centre], 3: [centre, *ends], 10: [centre, *corners] * 2}[crops]
+        for clip in range(2):
+            whole = torch.from_numpy(read_frames(each, range(26 * clip, 26 * clip + 4))).permute(0, 3, 1, 2)
+            for crop, (top, left) in enumerate(places):
+                expected = region(whole, top, left, 48 / 36, (24, 24)).transpose(0, 1)
+                expected = expected.flip(-1) if crop >= 5 else expected
+                view = number * files.views + clip * crops + crop
+                assert torch.equal(batch["input"][view], expected), (number, clip, crop)
+                assert torch.equal(files.__getitems__([(0, view)])["input"][0], expected)
 
 
 def test_a_file_that_breaks_later_is_left_out_and_named(tmp_path: Path) -> None:
@@ -175,6 +270,20 @@ def test_a_file_that_breaks_later_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "0.mp4").write_bytes(b"torn")
     empty = clips.__getitems__([(0, 0), (0, 1)])
     assert empty["input"].shape == (0, 3, 8, 32, 32)
+
+
+def test_frames_of_changing_size_are_refused(tmp_path: Path) -> None:
+    """Two transport streams one after the other are one, in which the size changes."""
+    parts = [
+        write(tmp_path / f"{size}.ts", moving(5, size, size), pts=range(start, start + 500, 100)).read_bytes()
+        for size, start in ((48, 0), (64, 500))
+    ]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    frames = plain(tmp_path / "both.ts")
+    assert {frame.shape for frame in frames} == {(48, 48, 3), (64, 64, 3)}
+    video = probe(tmp_path / "both.ts")
+    with pytest.raises(Unreadable, match=r"change their size|could not be decoded"):
+        read_frames(video, range(len(video)))
 
 
 def test_odd_file_names(tmp_path: Path) -> None:
@@ -230,6 +339,63 @@ def test_real_action_clips_count_right(real_data: "object") -> None:
         assert len(video) == len(reference)
         wish = [0, len(video) // 2, len(video) - 1]
         assert np.array_equal(read_frames(video, wish), np.stack([reference[k] for k in wish]))
+
+
+def loads_torchcodec() -> None:
+    try:
+        check_decoder("torchcodec")
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", [*ENCODINGS, "turned.mp4"])
+def test_all_decoders_give_the_same_frames(tmp_path: Path, name: str) -> None:
+    """The contract: the same times, the same frames, pixel by pixel, at native size."""
+    loads_torchcodec()
+    codec, options = ENCODINGS.get(name, ENCODINGS["short_gops.mp4"])
+    path = write(tmp_path / name.replace("turned", "source"), moving(40), codec, **options)
+    video = probe(rotated(path, tmp_path / name, 90) if name == "turned.mp4" else path)
+    for wish in ([0], [39, 3, 3], [5, 6, 7, 30]):
+        one, *others = (read_frames(video, wish, decoder=decoder) for decoder in DECODERS)
+        assert all(np.array_equal(one, other) for other in others), wish
+
+
+@pytest.mark.realdata
+def test_all_decoders_agree_on_real_files(real_data: "object") -> None:
+    loads_torchcodec()
+    folders = [real_data("jhmdb9") / "wave", real_data("oddvideos")]  # type: ignore[operator]
+    for path in sorted(p for folder in folders for p in folder.iterdir() if p.suffix in SUFFIXES):
+        try:
+            video = probe(path)
+            wish = sorted({0, len(video) // 2, len(video) - 1})
+            one = read_frames(video, wish)
+        except Unreadable:
+            continue
+        assert np.array_equal(one, read_frames(video, wish, decoder="torchcodec")), path.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"shape": (1, 8, 32, 32)}, "served in 3 channels"),
+        ({"shape": (3, 0, 32, 32)}, "at least 1 frame long"),
+        ({"rate": 0.0}, "above 0, or null"),
+        ({"clips": 0}, "at least 1 clip"),
+        ({"crops": 4}, "scored by 1, 3, 10 crops"),
+        ({"short_side": 31}, "Give 32 or more"),
+        ({"decoder": "opencv"}, "there are pyav, torchcodec"),
+    ],
+)
+def test_clips_that_cannot_be_cut_are_refused(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Clips(**{"shape": (3, 8, 32, 32), **settings})  # type: ignore[arg-type]
+
+
+def test_a_decoder_that_does_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    with pytest.raises(ValueError, match=r"torchcodec, which does not load here .* set data\.decoder=pyav"):
+        check_decoder("torchcodec")
 
 
 @pytest.mark.realdata

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from zoo.batch import VOID
 from zoo.chance import uniform
 from zoo.crops import brightness
 
@@ -36,6 +37,15 @@ class Augment(Protocol):
 
 
 @runtime_checkable
+class Placed(Protocol):
+    """An augmentation that moves pixels by an affine map, so that a mask can be moved with them."""
+
+    def theta(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        """(B, 2, 3): from a place in the result, -1..1 on each axis, to its place in the source."""
+        ...
+
+
+@runtime_checkable
 class Fitted(Protocol):
     """An augmentation that must see training images first."""
 
@@ -48,8 +58,16 @@ class Flip:
 
     probability: float = 0.5
 
+    def _mirrored(self, pixels: Tensor, chance: Chance) -> Tensor:
+        return (chance.uniform(1).squeeze(1) < self.probability).to(pixels.device)
+
+    def theta(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        x = torch.where(self._mirrored(pixels, chance), -1.0, 1.0)
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        return torch.stack([x, zero, zero, zero, one, zero], dim=1).reshape(-1, 2, 3)
+
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
-        mirrored = (chance.uniform(1).squeeze(1) < self.probability).to(pixels.device)
+        mirrored = self._mirrored(pixels, chance)
         rows = torch.arange(len(pixels), device=pixels.device) + len(pixels) * mirrored
         return torch.cat([pixels, pixels.flip(-1)]).index_select(0, rows)  # a choice of rows is faster than one of pixels
 
@@ -72,18 +90,19 @@ class Affine:
     stretch: float = 0.0
     shear: float = 0.0
 
-    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+    def theta(self, pixels: Tensor, chance: Chance, /) -> Tensor:
         turn, zoom, right, down, wide, lean = (2 * chance.uniform(6) - 1).to(pixels.device).unbind(1)
-        factor, wider = 1 / (1 + zoom * self.scale), (1 + self.stretch) ** wide
-        if not (self.degrees or self.shear):
-            return _resampled(pixels, factor / wider, factor * wider, 2 * right * self.shift, 2 * down * self.shift)
         angle, slope = turn * math.radians(self.degrees), (lean * math.radians(self.shear)).tan()
-        # From a place in the result to its place in the source, in pixels: turned, then sheared, then scaled.
+        factor, wider = 1 / (1 + zoom * self.scale), (1 + self.stretch) ** wide
+        # In pixels: turned, then sheared, then scaled.
         cos, sin = angle.cos() * factor, angle.sin() * factor
         xx, xy, yx, yy = cos / wider, (cos * slope + sin) * wider, -sin / wider, (cos - sin * slope) * wider
         aspect = pixels.shape[-2] / pixels.shape[-1]  # the sampler counts -1..1 on either axis
         rows = [xx, xy * aspect, 2 * right * self.shift, yx / aspect, yy, 2 * down * self.shift]
-        return _sampled(pixels, torch.stack(rows, dim=1).reshape(-1, 2, 3))
+        return torch.stack(rows, dim=1).reshape(-1, 2, 3)
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        return (_sampled if self.degrees or self.shear else _resampled)(pixels, self.theta(pixels, chance))
 
 
 @dataclass(frozen=True)
@@ -97,19 +116,20 @@ class ScaleCrop:
     low: float = 256 / 224
     high: float = 480 / 224
 
-    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+    def theta(self, pixels: Tensor, chance: Chance, /) -> Tensor:
         length, right, down = chance.uniform(3).to(pixels.device).unbind(1)
         share = 1 / (self.low + length * (self.high - self.low))
-        return _resampled(pixels, share, share, (2 * right - 1) * (1 - share), (2 * down - 1) * (1 - share))
+        zero = torch.zeros_like(share)
+        rows = [share, zero, (2 * right - 1) * (1 - share), zero, share, (2 * down - 1) * (1 - share)]
+        return torch.stack(rows, dim=1).reshape(-1, 2, 3)
+
+    def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:
+        return _resampled(pixels, self.theta(pixels, chance))
 
 
-def _resampled(pixels: Tensor, x_share: Tensor, y_share: Tensor, x_middle: Tensor, y_middle: Tensor) -> Tensor:
-    """What `_sampled` makes of upright rectangles, each (B,), faster: bilinear weights of rows times those of columns.
-
-    Args:
-        x_share, y_share: the rectangle's width and height, as shares of the image's.
-        x_middle, y_middle: its centre, -1..1.
-    """
+def _resampled(pixels: Tensor, theta: Tensor) -> Tensor:
+    """What `_sampled` makes of upright rectangles, faster: bilinear weights of rows times those of columns."""
+    x_share, y_share, x_middle, y_middle = theta[:, 0, 0], theta[:, 1, 1], theta[:, 0, 2], theta[:, 1, 2]
     flat = pixels.flatten(1, -3).float()
 
     def weights(extent: int, share: Tensor, middle: Tensor) -> Tensor:
@@ -127,8 +147,21 @@ def _resampled(pixels: Tensor, x_share: Tensor, y_share: Tensor, x_middle: Tenso
 
 
 def _sampled(pixels: Tensor, theta: Tensor) -> Tensor:
-    """`theta` (B, 2, 3) maps the result's coordinates, -1..1 on each axis, to the source's."""
+    """Bilinear, black outside."""
     flat = pixels.flatten(1, -3).float()
+    moved = grid_sample(flat, _grid(flat, theta), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.round_().to(torch.uint8).reshape(pixels.shape)
+
+
+def sampled_classes(mask: Tensor, theta: Tensor) -> Tensor:
+    """(B, H, W) uint8 classes moved as `_sampled` moves pixels: each place takes its nearest one's, outside is void."""
+    shifted = (mask.to(torch.int16) - VOID)[:, None].float()  # so that void is the zero that enters from outside
+    moved = grid_sample(shifted, _grid(shifted, theta), mode="nearest", padding_mode="zeros", align_corners=False)
+    return (moved[:, 0] + VOID).to(torch.uint8)
+
+
+def _grid(flat: Tensor, theta: Tensor) -> Tensor:
+    """Where each pixel of (B, C, H, W) comes from, (B, H, W, 2)."""
     # What affine_grid computes by a matrix product for each pixel is the sum of a row and a column: eight times as fast.
     x, y = ((2 * torch.arange(extent, device=flat.device) + 1) / extent - 1 for extent in (flat.shape[-1], flat.shape[-2]))
     grid = flat.new_empty(len(flat), len(y), len(x), 2)
@@ -136,8 +169,7 @@ def _sampled(pixels: Tensor, theta: Tensor) -> Tensor:
     for axis in range(2):
         across, down = by_x[:, axis, None] * x, by_y[:, axis, None] * y + offset[:, axis, None]
         torch.add(across[:, None, :], down[:, :, None], out=grid[..., axis])
-    moved = grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved.round_().to(torch.uint8).reshape(pixels.shape)
+    return grid
 
 
 @dataclass(frozen=True)

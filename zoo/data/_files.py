@@ -8,6 +8,24 @@ from typing import Any, Protocol
 from zoo.cache import cache_folder
 
 
+class File(Protocol):
+    """Where a sample's bytes are: a path, or a place in an archive."""
+
+    def open(self, mode: Any = "rb", /) -> Any: ...
+
+
+class Unreadable(ValueError):
+    """A file that cannot be read, and why."""
+
+    def __init__(self, path: File, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}.")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
+        return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
+
+
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that whoever looks sees all of it or the file that was there before."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -21,12 +39,6 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-
-
-class File(Protocol):
-    """Where a sample's bytes are: a path, or a place in an archive."""
-
-    def open(self, mode: Any = "rb", /) -> Any: ...
 
 
 def inside(folder: Path, name: str) -> Path:

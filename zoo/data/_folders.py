@@ -51,7 +51,11 @@ def _classes(root: Path, suffixes: frozenset[str]) -> tuple[tuple[str, ...], Lab
     for folder, files in zip(folders, found, strict=True):
         if not files:
             kinds = " ".join(sorted(suffixes))
-            raise ValueError(f"The class folder {folder} holds no files of the kinds {kinds}. Fill or remove it.")
+            others = sorted({p.suffix.lower() for p in folder.rglob("*") if p.is_file() and p.suffix})
+            instead = (
+                f", but files of the kinds {' '.join(others[:5])}; choose another data=, or fill or" if others else ". Fill or"
+            )
+            raise ValueError(f"The class folder {folder} holds no files of the kinds {kinds}{instead} remove it.")
     return tuple(f.name for f in folders), [(path, label) for label, files in enumerate(found) for path in files]
 
 

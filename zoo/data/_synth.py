@@ -4,17 +4,15 @@ Everything here is a function of its arguments, so that a file rendered twice is
 torch nor Lightning: the processes that render start in a moment.
 """
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._files import write_whole
+from zoo.data._parallel import mapped
 
 SPLITS = ("train", "val", "test")
 _SHARES = (0.70, 0.10, 0.20)  # of the digits of each class
@@ -86,28 +84,11 @@ def render_files(render: Callable[[Path], bytes], paths: Sequence[Path], title: 
     once write the same bytes.
     """
     missing = [path for path in paths if not path.exists()]
-    if not missing:
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     for folder in {path.parent for path in missing}:
         folder.mkdir(parents=True, exist_ok=True)
-    # spawn: a forked child would inherit torch's thread pools in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    chunks = [missing[start : start + 32] for start in range(0, len(missing), 32)]
-    workers = min(processes or os.cpu_count() or 1, len(chunks))
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, Progress(*columns) as progress:
-        bar = progress.add_task(title, total=len(missing))
-        try:
-            for done in pool.map(_render_chunk, [render] * len(chunks), chunks):
-                progress.advance(bar, done)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for _ in mapped(partial(_render, render), missing, title, chunk=32, processes=processes):
+        pass
 
 
-def _render_chunk(render: Callable[[Path], bytes], paths: Sequence[Path]) -> int:
-    for path in paths:
-        write_whole(path, render(path))
-    return len(paths)
+def _render(render: Callable[[Path], bytes], path: Path) -> None:
+    write_whole(path, render(path))

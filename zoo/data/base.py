@@ -17,10 +17,10 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from zoo.batch import Batch
+from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, permutation
-from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted
-from zoo.data._files import File
+from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
+from zoo.data._files import Unreadable as Unreadable
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -30,18 +30,6 @@ AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-
-
-class Unreadable(ValueError):
-    """A file that cannot be read, and why."""
-
-    def __init__(self, path: File, reason: str) -> None:
-        super().__init__(f"{path} cannot be read: {reason}.")
-        self.path = str(path)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
-        return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
 
 
 class Samples(Protocol):
@@ -76,19 +64,23 @@ class Decoded:
         """What a user knows an image or video by."""
         return f"sample {number}"
 
-    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
+    def read(self, epoch: int, number: int, view: int) -> Mapping[str, Any]:
         """The fields of one sample, without the batch's axis. Raises `Unreadable`."""
         raise NotImplementedError
 
-    def blank(self) -> dict[str, Tensor]:
+    def blank(self) -> Mapping[str, Any]:
         """Fields of the right shapes and types, for a batch of which nothing could be read."""
         raise NotImplementedError
+
+    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The fields of several samples as those of a batch."""
+        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def __len__(self) -> int:
         return self.count * self.views
 
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        found: list[dict[str, Tensor]] = []
+        found: list[Mapping[str, Any]] = []
         kept: list[tuple[int, int, int]] = []
         bad: dict[str, str] = {}
         for epoch, index in draws:
@@ -101,8 +93,7 @@ class Decoded:
             else:
                 kept.append((number, view, epoch))
         _note(_NOTHING)
-        samples = found or [self.blank()]
-        fields = {name: torch.stack([sample[name] for sample in samples])[: len(found)] for name in samples[0]}
+        fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
         ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
         return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
 
@@ -199,6 +190,8 @@ class EpochSampler(Sampler[Draw]):
     Args:
         blocks: where samples lie in archives, how many in each. A rank then takes a stretch of archives, one after another,
             and an epoch mixes the archives and the samples of `MIXED` at a time.
+        groups: (length,): samples of one number are put into one batch, but for a few at the borders; None mixes all.
+        batch: samples a step on each rank.
     """
 
     def __init__(
@@ -210,7 +203,11 @@ class EpochSampler(Sampler[Draw]):
         rank: int = 0,
         world: int = 1,
         blocks: Sequence[int] | None = None,
+        groups: Tensor | None = None,
+        batch: int = 1,
     ) -> None:
+        self.groups = groups
+        self.batch = batch
         self.length = length
         self.blocks = blocks
         self.seed = seed
@@ -234,6 +231,8 @@ class EpochSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
+        if self.shuffle and self.groups is not None:
+            order = self._grouped(order)
         steps = torch.arange(len(self))
         if self.blocks is None:
             dealt = order[(steps * self.world + self.rank) % max(1, self.length)]
@@ -251,6 +250,15 @@ class EpochSampler(Sampler[Draw]):
         turn[permutation(self.seed, self.epoch, len(self.blocks))] = torch.arange(len(self.blocks)) // MIXED
         block = torch.repeat_interleave(torch.arange(len(self.blocks)), torch.tensor(self.blocks))
         return order[turn[block[order]].argsort(stable=True)]
+
+    def _grouped(self, order: Tensor) -> Tensor:
+        """Cut an order, sorted by group, into the steps of all ranks, and shuffle the steps; the last, short one stays last."""
+        assert self.groups is not None
+        order = order[self.groups[order].argsort(stable=True)]
+        steps = torch.split(order, self.batch * self.world)
+        whole = [step for step in steps if len(step) == self.batch * self.world]
+        chosen = permutation(self.seed, self.epoch, len(whole)).tolist()
+        return torch.cat([*(whole[at] for at in chosen), *steps[len(whole) :]])
 
 
 def _as_is(batch: Any) -> Any:
@@ -284,6 +292,8 @@ class DataModule(lightning.LightningDataModule):
     """Of each channel over the training split, in 0..1."""
     patience: ClassVar[float] = 900
     """Seconds after which a worker that makes no batch is given up."""
+    facts: ClassVar[tuple[str, ...]] = ()
+    """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
     landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
@@ -313,16 +323,12 @@ class DataModule(lightning.LightningDataModule):
         self.seed = seed
         self.max_bad = max_bad
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
-        moving = [type(each).__name__ for each in self.augment if isinstance(each, GEOMETRIC)]
-        if moving and self.targets != ("label",):
-            raise ValueError(
-                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
-                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
-            )
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.left_out: dict[str, int] = {}
         """Of each split how many files its samples lack since their headers were checked."""
+        self.withheld: dict[str, str] = {}
+        """File to reason: what an official list holds and no split serves."""
         self.splits: dict[str, Samples] = {}
         self._begun = (0, 0)
 
@@ -334,6 +340,10 @@ class DataModule(lightning.LightningDataModule):
         """Find the splits on disk, check every header, and set the facts. Raises ValueError in the user's words."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Make, ahead of time, all that reading needs; the arguments of a subclass are options of `zoo.prepare`."""
+        self.prepare_data()
+
     def files(self, paths: Sequence[Path]) -> Samples:
         """The user's own files as test samples without labels; sample id k is `paths[k]`."""
         raise NotImplementedError
@@ -341,10 +351,25 @@ class DataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
+        self._check_augment()
         self.splits = self.load()
         for augment in self.augment:
             if isinstance(augment, Fitted):
                 augment.fit(self._some_training_samples())
+
+    def _check_augment(self) -> None:
+        """Refuse what would move an image's pixels away from what is known of them."""
+        served = getattr(self, "target", self.targets[0])
+        moving = [
+            type(each).__name__
+            for each in self.augment
+            if isinstance(each, GEOMETRIC) and not (served == "label" or (served == "semantic" and isinstance(each, Placed)))
+        ]
+        if moving:
+            raise ValueError(
+                f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+                f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+            )
 
     def _some_training_samples(self) -> Tensor:
         """Up to 1,024 training samples, evenly spaced: the same for every seed."""
@@ -358,8 +383,16 @@ class DataModule(lightning.LightningDataModule):
         """Batches of a split, this rank's share of it."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        blocks = getattr(samples, "blocks", None)
-        sampler = EpochSampler(len(samples), seed=self.seed, shuffle=train, rank=rank, world=world, blocks=blocks)
+        sampler = EpochSampler(
+            len(samples),
+            seed=self.seed,
+            shuffle=train,
+            rank=rank,
+            world=world,
+            blocks=getattr(samples, "blocks", None),
+            groups=getattr(samples, "groups", None),
+            batch=self.batch_size,
+        )
         if train:
             sampler.go_on(*self._begun)
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
@@ -427,6 +460,9 @@ class DataModule(lightning.LightningDataModule):
         if self.augment and self.trainer is not None and self.trainer.training:
             for number, augment in enumerate(self.augment):
                 chance = Chance(self.seed, batch["epoch"], batch["id"], AUGMENT + number)
+                if isinstance(augment, Placed) and "mask" in batch:
+                    masked = cast(MaskBatch, batch)
+                    masked["mask"] = sampled_classes(masked["mask"], augment.theta(batch["input"], chance))
                 batch["input"] = augment(batch["input"], chance)
         return batch
 

@@ -1,5 +1,6 @@
 """Scenes of several handwritten digits: labels for every pixel and for every object, rendered once from real digits."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from zoo.data._files import writable_root
 from zoo.data._synth import render_files
 from zoo.data.base import SPLITS, DataModule, Draw, Samples
 from zoo.data.images import SUFFIXES
+from zoo.data.instances import FACTS, BareImages, Sizing
 from zoo.data.masks import WholeImages
 
 
@@ -25,7 +27,8 @@ class DigitScenes(DataModule):
     Rendered once, under `root`; the splits share no digit and no photograph's column. They are served at the shape asked
     for, from memory. As `semantic`, classes are the background and the ten digits, and a pixel's class is that of the
     digit that covers most of it. As `instances`, classes are the ten digits (labels 1 to 10), boxes enclose what is seen
-    of a digit, and its four keypoints are the corners of the upright digit's box, turned with it.
+    of a digit, and its four keypoints are the corners of the upright digit's box, turned with it. (Their similarity is
+    COCO's, with a sigma of 0.1 each, about that of a hip.)
 
     Args:
         root: the data root; None is $ZOO_DATA or the cache folder. Where it cannot be written to, the cache folder is used.
@@ -35,6 +38,11 @@ class DigitScenes(DataModule):
     layout = 3
     suffixes = SUFFIXES
     targets = ("semantic", "instances")
+    facts = FACTS
+    fields = ("boxes", "masks", "keypoints")
+    keypoint_names = ("top left", "top right", "bottom right", "bottom left")
+    keypoint_sigmas = (0.1, 0.1, 0.1, 0.1)
+    num_keypoints = 4
     # Over the training scenes.
     mean = (0.301, 0.301, 0.301)
     std = (0.300, 0.300, 0.300)
@@ -60,6 +68,7 @@ class DigitScenes(DataModule):
         self.target = target
         background = ("background",) if target == "semantic" else ()
         self.class_names = (*background, *"0123456789")
+        self.category_ids = tuple(range(1, 11))
 
     def default_workers(self) -> int:
         return 0  # in memory
@@ -77,12 +86,12 @@ class DigitScenes(DataModule):
         for path in paths:
             try:
                 parts.append(_resized(_scenes.read_scenes(path), self.shape[1:]))
-            except (OSError, ValueError, KeyError, BadZipFile) as error:
+            except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
                 raise ValueError(f"{path} is damaged ({error}). Remove it, and it is rendered again.") from None
         return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return WholeImages(paths, channels=3)
+        return WholeImages(paths, channels=3) if self.target == "semantic" else BareImages(paths, Sizing(self.shape))
 
 
 def _resized(scenes: _scenes.Scenes, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -126,7 +135,9 @@ class SceneSamples:
         batch = Batch(input=self.images[index], id=index, view=torch.zeros_like(index), epoch=epoch)
         if self.target == "semantic":
             return MaskBatch(**batch, mask=self._classes(index))
-        return InstanceBatch(**batch, instances=[self._objects(scene) for scene in index.tolist()])
+        size = torch.tensor(self.images.shape[2:]).expand(len(index), 2)
+        instances = [self._objects(scene) for scene in index.tolist()]
+        return InstanceBatch(**batch, size=size, full=size, image_id=index, instances=instances)
 
     def _classes(self, index: Tensor) -> Tensor:
         """(B, H, W): 0, or one more than the digit."""

@@ -47,11 +47,15 @@ def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
     return torch.from_numpy(ids.astype(np.uint8))
 
 
-class Pair(Protocol):
-    """An image and where its mask comes from."""
+class Pictured(Protocol):
+    """Something with an image."""
 
     @property
     def image(self) -> Path: ...
+
+
+class Pair(Pictured, Protocol):
+    """An image and where its mask comes from."""
 
     def mask(self) -> Tensor:
         """(H, W) uint8. Raises `Unreadable`."""
@@ -80,6 +84,7 @@ class FilePair:
 
 
 SomePair = TypeVar("SomePair", bound=Pair)
+SomePictured = TypeVar("SomePictured", bound=Pictured)
 
 
 def check_pair(pair: SomePair) -> SomePair:
@@ -88,12 +93,15 @@ def check_pair(pair: SomePair) -> SomePair:
     if not pair.image.is_file():
         raise Unreadable(pair.image, "the image of a mask is missing")
     check_image(pair.image)
-    with Image.open(pair.image) as opened:
-        width, height = opened.size
-        if opened.getexif().get(_ORIENTATION, 1) >= 5:
-            width, height = height, width
-    check_size(pair, (height, width), pair.check())
+    check_size(pair, upright_size(pair.image), pair.check())
     return pair
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, turned as its EXIF tag asks; no pixel of it is read."""
+    with Image.open(path) as opened:
+        width, height = opened.size
+        return (width, height) if opened.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
 
 
 def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
@@ -118,7 +126,7 @@ def paired(images: Path, masks: Path, num_classes: int, void: int | None) -> lis
     ]
 
 
-def carved(pairs: Sequence[SomePair], share: float) -> tuple[list[SomePair], list[SomePair]]:
+def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictured], list[SomePictured]]:
     """What stays and what is carved out: the share whose images' names hash lowest, so that adding files moves no other."""
     ranked = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image.stem.encode()).digest())
     taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}

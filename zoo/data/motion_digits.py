@@ -7,12 +7,12 @@ from types import MappingProxyType
 from zoo.data import _motion
 from zoo.data._augment import Augment
 from zoo.data._files import writable_root
+from zoo.data._folders import Labelled
 from zoo.data._synth import render_files
-from zoo.data.base import DataModule, Samples
-from zoo.data.video import SUFFIXES, ClipFiles, Clips, probe
+from zoo.data.video_folder import FlowKind, VideoFolder
 
 
-class MotionDigits(DataModule):
+class MotionDigits(VideoFolder):
     """2,400 train, 600 val and 600 test clips of 24 frames, 32x32, 8 frames a second; see `_motion.draw_clip`.
 
     Chance is 1/6 and one frame alone says nothing; the classes are three time-reversed pairs, so that a model blind to
@@ -21,15 +21,11 @@ class MotionDigits(DataModule):
     Args:
         root: the data root; None is $ZOO_DATA or the cache folder. Where it cannot be written to, the cache folder is used.
         clips: clips a video at test time, their predictions averaged.
+        flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone.
     """
 
-    layout = 4
-    suffixes = SUFFIXES
     class_names = _motion.CLASSES
     landmarks = MappingProxyType({"one frame": 1 / 6, "blind to order": 1 / 2})
-    # Over the decoded training clips, as the files' bytes.
-    mean = (0.208, 0.204, 0.206)
-    std = (0.197, 0.197, 0.197)
 
     def __init__(
         self,
@@ -37,6 +33,7 @@ class MotionDigits(DataModule):
         shape: Sequence[int],
         root: str | None = None,
         clips: int = 1,
+        flow: FlowKind | None = None,
         batch_size: int = 16,
         num_workers: int | None = None,
         seed: int = 0,
@@ -44,27 +41,34 @@ class MotionDigits(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            root=str(writable_root(root) / "motion_digits" / _motion.EDITION),
+            shape=shape,
+            rate=_motion.RATE,
+            clips=clips,
+            flip=False,  # mirroring would swap left and right
+            flow=flow,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
-        self.folder = writable_root(root) / "motion_digits" / _motion.EDITION
-        frames, *size = self.shape[1:]
-        # Mirroring would swap left and right, so `flip` is not for the user to set here.
-        self.clips = Clips(frames, (size[0], size[1]), _motion.RATE, clips, short_side=None, flip=False)
+        self.given_root = root
+        if self.clips.has_pictures:
+            # Over the decoded training clips, as the files' bytes.
+            self.mean = (0.208, 0.204, 0.206, *self.mean[3:])
+            self.std = (0.197, 0.197, 0.197, *self.std[3:])
 
     def prepare_data(self) -> None:
         """Render what is missing."""
-        paths = [_motion.clip_path(self.folder, split, k) for split, count in _motion.CLIPS.items() for k in range(count)]
-        render_files(_motion.render, paths, f"Rendering motion_digits to {self.folder}")
+        paths = [path for split in _motion.CLIPS for path in self._paths(split)]
+        render_files(_motion.render, paths, f"Rendering motion_digits to {self.root}")
 
-    def load(self) -> dict[str, Samples]:
-        splits: dict[str, Samples] = {}
-        for split, count in _motion.CLIPS.items():
-            paths = [_motion.clip_path(self.folder, split, k) for k in range(count)]
-            good = list(self.readable(paths, probe, split))
-            labels = [at % self.num_classes for at, _ in good]
-            videos = [video for _, video in good]
-            splits[split] = ClipFiles(videos, labels, self.clips, train=split == "train", seed=self.seed)
-        return splits
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+        classes = _motion.CLASSES
+        return classes, {
+            split: [(path, number % len(classes)) for number, path in enumerate(self._paths(split))] for split in _motion.CLIPS
+        }
 
-    def files(self, paths: Sequence[Path]) -> Samples:
-        return ClipFiles([probe(path) for path in paths], None, self.clips, train=False, seed=self.seed)
+    def _paths(self, split: str) -> list[Path]:
+        return [_motion.clip_path(self.root, split, number) for number in range(_motion.CLIPS[split])]

@@ -13,6 +13,7 @@ import re
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ from zoo.data._folders import Labelled
 CONTENTS = "shards.json"
 _STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?")
 _COPY = 1 << 22  # bytes
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError, NotImplementedError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged table of contents raises."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
                 places = Places(**{key: arrays[key] for key in ("shard", "offset", "size", "label")})
             _check(shards, places, len(classes))
             splits[name] = Split(store, shards, places)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} does not describe a set of archives ({error}). Write it again by zoo.prepare.") from None
     if not store.remote:
         for split in splits.values():
@@ -217,6 +223,8 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
     with alone(root):
         if (root / CONTENTS).is_file():
             return
+        for leftover in root.rglob(".*"):  # of a file in whose writing an earlier run was killed
+            leftover.unlink()
         described: dict[str, list[dict[str, Any]]] = {}
         for split, files in splits.items():
             mixed = [files[at] for at in permutation(0, 0, len(files)).tolist()]

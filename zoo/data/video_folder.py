@@ -1,31 +1,48 @@
-"""One's own videos, one folder a class."""
+"""One's own videos, one folder a class; and what all sets of video files share."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from zoo.data._augment import Augment
+from zoo.data._decode import SUFFIXES, Video, probe, read_frames
+from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data._files import data_root
-from zoo.data._folders import labelled_splits
-from zoo.data.base import DataModule, Samples
-from zoo.data.video import SUFFIXES, ClipFiles, Clips, probe
+from zoo.data._folders import Labelled, labelled_splits
+from zoo.data._prepared import Store, fresh, prepare
+from zoo.data.base import DataModule, Samples, Unreadable
+from zoo.data.video import ClipFiles, Clips
+from zoo.draw import save, sheet
+from zoo.flow import from_bytes, picture, wheel
+
+FlowKind = Literal["dis", "raft"]
 
 
 class VideoFolder(DataModule):
     """Clips of the videos in `root/CLASS/` or `root/{train,val,test}/CLASS/`; see `_folders.labelled_splits`.
 
+    A clip of C x T x H x W holds T frames at a rate, at a random time and place in training. C is 3; or 5, the flow from each
+    frame to the next in the file behind its picture; or 2, the flow alone. Flow is extracted once, by `zoo.prepare`.
+
     Args:
         root: the folder; relative to the working folder.
-        rate: frames a second of a clip; None is each file's own.
-        clips: clips a video at test time, their predictions averaged.
+        rate: frames a second of a clip; None takes every frame of the file. A clip that is longer than the video holds its
+            last frame.
+        segments: one frame from each of T equal parts of the video instead.
+        clips: clips a video at test time, spread evenly, their predictions averaged.
+        crops: of each clip 1, 3 or 10; see `zoo.crops.Crops`.
         short_side: pixels to which the shorter side is scaled before the cut; None cuts the largest region there is.
         flip: mirror half of the training clips.
+        decoder: "pyav"; or "torchcodec", where it is installed.
+        prepared: read the copies with a shorter side of so many pixels that `zoo.prepare` made; None the videos.
+        flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone.
     """
 
     layout = 4
     suffixes = SUFFIXES
-    # Kinetics-400's, the field's usual numbers (pytorchvideo, torchvision).
-    mean = (0.432, 0.395, 0.376)
-    std = (0.228, 0.221, 0.217)
 
     def __init__(
         self,
@@ -33,9 +50,14 @@ class VideoFolder(DataModule):
         root: str,
         shape: Sequence[int],
         rate: float | None = 5,
+        segments: bool = False,
         clips: int = 4,
+        crops: int = 1,
         short_side: int | None = None,
         flip: bool = True,
+        decoder: Literal["pyav", "torchcodec"] = "pyav",
+        prepared: int | None = None,
+        flow: FlowKind | None = None,
         batch_size: int = 16,
         num_workers: int | None = None,
         seed: int = 0,
@@ -46,17 +68,110 @@ class VideoFolder(DataModule):
             shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
         )
         self.root = data_root(root)
-        frames, *size = self.shape[1:]
-        self.clips = Clips(frames, (size[0], size[1]), rate, clips, short_side, flip)
+        self.given_root: str | None = root
+        """As on the command line; None where the set has a place of its own."""
+        self.clips = Clips(self.shape, rate, segments, clips, crops, short_side, flip, decoder)
+        self.prepared = prepared
+        self.flow = flow
+        self.protocol = str(self.clips)
+        if self.clips.has_flow and flow is None:
+            raise ValueError(
+                f"The network reads clips of {self.shape[0]} channels, with optical flow. Set data.flow to dis or raft, or "
+                f"choose another model=."
+            )
+        if flow is not None and not self.clips.has_flow:
+            raise ValueError(
+                f"data.flow is {flow}, but the network reads clips of {self.shape[0]} channels, pictures alone. Choose a model "
+                f"that reads 5 (or 2: flow alone), or set data.flow=null."
+            )
+        if flow is not None and self.augment:
+            raise ValueError("data.augment changes pictures, and knows nothing of flow. Set data.augment={} with data.flow.")
+        # Kinetics-400's, the field's usual numbers (pytorchvideo, torchvision); of flow, 10 % of its range: 4 pixels.
+        pictures, fields = self.clips.has_pictures, self.clips.has_flow
+        self.mean = (*(0.432, 0.395, 0.376) * pictures, *(0.5, 0.5) * fields)
+        self.std = (*(0.228, 0.221, 0.217) * pictures, *(0.1, 0.1) * fields)
+
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+        """The classes, and the labelled files of each split."""
+        return labelled_splits(self.root, SUFFIXES)
+
+    @property
+    def folder(self) -> Path:
+        """Where the videos lie, and what is prepared of them."""
+        return self.root.parent if self.root.is_file() else self.root
+
+    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None) -> None:
+        """Scan every video into a ledger, once.
+
+        Args:
+            short_side: make copies with a shorter side of so many pixels (128, 256) and close key frames: clips of them are
+                found and decoded many times as fast. `data.prepared` reads them.
+            flow: extract the flow of the copies, or of the videos where none are asked for. `data.flow` reads it.
+        """
+        self.prepare_data()
+        if short_side is not None and short_side < 16:
+            raise ValueError(f"short_side is {short_side}; it is a number of pixels, for instance 128 or 256.")
+        paths = [path for labelled in self.find()[1].values() for path, _ in labelled]
+        prepare(Store(self.folder), paths, short_side, flow)
+        store = Store(self.folder)
+        print(f"ledger {store.ledger}")
+        if flow:
+            print(f"flow   {_draw_flow(store, paths, short_side, flow)}")
 
     def load(self) -> dict[str, Samples]:
-        self.class_names, files = labelled_splits(self.root, SUFFIXES)
+        self.class_names, files = self.find()
+        store = Store(self.folder)
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
-            good = list(self.readable([path for path, _ in labelled], probe, split))
-            labels = [labelled[at][1] for at, _ in good]
-            splits[split] = ClipFiles([video for _, video in good], labels, self.clips, train=split == "train", seed=self.seed)
+            found = list(self.readable([path for path, _ in labelled], lambda path: self._check(store, path), split))
+            splits[split] = ClipFiles(
+                [video for _, (video, _) in found],
+                [labelled[at][1] for at, _ in found],
+                self.clips,
+                train=split == "train",
+                seed=self.seed,
+                flow=[flow for _, (_, flow) in found if flow is not None],
+            )
         return splits
 
+    def _check(self, store: Store, path: Path) -> tuple[Video, FlowFile | None]:
+        """What is known of a video and of its flow. Raises `Unreadable`; ValueError if it was to be prepared and was not."""
+        video = store.video(path)
+        if self.prepared:
+            copy = store.copy(path, self.prepared)
+            if not fresh(path, copy):
+                raise ValueError(f"There is no copy of {path} at {self.prepared} pixels. {self._remedy()}")
+            video = probe(copy)
+        if self.flow is None:
+            return video, None
+        place = store.fields(path, self.flow, self.prepared)
+        if not fresh(path, place):
+            raise ValueError(f"There is no flow of {path} by {self.flow}. {self._remedy()}")
+        try:
+            return video, open_fields(place, len(video))
+        except Unreadable as error:
+            raise ValueError(f"{error} Remove it. {self._remedy()}") from None
+
+    def _remedy(self) -> str:
+        name = type(self).__module__.rpartition(".")[2]
+        root = f" {shlex.quote(self.given_root)}" if self.given_root else ""
+        wishes = [f" short_side={self.prepared}"] * bool(self.prepared) + [f" flow={self.flow}"] * bool(self.flow)
+        return f"Prepare it by: python -m zoo.prepare {name}{root}{''.join(wishes)}"
+
     def files(self, paths: Sequence[Path]) -> Samples:
-        return ClipFiles([probe(path) for path in paths], None, self.clips, train=False, seed=self.seed)
+        videos = [probe(path) for path in paths]
+        flow: list[FlowOf] | None = [FlowNow(video, self.flow, self.prepared) for video in videos] if self.flow else None
+        return ClipFiles(videos, None, self.clips, train=False, seed=self.seed, flow=flow)
+
+
+def _draw_flow(store: Store, paths: Sequence[Path], short_side: int | None, kind: str) -> Path:
+    """Frames from the middle of a few videos, the flow to their next frames, and what its colours mean."""
+    made = [path for path in paths if store.fields(path, kind, short_side).is_file()]
+    rows = []
+    for path in made[:: max(1, len(made) // 4)][:4]:
+        video = probe(store.copy(path, short_side)) if short_side else store.video(path)
+        middle = [max(0, len(video) - 2) // 2]
+        frame = torch.from_numpy(read_frames(video, middle)[0]).permute(2, 0, 1)
+        fields = open_fields(store.fields(path, kind, short_side), len(video)).read(middle)
+        rows.append([frame, picture(from_bytes(torch.from_numpy(fields)).permute(0, 3, 1, 2))[0], wheel()])
+    return save(sheet(rows, ["a frame", "its flow", "directions"]), store.flow_picture(kind, short_side))

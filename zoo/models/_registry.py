@@ -61,7 +61,8 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
         pretrained: the tag of published weights (`zoo.get_weights(name)` shows them), or a file of weights: a checkpoint of
             this project's or a state dict, `.safetensors` or pickled (tensors only are ever unpickled). What does not fit
             (a head of other classes, a layer sized by the input) keeps its fresh values, and a warning names it.
-        arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers.
+        arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
+            the published weights have it, or the builder's default.
 
     Raises:
         ValueError: a name, an argument or a file that does not exist, or weights of another network.
@@ -71,6 +72,9 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
     for argument in arguments:
         if argument not in known:
             raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
+    if entry := entries_of(name).get(str(pretrained)):
+        own = {"num_classes": entry.num_classes, "in_chans": entry.input_shape[0], **entry.arguments}
+        arguments = {key: value for key, value in own.items() if key in known} | arguments
     net = builder(**arguments)
     if pretrained is not None:
         load_pretrained(net, weights_file(name, pretrained), name)

@@ -2,7 +2,7 @@
 
     class MyTask(Task):
         def losses(self, batch): ...          # name -> scalar; their sum is minimised
-        def records(self, batch): ...         # name -> (B, ...): what one sample says, with its id and view
+        def records(self, batch): ...         # name -> (B, ...) or a list of B: what a sample says, with its id and view
         def metrics(self, records): ...       # name -> number, from the records of the whole split
         def answer(self, batch, ...): ...     # what a user is told about one file
         def draw(self, samples, folder): ...  # pictures for the run folder, if it has any
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By the number of axes of a batch or of a convolution's weights."""
 
-Records = dict[str, Tensor]
+Records = dict[str, Any]
+"""By name a tensor (B, ...), or a list of B where samples say more or less: plain values."""
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
 
@@ -163,7 +164,8 @@ class Task(lightning.LightningModule):
         losses = self.losses(batch)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            raise NotFinite(loss.item(), self.global_step, batch["id"].tolist())
+            samples: Any = batch.get("image_id", batch["id"])  # the data's own numbers, where they have any
+            raise NotFinite(loss.item(), self.global_step, samples.tolist())
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         if len(losses) > 1:
             self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
@@ -183,7 +185,8 @@ class Task(lightning.LightningModule):
 
     def _keep(self, batch: Batch) -> None:
         if len(batch["id"]):
-            self._records.append({name: value.cpu() for name, value in self.records(batch).items()})
+            kept = self.records(batch).items()
+            self._records.append({name: value.cpu() if isinstance(value, Tensor) else value for name, value in kept})
 
     def _score(self, split: str) -> None:
         records = gather(self._records)
@@ -213,15 +216,26 @@ class Task(lightning.LightningModule):
 
 def gather(parts: list[Records]) -> Records:
     """The records of all ranks, each (id, view) once, in the order of ids and views."""
-    mine = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    mine = _joined(parts)
     everyone = [mine]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         everyone = [{} for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather_object(everyone, mine)
-    everyone = [part for part in everyone if part]
-    if not everyone:
+    records = _joined([part for part in everyone if part])
+    if not records:
         return {}
-    records = {name: torch.cat([part[name] for part in everyone]) for name in everyone[0]}
     key = torch.stack([records["id"], records["view"]], dim=1).numpy()
     _, first = np.unique(key, axis=0, return_index=True)
-    return {name: value[torch.from_numpy(first)] for name, value in records.items()}
+    return {
+        name: value[torch.from_numpy(first)] if isinstance(value, Tensor) else [value[at] for at in first]
+        for name, value in records.items()
+    }
+
+
+def _joined(parts: list[Records]) -> Records:
+    return {
+        name: torch.cat([part[name] for part in parts])
+        if isinstance(value, Tensor)
+        else [item for part in parts for item in part[name]]
+        for name, value in (parts[0] if parts else {}).items()
+    }

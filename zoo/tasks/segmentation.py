@@ -120,7 +120,7 @@ class SegmentationTask(Task):
             text=", ".join(f"{name} {value:.3f}" for name, value in shares.items()),
             fields={"shares": shares},
             pictures={
-                "overlay": draw.to_pil(draw.overlay(_at_size(batch["input"], mask.shape)[0], mask)),
+                "overlay": draw.to_pil(draw.overlay(draw.at_size(batch["input"], mask.shape)[0], mask)),
                 "classes": draw.index_picture(mask),
             },
         )
@@ -134,15 +134,10 @@ class SegmentationTask(Task):
             if not len(batch["id"]):
                 continue  # a file that could not be read
             guess, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
-            image = _at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
+            image = draw.at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
             wrong = torch.where((guess != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
             rows.append([image, draw.coloured(truth), draw.coloured(guess), wrong])
         draw.save(draw.sheet(rows, ["image", "truth", "prediction", "wrong"]), folder / "predictions.png")
-
-
-def _at_size(pixels: Tensor, size: Sequence[int]) -> Tensor:
-    """uint8 (B, C, h, w) -> (B, C, H, W), on the CPU."""
-    return interpolate(pixels.cpu(), tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def largest(scores: Tensor) -> Tensor:

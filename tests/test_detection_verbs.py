@@ -1,0 +1,205 @@
+"""Detection as a user runs it: train, evaluate, predict on images and videos, and what stops a run."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zoo.data import _scenes
+from zoo.data._decode import probe
+from zoo.data._synth import SPLITS
+from zoo.draw import Film
+from zoo.tasks.detection import DetectionTask
+
+Verb = Callable[..., tuple[int, str, str]]
+SMALL = (
+    "model.channels=16",
+    "model.box_width=32",
+    "model.regions=16",
+    "model.train_proposals=60",
+    "data.shape=[3,64,64]",
+    "data.num_workers=0",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+)
+HEADS = ("model.mask_widths=[8]", "model.keypoint_widths=[8]")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with eight scenes a split."""
+    folder: Path = tmp_path_factory.mktemp("data")
+    for split in SPLITS:
+        (folder / "digit_scenes" / split).mkdir(parents=True)
+        parts = [_scenes.draw_scene(split, number) for number in range(8)]
+        arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        np.savez(folder / "digit_scenes" / split / "000.npz", **arrays._asdict())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scenes, "SCENES", dict.fromkeys(SPLITS, 8))
+    monkeypatch.setattr(_scenes, "_A_FILE", 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "metrics"),
+    [
+        (("model=faster_rcnn",), {"box_ap"}),
+        (("model=keypoint_rcnn", *HEADS), {"box_ap", "keypoint_ap"}),
+        (("model=mask_rcnn", "model.heads=[box,mask,keypoint]", *HEADS), {"box_ap", "mask_ap", "keypoint_ap"}),
+    ],
+)
+def test_train_with_any_heads(verb: Verb, root: Path, tmp_path: Path, arguments: tuple[str, ...], metrics: set[str]) -> None:
+    status, said, error = verb("train", *arguments, f"data.root={root}", "run_dir=run", *SMALL)
+    assert status == 0, error
+    scored = {line.split()[1] for line in said.splitlines() if line.startswith("test ")}
+    assert {name for name in scored if name.endswith("_ap")} == metrics
+    assert "scored 8 of 8 test samples" in said
+    assert "multiply-adds" in said
+    assert (tmp_path / "run" / "predictions.png").is_file()
+
+
+def test_evaluate_and_predict_images_and_videos(verb: Verb, root: Path, tmp_path: Path) -> None:
+    own = ("model=mask_rcnn", f"data.root={root}", "run_dir=run", *SMALL, *HEADS)
+    status, said, error = verb("train", *own)
+    assert status == 0, error
+    tested = [line for line in said.splitlines() if line.startswith("test ")]
+    status, said, error = verb("evaluate", "run", "task.results=found")
+    assert status == 0, error
+    assert [line for line in said.splitlines() if line.startswith("test ")] == tested
+    boxes, masks = (json.loads((tmp_path / "found" / f"{kind}.json").read_text()) for kind in ("box", "mask"))
+    assert len(boxes) == len(masks)
+    assert not (tmp_path / "found" / "keypoint.json").exists()
+
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (75, 101, 3)).astype(np.uint8)) for _ in range(4)]
+    pictures[0].save(tmp_path / "one.png")
+    with Film(tmp_path / "film (1).mp4", 5) as film:
+        for picture in pictures:
+            film.add(picture)
+    (tmp_path / "torn.mp4").write_bytes(b"no video")
+    status, said, error = verb(
+        "predict", "run", "one.png", "film (1).mp4", "torn.mp4", "json=-", "out=drawn", "task.threshold=0.0"
+    )
+    assert status == 0, error
+    one, film_said, torn = map(json.loads, said.splitlines())
+    assert one["pictures"] == ["drawn/one_objects.png"]
+    assert one["objects"], "a threshold of 0 leaves all in"
+    assert set(one["objects"][0]) == {"box", "score", "name", "mask"}
+    assert one["objects"][0]["mask"]["size"] == [75, 101], "at the file's own size"
+    with Image.open(tmp_path / "drawn" / "one_objects.png") as drawn:
+        assert drawn.size == (101 * 6, 75 * 6)
+    assert film_said["pictures"] == ["drawn/film (1)_objects.mp4"]
+    assert len(film_said["frames"]) == 4
+    video = probe(tmp_path / "drawn" / "film (1)_objects.mp4")
+    assert len(video) == 4
+    assert video.rate == pytest.approx(5, rel=0.01)
+    assert "error" in torn
+
+
+class Poisoned(DetectionTask):
+    """Its loss is not a number from the fifth step on."""
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        losses = super().losses(batch)
+        return {**losses, "loss_mask": losses["loss_mask"] * (math.nan if self.global_step == 5 else 1)}
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(
+    verb: Verb, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.tasks.detection.DetectionTask", Poisoned)
+    own = ("model=mask_rcnn", f"data.root={root}", "run_dir=run", *SMALL, *HEADS, "trainer.max_epochs=3", "data.batch_size=2")
+    status, _, error = verb("train", *own)
+    assert status == 1
+    assert "The loss became nan at step 5, on samples [" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    status, said, error = verb("evaluate", "run")
+    assert status == 0, error
+    assert "test mask_ap" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("model=mask_rcnn", "data=digits"),
+            "detection learns from the boxes and masks of objects, but digits serves one class",
+        ),
+        (("model=lenet5", "data=digit_scenes"), "classification learns from one class a sample"),
+        (("model=resnet18", "task=detection", "data=digit_scenes", "data.shape=[3,64,64]"), "does not detect objects"),
+        (("model=mask_rcnn", "model.heads=[box,mesk]"), "There is no head 'mesk'; did you mean mask"),
+        (("model=mask_rcnn", "model.heads=[mask]"), "must begin with box"),
+        (("model=mask_rcnn", "data=coco", "data.root=nowhere"), "There is no"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(verb: Verb, root: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    place = () if {"data=digits", "data=coco"} & set(arguments) else (f"data.root={root}",)
+    status, _, error = verb("train", *arguments, *place)
+    assert status == 1
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_eight_real_images_are_learnt_by_heart(real_data: Callable[[str], Path]) -> None:
+    """From COCO's JSON to its measure: the training images with 1 to 5 objects, no crowd, all larger than 32 x 32, the
+    first eight by id, short side 256; from scratch to a mask AP50 above 0.9 on themselves."""
+    import zoo
+    from zoo.data.coco import Coco
+    from zoo.tasks.base import gather
+
+    folder = real_data("coco128")
+    data = Coco(root=str(folder.parent), folder="coco128", shape=(3, 256, 426), target="instances", flip=False)
+    data.setup()
+    samples: Any = data.splits["train"]
+    fitting = [s for s in samples.scenes if 1 <= len(s.boxes) <= 5 and not s.crowd.any() and (s.area > 32 * 32).all()]
+    samples.scenes = fitting[:8]
+    torch.manual_seed(0)
+    net = zoo.create_model(
+        "mask_rcnn",
+        num_classes=data.num_classes,
+        backbone="resnet18",
+        norm="frozen",
+        channels=64,
+        regions=64,
+        train_proposals=200,
+        proposals=100,
+        box_width=256,
+        mask_widths=(64, 64),
+    )
+    task = DetectionTask(
+        net,
+        class_names=data.class_names,
+        category_ids=data.category_ids,
+        fields=data.fields,
+        keypoint_sigmas=(),
+        optimizer=torch.optim.AdamW,
+        scheduler=None,
+        mean=data.mean,
+        std=data.std,
+    )
+    optimizer = torch.optim.AdamW(task.parameters(), lr=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-4, total_steps=600)
+    for step in range(600):
+        batch = samples.__getitems__([(0, at) for at in range(4 * (step % 2), 4 * (step % 2) + 4)])
+        optimizer.zero_grad()
+        torch.stack(list(task.train().losses(batch).values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+    samples.train = False
+    with torch.inference_mode():
+        found = task.eval().metrics(gather([task.records(samples.__getitems__([(0, at)])) for at in range(8)]))
+    assert found["mask_ap50"] > 0.9

@@ -1,0 +1,321 @@
+"""Frames from video files: what demuxing tells about a file, and the decoders, which all give the same frames.
+
+Time rules, never the header's frame count (which is often wrong): a file is demuxed once, which costs a fraction of a
+millisecond, and every frame's presentation time is known from then on. A clip then costs what must be decoded for it: from
+the key frame before a wanted frame to that frame, without the frames on the way that nothing depends on. What comes out is
+what plain decoding from the start gives, bit for bit. (No torch here: the processes that prepare start in a moment.)
+"""
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import av.video.reformatter
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data._files import File, Unreadable
+
+SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
+
+Frames = NDArray[np.uint8]
+Box = Callable[[int, int], tuple[slice, slice]]
+"""Of a frame's height and width, upright, the rows and the columns that are wanted."""
+
+_LATE = 1e-3
+"""A frame counts as on display this many seconds early: Matroska rounds times to milliseconds, so that the frame at a
+third of a second may carry 0.334 while the clip asks for 0.3333."""
+
+_DISPOSABLE = frozenset(["h264", "mpeg1video", "mpeg2video", "mpeg4"])
+"""Decoders to which a frame that none refers to is marked as such for certain. (HEVC's mark is relative to a temporal
+layer; others have none.)"""
+
+_TAIL = 2
+"""Frames that are decoded in passing to the next key frame: fewer than cost as much as a seek."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What demuxing tells about a file. Frames are numbered in the order of their display."""
+
+    path: File
+    pts: NDArray[np.int64]
+    """Presentation times in units of `time_base`, rising."""
+    keys: NDArray[np.int64]
+    """Numbers of the frames from which decoding can start."""
+    time_base: float
+    """Seconds."""
+    counted: bool
+    """AVI keeps decoding times only. With B-frames these are not the display's: a frame is then known by counting from
+    the file's start, not by its time."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, on average; 1 for a single frame."""
+        span = float(self.pts[-1] - self.pts[0]) * self.time_base
+        return (len(self.pts) - 1) / span if span > 0 else 1.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds, the last frame's display included."""
+        return float(self.pts[-1] - self.pts[0]) * self.time_base + 1 / self.rate
+
+    def number(self, frame: av.VideoFrame, count: int) -> int:
+        """Of a frame that `count` frames were decoded before, from the file's start."""
+        by_count = self.counted or frame.pts is None
+        return count if by_count else int(np.searchsorted(self.pts, np.int64(frame.pts or 0)))
+
+    def at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The frames on display at these times after the first; before the first it is the first, after the last the last."""
+        shown = (self.pts - self.pts[0]) * self.time_base
+        found = np.searchsorted(shown, seconds + _LATE, side="right") - 1
+        return np.clip(found, 0, len(self.pts) - 1).astype(np.int64)
+
+
+@contextlib.contextmanager
+def opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """The container and its first video stream; FFmpeg's errors become `Unreadable`."""
+    try:
+        with av.open(str(path) if isinstance(path, Path) else path.open("rb")) as container:
+            if not container.streams.video:
+                raise Unreadable(path, "it has no video stream")
+            stream = container.streams.video[0]
+            # Workers are the parallelism: in one of them a reader has one thread. In the main process two share a frame's
+            # slices. (Frame threads would add delay, and what they make of damaged frames is not what one thread makes.)
+            alone = multiprocessing.parent_process() is None
+            stream.thread_type = "SLICE" if alone else "NONE"
+            stream.thread_count = 2 if alone else 1
+            yield container, stream
+    except (av.error.FFmpegError, OSError) as error:
+        raise Unreadable(path, str(error.strerror or error)) from error
+
+
+def probe(path: File) -> Video:
+    """Demux a file, decoding nothing. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
+    with opened(path) as (container, stream):
+        times: list[int] = []
+        keys: list[int] = []
+        for packet in container.demux(stream):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if not packet.size or time is None:
+                continue  # the flush packet at the end, and AVI's empty packets (the frame before is shown again)
+            times.append(time)
+            if packet.is_keyframe:
+                keys.append(time)
+        if not times:
+            raise Unreadable(path, "it has no frames")
+        pts = np.unique(np.array(times, dtype=np.int64))
+        base = float(stream.time_base) if stream.time_base else 1.0
+        counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        return Video(path, pts, np.searchsorted(pts, np.unique(keys)), base, counted)
+
+
+def read_frames(
+    video: Video, indices: Sequence[int] | NDArray[np.int64], box: Box | None = None, decoder: str = "pyav"
+) -> Frames:
+    """The frames of these numbers, (T, H, W, 3) RGB at native size, turned upright as the file's metadata asks.
+
+    Args:
+        indices: may repeat and come in any order.
+        box: cuts out the part that is wanted; None is all of it.
+        decoder: a name of `DECODERS`.
+
+    Raises:
+        Unreadable: one of them cannot be decoded.
+    """
+    wanted, places = np.unique(np.asarray(indices), return_inverse=True)
+    frames = DECODERS[decoder](video, wanted, box)
+    return frames if np.array_equal(places, np.arange(len(frames))) else frames[places]
+
+
+def each_frame(video: Video) -> Iterator[Frames]:
+    """All frames in order, (H, W, 3) RGB, upright; one at a time is held. Raises `Unreadable` where one cannot be decoded."""
+    convert = av.video.reformatter.VideoReformatter()
+    next_one = 0
+    with opened(video.path) as (container, stream):
+        for count, frame in enumerate(container.decode(stream)):
+            number = video.number(frame, count)
+            if number > next_one:
+                break
+            if number == next_one:  # else it is at the time of another, and never shown
+                yield upright(frame, convert)
+                next_one += 1
+    if next_one < len(video):
+        raise Unreadable(video.path, f"frame {next_one} of {len(video)} could not be decoded")
+
+
+class _Missed(Exception):
+    """The decoder did not give what demuxing had promised."""
+
+
+class _Taken:
+    """The wanted frames, converted as they come."""
+
+    def __init__(self, video: Video, wanted: NDArray[np.int64], box: Box | None) -> None:
+        self.video = video
+        self.places = {number: place for place, number in enumerate(wanted.tolist())}
+        self.count = len(wanted)
+        self.box = box
+        self.convert = av.video.reformatter.VideoReformatter()  # one for all: making its tables costs more than a frame
+        self.frames: Frames | None = None
+
+    def take(self, number: int | None, frame: av.VideoFrame) -> None:
+        place = self.places.pop(number, None) if number is not None else None
+        if place is None:
+            return
+        image = upright(frame, self.convert)
+        if self.box:
+            image = image[self.box(*image.shape[:2])]
+        if self.frames is None:
+            self.frames = np.empty((self.count, *image.shape), dtype=np.uint8)
+        if self.frames.shape[1:] != image.shape:
+            raise Unreadable(self.video.path, "its frames change their size")
+        self.frames[place] = image
+
+    def all(self) -> Frames:
+        if self.frames is None or self.places:
+            raise _Missed(f"frame {next(iter(self.places))} of {len(self.video)} could not be decoded")
+        return self.frames
+
+
+def upright(frame: av.VideoFrame, convert: av.video.reformatter.VideoReformatter) -> Frames:
+    """A frame as (H, W, 3) RGB bytes, turned as its metadata asks; a view of memory that lives no longer than it."""
+    image = convert.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
+    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
+
+
+def _pyav(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
+    """PyAV, whose wheels bring FFmpeg with them."""
+    if not video.counted:
+        # Some containers seek badly, some files' key frames are none. Decoding from the start needs no index.
+        with contextlib.suppress(_Missed, Unreadable):
+            return _sought(video, wanted, box)
+    try:
+        return _from_the_start(video, wanted, box)
+    except _Missed as missed:
+        raise Unreadable(video.path, str(missed)) from None
+
+
+def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
+    """From a key frame to the last wanted frame that is nearer to it than to the next, and on from there."""
+    taken = _Taken(video, wanted, box)
+    with opened(video.path) as (container, stream):
+        thrifty = stream.codec_context.name in _DISPOSABLE
+        for start, numbers in _stretches(video.keys, wanted):
+            first = int(video.pts[start])
+            if start:
+                container.seek(first, stream=stream)
+            times = {int(video.pts[number]): number for number in numbers}
+            begun = start == 0
+            for frame in _fed(container, stream, set(times), thrifty):
+                if frame.pts is None or (thrifty and frame.interlaced_frame):
+                    raise _Missed("a field may have a packet of its own, and be skipped as a frame of its own")
+                if frame.pts < first:
+                    continue  # the seek went further back, or these are displayed before their key frame
+                if not begun and not frame.key_frame:
+                    raise _Missed("decoding does not start at a key frame")
+                begun = True
+                taken.take(times.get(frame.pts), frame)
+    return taken.all()
+
+
+def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> list[tuple[int, list[int]]]:
+    """The key frame to start from and the wanted frames to go on to, stretch by stretch."""
+    before = np.searchsorted(keys, wanted, side="right") - 1
+    starts = [int(keys[at]) if at >= 0 else 0 for at in before.tolist()]
+    stretches: list[tuple[int, list[int]]] = []
+    for start, number in zip(starts, wanted.tolist(), strict=True):
+        if stretches and start - stretches[-1][1][-1] - 1 <= _TAIL:
+            stretches[-1][1].append(number)
+        else:
+            stretches.append((start, [number]))
+    return stretches
+
+
+def _fed(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, times: set[int], thrifty: bool
+) -> Iterator[av.VideoFrame]:
+    """What comes out until the packets of all these times went in, and what the decoder then still holds.
+
+    `thrifty` leaves out the frames on the way to which no other refers.
+    """
+    context = stream.codec_context
+    missing, last = set(times), None
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None and time != last:  # else the rest of the frame before
+            if not missing:
+                break
+            if thrifty:
+                context.skip_frame = "DEFAULT" if time in times else "NONREF"
+            missing.discard(time)
+            last = time
+        yield from packet.decode()
+    yield from context.decode(None)
+
+
+def _from_the_start(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
+    """Every frame up to the last wanted one."""
+    taken = _Taken(video, wanted, box)
+    with opened(video.path) as (container, stream):
+        for count, frame in enumerate(container.decode(stream)):
+            number = video.number(frame, count)
+            taken.take(number, frame)
+            if number >= wanted[-1]:
+                break
+    return taken.all()
+
+
+def _torchcodec(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
+    """torchcodec, with the FFmpeg of the system. What it numbers or converts otherwise is left to PyAV."""
+    from torchcodec.decoders import VideoDecoder
+
+    if video.counted:
+        return _pyav(video, wanted, box)
+    source = str(video.path) if isinstance(video.path, Path) else video.path.open("rb").read()
+    try:
+        decoder = VideoDecoder(source, dimension_order="NHWC", num_ffmpeg_threads=1)
+        deep = str(decoder.metadata.pixel_format).endswith(("le", "be"))  # more than a byte a sample: its rounding is another
+        batch = None if deep or len(decoder) != len(video) else decoder.get_frames_at(wanted.tolist())
+    except (RuntimeError, ValueError):  # what it raises for files of all kinds
+        batch = None
+    if batch is None or np.abs(batch.pts_seconds.numpy() - video.pts[wanted] * video.time_base).max() > _LATE:
+        return _pyav(video, wanted, box)
+    frames: Frames = batch.data.numpy()
+    return frames[(slice(None), *box(*frames.shape[1:3]))] if box else frames
+
+
+DECODERS: dict[str, Callable[[Video, NDArray[np.int64], Box | None], Frames]] = {"pyav": _pyav, "torchcodec": _torchcodec}
+"""Of a video the frames of some numbers, rising and distinct: (N, h, w, 3) RGB, upright, cut to the box. `Unreadable` if
+one of them cannot be decoded. All give the same bytes."""
+
+
+def check_decoder(name: str) -> None:
+    """Raises ValueError if there is no such decoder, or it does not load here."""
+    if name not in DECODERS:
+        raise ValueError(f"data.decoder is {name!r}; there are {', '.join(DECODERS)}.")
+    if name == "torchcodec":
+        try:
+            from torchcodec.decoders import VideoDecoder
+
+            VideoDecoder(b"")
+        except ImportError as error:
+            reason = str(error)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0] if "libtorchcodec" in str(error) else ""
+        except ValueError:
+            reason = ""  # it loads, and has looked at these bytes
+        if reason:
+            raise ValueError(
+                f"data.decoder is torchcodec, which does not load here ({reason}). Install it and FFmpeg's libraries, or set "
+                f"data.decoder=pyav."
+            )

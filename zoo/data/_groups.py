@@ -1,0 +1,61 @@
+"""Official splits of videos: validation out of train by groups, and no group in two splits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from zoo.chance import VALIDATION
+from zoo.data._folders import Labelled
+from zoo.data._stratified import stratified
+
+VALIDATION_SHARE = 0.1
+
+
+class Listed(NamedTuple):
+    """A video of an official list."""
+
+    path: Path
+    label: int
+    group: str
+    """Of the video that it was cut from: clips of one are told apart too easily."""
+
+
+def grouped_splits(
+    train: Sequence[Listed], test: Sequence[Listed], val: Sequence[Listed] = ()
+) -> tuple[dict[str, Labelled], dict[str, str]]:
+    """The splits, and which videos are withheld because their group is in the split that counts more.
+
+    The test list stays as it is. Without a list for validation, about 10 % of each class of train are carved
+    out, whole groups; which ones is the same for every seed.
+    """
+    tested = {video.group for video in test}
+    scored = tested | {video.group for video in val}
+    withheld = {str(video.path): f"its group {video.group} is in test" for video in val if video.group in tested}
+    withheld |= {str(video.path): f"its group {video.group} is scored" for video in train if video.group in scored}
+    val = [video for video in val if video.group not in tested]
+    rest = [video for video in train if video.group not in scored]
+    if not rest:
+        raise ValueError("Of the training list not one video is left. Look at the lists of the data set.")
+    if not val:
+        names = sorted({video.group for video in rest})
+        place = {name: number for number, name in enumerate(names)}
+        labels, groups = torch.tensor([[video.label, place[video.group]] for video in rest]).unbind(1)
+        held = stratified(labels, VALIDATION_SHARE, seed=0, stream=VALIDATION, groups=groups).tolist()
+        val = [video for video, taken in zip(rest, held, strict=True) if taken]
+        rest = [video for video, taken in zip(rest, held, strict=True) if not taken]
+    splits = {"train": rest, "val": val, "test": test}
+    return {name: [(video.path, video.label) for video in videos] for name, videos in splits.items()}, withheld
+
+
+def lines_of(path: Path, name: str) -> list[str]:
+    """The lines of a list of a data set that have something in them. Raises ValueError where it is not."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError:
+        raise ValueError(
+            f"There is no {path}, so {name} cannot be read. Set ZOO_DATA or data.root to the folder that holds it."
+        ) from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a list of {name}: it is not text in UTF-8.") from None

@@ -1,0 +1,326 @@
+"""What is made of a folder of videos once, so that training finds them fast: a ledger, smaller copies, optical flow.
+
+They lie in `.zoo` inside the folder (in the cache folder where that cannot be written to):
+
+    .zoo/ledger.jsonl           a line a file: codec, size, frames, rate, whether it can be read or why not, frame times
+    .zoo/128/NAME.mp4           copies with a shorter side of 128 pixels and close key frames
+    .zoo/128-dis/NAME.zip       the flow of those copies; `native-dis` that of the videos as they are
+
+(No torch here but where flow is computed: the processes that prepare start in a moment.)
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.video.reformatter
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.cache import alone, cache_folder
+from zoo.data._decode import Video, opened, probe, read_frames, upright
+from zoo.data._fields import Fields, computed, write_fields
+from zoo.data._files import Unreadable, write_whole
+from zoo.data._parallel import mapped
+
+KEYS = 8
+"""Frames from one key frame of a copy to the next: at 30 frames a second no wanted frame is more than a quarter of a second
+from one. Fewer make the files larger, more make clips slower."""
+
+_AT_ONCE = 64
+"""Frames of a video that are held in memory while flow is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger."""
+
+    file: str
+    """Its path in the folder."""
+    stamp: tuple[int, int]
+    """Bytes and time of the last change (ns): another file under the same name is another file."""
+    reason: str | None = None
+    """Why it cannot be read; None if it can."""
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    rate: float = 0.0
+    times: tuple[tuple[int, int, int], ...] = ()
+    """Presentation times in runs of (first, step, count)."""
+    keys: tuple[int, ...] = ()
+    time_base: float = 1.0
+    counted: bool = False
+
+    def video(self, path: Path) -> Video:
+        """Raises `Unreadable` with the reason, if there is one."""
+        if self.reason is not None:
+            raise Unreadable(path, self.reason)
+        pts = np.concatenate([first + step * np.arange(count, dtype=np.int64) for first, step, count in self.times])
+        return Video(path, pts, np.array(self.keys, dtype=np.int64), self.time_base, self.counted)
+
+
+def runs(pts: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
+    """Rising times as runs of (first, step, count)."""
+    found: list[tuple[int, int, int]] = []
+    start = 0
+    steps = np.diff(pts)
+    while start < len(pts):
+        step = int(steps[start]) if start < len(steps) else 0
+        other = np.flatnonzero(steps[start:] != step)
+        count = int(other[0]) + 1 if len(other) else len(pts) - start
+        found.append((int(pts[start]), step, count))
+        start += count
+    return tuple(found)
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Raises `Unreadable` where there is no file."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise Unreadable(path, str(error.strerror or error)) from None
+    return facts.st_size, facts.st_mtime_ns
+
+
+def fresh(path: Path, made: Path) -> bool:
+    """Whether something was made of the file since it last changed."""
+    return made.is_file() and made.stat().st_mtime_ns >= stamp(path)[1]
+
+
+class Store:
+    """What was prepared of the videos of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        inside = root / ".zoo"
+        digits = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+        outside = cache_folder() / "prepared" / f"{root.name}-{digits}"
+        self.folder = inside if inside.is_dir() or os.access(root, os.W_OK) else outside
+        self.ledger = self.folder / "ledger.jsonl"
+        self.entries: dict[str, Entry] = {}
+        text = self.ledger.read_text(encoding="utf-8") if self.ledger.is_file() else ""
+        self._start = "" if text.endswith("\n") or not text else "\n"  # what an interrupted run left of a line is closed
+        for line in text.splitlines():
+            entry = _entry(line)
+            if entry:
+                self.entries[entry.file] = entry  # a later line is newer
+
+    def name(self, path: Path) -> str:
+        """A file's path in the folder; of one outside, a name that no other has."""
+        if path.is_relative_to(self.root):
+            return path.relative_to(self.root).as_posix()
+        return f"outside/{hashlib.sha256(str(path).encode()).hexdigest()[:12]}-{path.name}"
+
+    def entry(self, path: Path) -> Entry | None:
+        """The file's line, if it is still the file that was scanned."""
+        entry = self.entries.get(self.name(path))
+        return entry if entry is not None and entry.stamp == stamp(path) else None
+
+    def video(self, path: Path) -> Video:
+        """From the ledger, else by demuxing. Raises `Unreadable`."""
+        entry = self.entry(path)
+        return entry.video(path) if entry else probe(path)
+
+    def copy(self, path: Path, short_side: int) -> Path:
+        return self.folder / str(short_side) / f"{self.name(path)}.mp4"
+
+    def fields(self, path: Path, kind: str, short_side: int | None) -> Path:
+        return self.folder / f"{short_side or 'native'}-{kind}" / f"{self.name(path)}.zip"
+
+    def flow_picture(self, kind: str, short_side: int | None) -> Path:
+        """Of what was extracted, to be looked at."""
+        return self.folder / f"{short_side or 'native'}-{kind}" / "flow.png"
+
+    def add(self, entry: Entry) -> None:
+        """A line more."""
+        self.entries[entry.file] = entry
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.ledger.open("a", encoding="utf-8") as stream:
+            stream.write(self._start + json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+        self._start = ""
+
+
+def _entry(line: str) -> Entry | None:
+    """None of a line that an interrupted run left half-written."""
+    try:
+        values: dict[str, Any] = json.loads(line)
+        values["stamp"] = tuple(values["stamp"])
+        values["times"] = tuple(tuple(run) for run in values["times"])
+        values["keys"] = tuple(values["keys"])
+        return Entry(**values)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be made of one file."""
+
+    path: Path
+    name: str
+    entry: Entry | None
+    """What the ledger says; None if the file is to be scanned, and all else to be made anew."""
+    short_side: int | None
+    copy: Path | None
+    """Where the copy lies, if one was asked for."""
+    kind: str | None
+    fields: Path | None
+    """Where the flow lies, if it was asked for: of the copy, or of the video where there is none."""
+
+    @property
+    def done(self) -> bool:
+        if self.entry is None:
+            return False
+        made = [place for place in (self.copy, self.fields) if place is not None]
+        return self.entry.reason is not None or all(fresh(self.path, place) for place in made)
+
+
+def prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None) -> None:
+    """Scan, copy, extract whatever is missing: on all cores, with progress; interrupted, it goes on where it stopped. Of
+    several at once one works."""
+    with alone(store.folder):
+        _prepare(Store(store.root), paths, short_side, kind)
+
+
+def _prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None) -> None:
+    jobs = [_job(store, path, short_side, kind) for path in dict.fromkeys(paths) if path.is_file()]
+    # RAFT's network would be in every process, and a GPU is fed by one.
+    processes = 1 if kind == "raft" else None
+    todo = [job for job in jobs if not job.done]
+    for entry in mapped(work, todo, f"Preparing videos in {store.folder}", processes=processes):
+        if store.entries.get(entry.file) != entry:
+            store.add(entry)
+
+
+def _job(store: Store, path: Path, short_side: int | None, kind: str | None) -> Job:
+    copy = store.copy(path, short_side) if short_side else None
+    fields = store.fields(path, kind, short_side) if kind else None
+    return Job(path, store.name(path), store.entry(path), short_side, copy, kind, fields)
+
+
+def work(job: Job) -> Entry:
+    """Do a job, in a process of its own; the file's line of the ledger."""
+    entry = job.entry or scanned(job.path, job.name)
+    if entry.reason is not None:
+        return entry
+    anew = job.entry is None
+    try:
+        video = entry.video(job.path)
+        if job.copy and job.short_side and (anew or not fresh(job.path, job.copy)):
+            write_copy(video, job.copy, job.short_side)
+        if job.fields and job.kind and (anew or not fresh(job.path, job.fields)):
+            write_flow(probe(job.copy) if job.copy else video, job.fields, job.kind)
+    except Unreadable as error:
+        return replace(entry, reason=error.reason)
+    return entry
+
+
+def scanned(path: Path, name: str) -> Entry:
+    """Decode a file from its start to its end. What demuxing promised and decoding does not give is no frame."""
+    mark = stamp(path)
+    try:
+        video = probe(path)
+        times: list[int | None] = []
+        with opened(path) as (container, stream):
+            codec = stream.codec_context.name
+            height = width = 0
+            for frame in container.decode(stream):
+                times.append(frame.pts)
+                if not height:
+                    height, width = (frame.width, frame.height) if frame.rotation % 180 else (frame.height, frame.width)
+    except Unreadable as error:
+        return Entry(name, mark, error.reason)
+    if not times:
+        return Entry(name, mark, f"none of its {len(video)} frames can be decoded")
+    if video.counted or None in times:
+        pts = video.pts[: len(times)]
+    else:
+        pts = np.intersect1d(video.pts, np.array(times, dtype=np.int64))
+    keys = np.flatnonzero(np.isin(pts, video.pts[video.keys]))
+    found = replace(video, pts=pts, keys=keys)
+    return Entry(
+        name,
+        mark,
+        codec=codec,
+        width=width,
+        height=height,
+        frames=len(pts),
+        rate=round(found.rate, 6),
+        times=runs(pts),
+        keys=tuple(keys.tolist()),
+        time_base=video.time_base,
+        counted=bool(video.counted),
+    )
+
+
+def write_copy(video: Video, target: Path, short_side: int) -> None:
+    """An H.264 copy of the same frames at the same times, upright, the shorter side scaled down to this many pixels."""
+    buffer = io.BytesIO()
+    convert = av.video.reformatter.VideoReformatter()
+    shown = dict(enumerate((video.pts - video.pts[0]).tolist()))
+    with opened(video.path) as (source, stream), av.open(buffer, "w", format="mp4") as container:
+        encoder: av.VideoStream | None = None
+        for count, frame in enumerate(source.decode(stream)):
+            time = shown.pop(video.number(frame, count), None)
+            if time is None:
+                continue  # a frame at the time of another is never shown
+            if frame.rotation:
+                pixels = np.ascontiguousarray(upright(frame, convert))
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            factor = min(1.0, short_side / min(frame.height, frame.width))
+            width, height = (max(2, 2 * round(extent * factor / 2)) for extent in (frame.width, frame.height))
+            if encoder is None:
+                encoder = _encoder(container, frame, width, height, video)
+            # Bicubic: swscale widens the kernel where it scales down, so that nothing aliases.
+            small = convert.reformat(frame, width, height, "yuv420p", interpolation="BICUBIC", threads=1)
+            small.pict_type = av.video.frame.PictureType.NONE  # the source's would be forced on the encoder
+            small.pts, small.time_base = time, encoder.codec_context.time_base
+            container.mux(encoder.encode(small))
+        if encoder is None:
+            raise Unreadable(video.path, "none of its frames can be decoded")
+        container.mux(encoder.encode())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, buffer.getvalue())
+    if len(probe(target)) != len(video):
+        target.unlink()
+        raise Unreadable(video.path, f"its copy has not its {len(video)} frames")
+
+
+def _encoder(
+    container: av.container.OutputContainer, frame: av.VideoFrame, width: int, height: int, video: Video
+) -> av.VideoStream:
+    options = {
+        "crf": "20",
+        "preset": "medium",
+        # Without the arithmetic coder and the loop filter, decoding takes about half the time.
+        "tune": "fastdecode",
+        # One thread: the files are the parallelism, and the bytes depend on nothing but the frames.
+        "x264-params": f"keyint={KEYS}:min-keyint={KEYS}:scenecut=0:threads=1:lookahead-threads=1:rc-lookahead={KEYS}",
+    }
+    stream = container.add_stream("libx264", rate=Fraction(video.rate).limit_denominator(1000), options=options)
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    context = stream.codec_context
+    context.time_base = Fraction(video.time_base).limit_denominator(1_000_000)
+    # What the numbers mean as colours goes with them.
+    context.color_range, context.colorspace = frame.color_range, frame.colorspace
+    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
+    return stream
+
+
+def write_flow(video: Video, target: Path, kind: str) -> None:
+    """The flow from all frames of a video but the last to their next."""
+
+    def pieces() -> Iterator[Fields]:
+        for start in range(0, max(1, len(video) - 1), _AT_ONCE):
+            frames = read_frames(video, range(start, min(start + _AT_ONCE + 1, len(video))))
+            yield computed(frames, kind)
+
+    write_fields(target, kind, pieces())

@@ -1,0 +1,242 @@
+"""Images with objects: files, the checks before training, and the geometry that image, boxes, masks and keypoints share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from zoo.batch import InstanceBatch, Instances
+from zoo.chance import CROP, uniform
+from zoo.data.base import Decoded, Draw, Unreadable
+from zoo.data.images import check_image, read_image
+from zoo.data.masks import upright_size
+
+FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
+"""What a data set of objects publishes besides what all do."""
+
+_SLACK = 1.0
+"""Pixels by which a box may lie outside of its image, as those of many sets do by rounding; it is cut to the image."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image and the N objects in it; N may be 0. Boxes are checked and cut to the image by `check_scene`.
+
+    `number` is the data set's own of the image. `boxes` are float64 (N, 4): x0, y0, x1, y1; `names` say in an error which
+    object is meant. `masks`, if there are any, makes (N, H, W) bool when it is asked for.
+    """
+
+    image: Path
+    number: int
+    height: int
+    width: int
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    names: Sequence[str]
+    area: NDArray[np.float64] | None = None
+    masks: Callable[[], NDArray[np.bool_]] | None = None
+    keypoints: NDArray[np.float64] | None = None
+
+    def refused(self, reason: str) -> Unreadable:
+        return Unreadable(self.image, f"of image {self.number}, {reason}")
+
+    def drawn(self) -> NDArray[np.bool_]:
+        """The masks. Raises `Unreadable` where they do not fit the image."""
+        assert self.masks is not None
+        try:
+            masks = self.masks()
+        except ValueError as error:
+            raise error if isinstance(error, Unreadable) else self.refused(str(error)) from None
+        if masks.shape != (len(self.boxes), self.height, self.width):
+            raise self.refused(f"the masks are {masks.shape[2]} x {masks.shape[1]} pixels, not {self.width} x {self.height}")
+        return masks
+
+    def instances(self) -> Instances:
+        """All objects, in pixels of the file."""
+        found = Instances(
+            boxes=torch.from_numpy(np.clip(self.boxes, 0, [self.width, self.height] * 2)).float().reshape(-1, 4),
+            labels=torch.from_numpy(self.labels),
+            crowd=torch.from_numpy(self.crowd),
+        )
+        if self.area is not None:
+            found["area"] = torch.from_numpy(self.area)
+        if self.masks is not None:
+            found["masks"] = torch.from_numpy(self.drawn()).to(torch.uint8)
+        if self.keypoints is not None:
+            found["keypoints"] = torch.from_numpy(self.keypoints).float()
+        return found
+
+
+def check_scene(scene: Scene) -> Scene:
+    """Look at the image's header and at every box: what would end the training in its middle, or teach it nonsense, is
+    found before. Raises `Unreadable`, which names image and object."""
+    if not scene.image.is_file():
+        raise Unreadable(scene.image, f"the file of image {scene.number} is missing")
+    check_image(scene.image)
+    height, width = upright_size(scene.image)
+    if (height, width) != (scene.height, scene.width):
+        raise scene.refused(f"the file is {width} x {height} pixels, but its annotations say {scene.width} x {scene.height}")
+    for box, name in zip(scene.boxes, scene.names, strict=True):
+        x0, y0, x1, y1 = (float(edge) for edge in box)
+        if not np.isfinite(box).all():
+            raise scene.refused(f"{name} has a box with {', '.join(f'{edge:g}' for edge in box)}, which are not all numbers")
+        if x1 <= x0 or y1 <= y0:
+            raise scene.refused(f"{name} has a box of no area, {x1 - x0:g} x {y1 - y0:g}")
+        if min(x0, y0) < -_SLACK or x1 > width + _SLACK or y1 > height + _SLACK:
+            raise scene.refused(
+                f"{name} has a box from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}), outside of its {width} x {height} pixels; are "
+                f"its numbers in the data set's own format"
+            )
+        if min(x1, width) <= max(x0, 0) or min(y1, height) <= max(y0, 0):
+            raise scene.refused(f"{name} has a box outside of the image")
+    if scene.keypoints is not None and not np.isfinite(scene.keypoints).all():
+        raise scene.refused("a keypoint is not a number")
+    return scene
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How images are scaled, never cut: the shorter side to a length, unless the longer one would pass its limit.
+
+    Args:
+        shape: (C, H, W); the shorter of H and W is the short side's length, the longer one the limit of the long side.
+        short_side: pixels, in place of the shorter of H and W; the limit changes with it.
+        scale: in training, times a factor between these two, all ratios equally likely.
+        flip: mirror half of the training images.
+        mirrored: of each keypoint, the one that it becomes in a mirror: left for right.
+    """
+
+    shape: tuple[int, ...]
+    short_side: int | None = None
+    scale: Sequence[float] = (1.0, 1.0)
+    flip: bool = True
+    mirrored: Sequence[int] = ()
+
+    def size(self, height: int, width: int, factor: float = 1.0) -> tuple[int, int]:
+        short, long = sorted(self.shape[1:])
+        wish = self.short_side or short
+        factor *= min(wish / min(height, width), long * wish / short / max(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def moved(self, image: Tensor, objects: Instances, chances: Sequence[float]) -> tuple[Tensor, Instances]:
+        """A training sample of (C, H, W) and its objects, by two numbers in [0, 1): scale and mirror."""
+        zoom, mirror = chances
+        low, high = self.scale
+        full = (image.shape[1], image.shape[2])
+        size = list(self.size(*full, low * (high / low) ** zoom))
+        parts: dict[str, Any] = {"image": tv_tensors.Image(image), **_as_tv(objects, full)}
+        visible = objects["keypoints"][..., 2:] if "keypoints" in objects else None
+        parts = {name: functional.resize(part, size, antialias=True) for name, part in parts.items()}
+        if self.flip and mirror < 0.5:
+            parts = {name: functional.horizontal_flip(part) for name, part in parts.items()}
+            if "keypoints" in parts:
+                parts["keypoints"][..., 0] += 1  # torchvision mirrors indices of pixels, x -> W - 1 - x; ours are places
+                order = list(self.mirrored) or slice(None)
+                parts["keypoints"] = parts["keypoints"][:, order]
+                visible = visible[:, order] if visible is not None else None
+        moved: dict[str, Any] = {name: value.as_subclass(Tensor) for name, value in parts.items()}
+        image = moved.pop("image")
+        if visible is not None:
+            moved["keypoints"] = torch.cat([moved["keypoints"], visible], dim=-1)
+        return image, cast(Instances, {"labels": objects["labels"], **moved})
+
+
+def _as_tv(objects: Instances, full: tuple[int, int]) -> dict[str, Any]:
+    """Boxes, masks and keypoints as torchvision's tensors that transforms know."""
+    parts: dict[str, Any] = {"boxes": tv_tensors.BoundingBoxes(objects["boxes"], format="XYXY", canvas_size=full)}
+    if "masks" in objects:
+        parts["masks"] = tv_tensors.Mask(objects["masks"])
+    if "keypoints" in objects:
+        parts["keypoints"] = tv_tensors.KeyPoints(objects["keypoints"][..., :2], canvas_size=full)
+    return parts
+
+
+class SceneFiles(Decoded):
+    """Images with objects, read where they are asked for; crowds are left out in training."""
+
+    def __init__(self, scenes: Sequence[Scene], sizing: Sizing, *, train: bool, seed: int) -> None:
+        super().__init__(len(scenes))
+        self.scenes = scenes
+        self.sizing = sizing
+        self.train = train
+        self.seed = seed
+        self.groups = torch.tensor([scene.height > scene.width for scene in scenes])
+        """Upright or not: a batch of one kind has little padding."""
+
+    def name(self, number: int) -> str:
+        return f"{self.scenes[number].image} (image {self.scenes[number].number})"
+
+    def blank(self) -> dict[str, Any]:
+        image = torch.zeros(self.sizing.shape, dtype=torch.uint8)
+        return _sample(image, Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64)), image.shape[1:], 0)
+
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Any]:
+        scene = self.scenes[number]
+        image = read_image(scene.image, self.sizing.shape[0])[0]
+        objects = scene.instances()
+        if not self.train:
+            size = list(self.sizing.size(scene.height, scene.width))
+            small = functional.resize(image, size, antialias=True)
+            return _sample(small, objects, (scene.height, scene.width), scene.number)
+        whole: dict[str, Any] = {**objects}
+        kept = {name: value[~whole["crowd"]] for name, value in whole.items() if name not in ("crowd", "area")}
+        chances = uniform(self.seed, epoch, torch.tensor([number]), 2, CROP)[0].tolist()
+        image, moved = self.sizing.moved(image, cast(Instances, kept), chances)
+        return _sample(image, moved, image.shape[1:], scene.number)
+
+    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return stacked(samples)
+
+
+def _sample(image: Tensor, objects: Instances, full: Sequence[int], number: int) -> dict[str, Any]:
+    return {
+        "input": image,
+        "size": torch.tensor(image.shape[1:]),
+        "full": torch.tensor(full),
+        "image_id": torch.tensor(number),
+        "instances": objects,
+    }
+
+
+def stacked(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Samples of several sizes as one batch, each image in the upper left."""
+    height, width = (max(sample["input"].shape[axis] for sample in samples) for axis in (1, 2))
+    padded = [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in _column(samples, "input")]
+    numbers = {name: torch.stack(_column(samples, name)) for name in ("size", "full", "image_id")}
+    return {"input": torch.stack(padded), **numbers, "instances": _column(samples, "instances")}
+
+
+def _column(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [sample[name] for sample in samples]
+
+
+class BareImages:
+    """The user's own images, whole and one at a time, scaled as for a test; nothing is known of their objects."""
+
+    views = 1
+
+    def __init__(self, paths: Sequence[Path], sizing: Sizing) -> None:
+        self.paths = paths
+        self.sizing = sizing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, draws: Sequence[Draw], /) -> InstanceBatch:
+        ((epoch, index),) = draws
+        image = read_image(self.paths[index], self.sizing.shape[0])[0]
+        full = image.shape[1:]
+        small = functional.resize(image, list(self.sizing.size(*full)), antialias=True)
+        nothing = Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))
+        ids = torch.tensor([index])
+        fields = stacked([_sample(small, nothing, full, index)])
+        return cast(InstanceBatch, {**fields, "id": ids, "view": torch.zeros_like(ids), "epoch": torch.full_like(ids, epoch)})

@@ -1,0 +1,130 @@
+"""Penn-Fudan: pedestrians with masks, in the layout of its release (Wang et al. 2007)."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.data._augment import Augment
+from zoo.data._files import data_root
+from zoo.data.base import DataModule, Samples, Unreadable
+from zoo.data.images import SUFFIXES
+from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
+from zoo.data.masks import carved
+
+
+@dataclass(frozen=True)
+class MaskedFile:
+    """An image and the picture whose values number its objects, from 1."""
+
+    image: Path
+    mask: Path
+    number: int
+
+
+class PennFudan(DataModule):
+    """`root/FOLDER/PNGImages/NAME.png` with `root/FOLDER/PedMasks/NAME_mask.png`: boxes and masks of one class.
+
+    One's own images in this layout will do as well. 20 % are test and 10 % validation, chosen by the names alone.
+
+    Args:
+        root: the data root; None is $ZOO_DATA or the cache folder.
+        folder: in it.
+        class_name: of all objects.
+        short_side: pixels to which the shorter side is scaled; None is the shorter side of `shape`, whose longer one limits
+            an image's longer side. Scores are at full size anyway.
+        scale: training images are scaled further by a factor between these two.
+        flip: mirror half of the training images.
+    """
+
+    layout = 3
+    suffixes = SUFFIXES
+    targets = ("instances",)
+    facts = FACTS
+    full_size = True
+    category_ids = (1,)
+    fields = ("boxes", "masks")
+    keypoint_names = ()
+    keypoint_sigmas = ()
+    num_keypoints = 0
+    # ImageNet's, the field's usual numbers.
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        root: str | None = None,
+        folder: str = "PennFudanPed",
+        class_name: str = "pedestrian",
+        short_side: int | None = None,
+        scale: Sequence[float] = (1.0, 1.0),
+        flip: bool = True,
+        batch_size: int = 8,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+        )
+        self.folder = data_root(root) / folder
+        self.class_names = (class_name,)
+        self.sizing = Sizing(self.shape, short_side, scale, flip)
+
+    def load(self) -> dict[str, Samples]:
+        images, masks = self.folder / "PNGImages", self.folder / "PedMasks"
+        if not images.is_dir() or not masks.is_dir():
+            raise ValueError(f"There is no {images} with {masks}. Unpack PennFudanPed.zip in the data root, or set data.root.")
+        found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+        files = [MaskedFile(path, masks / f"{path.stem}_mask.png", number) for number, path in enumerate(found, start=1)]
+        rest, test = carved(files, 0.2)
+        train, val = carved(rest, 0.125)
+        return {
+            split: SceneFiles(
+                [scene for _, scene in self.readable(part, _scene, split)], self.sizing, train=split == "train", seed=self.seed
+            )
+            for split, part in {"train": train, "val": val, "test": test}.items()
+        }
+
+    def files(self, paths: Sequence[Path]) -> Samples:
+        return BareImages(paths, self.sizing)
+
+
+def _scene(file: MaskedFile) -> Scene:
+    masks = _masks(file.mask)
+    boxes = []
+    for mask in masks:
+        y, x = np.nonzero(mask)
+        boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    return check_scene(
+        Scene(
+            image=file.image,
+            number=file.number,
+            height=masks.shape[1],
+            width=masks.shape[2],
+            boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
+            labels=np.ones(len(masks), np.int64),
+            crowd=np.zeros(len(masks), bool),
+            names=[f"object {number}" for number in range(1, len(masks) + 1)],
+            masks=functools.partial(_masks, file.mask),
+        )
+    )
+
+
+def _masks(path: Path) -> NDArray[np.bool_]:
+    """(N, H, W). Raises `Unreadable`."""
+    try:
+        with Image.open(path) as opened:
+            if opened.mode not in ("1", "L", "P", "I", "I;16"):
+                raise Unreadable(path, f"it is a colour picture (mode {opened.mode}), but its values must number the objects")
+            numbers = np.asarray(opened)
+    except (OSError, SyntaxError) as error:
+        raise Unreadable(path, str(error)) from error
+    return np.asarray(numbers == np.unique(numbers[numbers > 0])[:, None, None])

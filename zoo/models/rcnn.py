@@ -1,0 +1,269 @@
+"""Faster R-CNN (Ren et al. 2015), Mask R-CNN and its keypoints (He et al. 2017), on feature pyramids (Lin et al. 2017): one
+detector with heads per region; torchvision's layers and names, so that its weights load.
+
+`heads` are names, `[box, mask, keypoint]`, or in Python also objects of `Head`, those of one's own among them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import (
+    keypointrcnn_inference,
+    keypointrcnn_loss,
+    maskrcnn_inference,
+    maskrcnn_loss,
+    paste_masks_in_image,
+)
+from torchvision.models.detection.transform import resize_keypoints
+
+from zoo.models._detector import Detector, Found, Head, Norm, Regions, Size, pyramid
+from zoo.models._registry import register
+from zoo.words import nearest
+
+BOX = "box"
+"""The head that every detector has: it decides which regions there are."""
+HEADS: dict[str, Callable[[], Head]] = {}
+"""Heads of one's own by name, so that they can be named in `heads` from a YAML or a command line too."""
+
+
+class MaskHead(Head):
+    """A mask of 28 x 28 for each class, of which the box's class is taken (He et al. 2017, section 3, figure 4).
+
+    Its results: `masks`, (R, 1, H, W), the probability of each pixel, at the size of the image.
+
+    Args:
+        widths: of its convolutions; the transposed one after them has the last width.
+    """
+
+    name = "mask"
+    needs: ClassVar[tuple[str, ...]] = ("masks",)
+    resolution = 14
+
+    def __init__(self, widths: Sequence[int] = (256, 256, 256, 256)) -> None:
+        self.widths = tuple(widths)
+
+    def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
+        return {
+            "head": MaskRCNNHeads(channels, self.widths, dilation=1),
+            "predictor": MaskRCNNPredictor(self.widths[-1], self.widths[-1], num_classes + 1),  # the background has one too
+        }
+
+    def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
+        masks, labels = ([objects[field] for objects in regions.objects] for field in ("masks", "labels"))
+        loss: Tensor = maskrcnn_loss(outputs, regions.boxes, masks, labels, list(regions.matched))
+        return loss
+
+    def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
+        return [{"masks": masks} for masks in maskrcnn_inference(outputs, regions.labels)]
+
+    def enlarged(self, found: Found, old: Size, new: Size) -> Found:
+        return {"masks": paste_masks_in_image(found["masks"], found["boxes"], new)}
+
+
+class KeypointHead(Head):
+    """Each keypoint a map of 56 x 56 with one cell that is right, a softmax over the cells (He et al. 2017, section 5).
+
+    Its results: `keypoints`, (R, K, 3) with x, y and 1, and `keypoints_scores`, (R, K), before the softmax.
+
+    Args:
+        num_keypoints: K, the same for every class.
+        widths: of its convolutions.
+    """
+
+    name = "keypoint"
+    needs: ClassVar[tuple[str, ...]] = ("keypoints",)
+    resolution = 14
+
+    def __init__(self, num_keypoints: int = 17, widths: Sequence[int] = (512,) * 8) -> None:
+        if num_keypoints < 1:
+            raise ValueError("The keypoint head has no keypoints to learn. Drop it from model.heads, or choose another data=.")
+        self.num_keypoints = num_keypoints
+        self.widths = tuple(widths)
+
+    def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
+        return {
+            "head": KeypointRCNNHeads(channels, self.widths),
+            "predictor": KeypointRCNNPredictor(self.widths[-1], self.num_keypoints),
+        }
+
+    def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
+        keypoints = [objects["keypoints"] for objects in regions.objects]
+        loss: Tensor = keypointrcnn_loss(outputs, regions.boxes, keypoints, list(regions.matched))
+        return loss
+
+    def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
+        places, scores = keypointrcnn_inference(outputs, regions.boxes)
+        return [{"keypoints": place, "keypoints_scores": score} for place, score in zip(places, scores, strict=True)]
+
+    def enlarged(self, found: Found, old: Size, new: Size) -> Found:
+        return {"keypoints": resize_keypoints(found["keypoints"], old, new)}
+
+
+def _chosen(
+    heads: Sequence[str | Head], mask_widths: Sequence[int], keypoint_widths: Sequence[int], num_keypoints: int
+) -> list[Head]:
+    """The heads besides the box head. Raises ValueError: a name that there is not, one twice, or no box head."""
+    makers: dict[str, Callable[[], Head]] = {
+        "mask": lambda: MaskHead(mask_widths),
+        "keypoint": lambda: KeypointHead(num_keypoints, keypoint_widths),
+        **HEADS,
+    }
+    names = [head if isinstance(head, str) else head.name for head in heads]
+    if not names or names[0] != BOX or len(set(names)) < len(names):
+        raise ValueError(f"model.heads is {names}; it must begin with box, which finds the regions, and name each head once.")
+    for head in heads[1:]:
+        if isinstance(head, str) and head not in makers:
+            raise ValueError(f"There is no head {head!r}; {nearest(head, [BOX, *makers])}")
+    return [makers[head]() if isinstance(head, str) else head for head in heads[1:]]
+
+
+@register
+def faster_rcnn(
+    num_classes: int = 90,
+    in_chans: int = 3,
+    backbone: str | nn.Module = "resnet50",
+    backbone_weights: str | None = None,
+    levels: int = 4,
+    trained: int | None = None,
+    norm: Norm = "frozen",
+    norm_eps: float | None = None,
+    channels: int = 256,
+    anchors: Sequence[int] = (32, 64, 128, 256, 512),
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    train_proposals: int = 2000,
+    proposals: int = 1000,
+    regions: int = 512,
+    detections: int = 100,
+    score_threshold: float = 0.05,
+    box_width: int = 1024,
+) -> Detector:
+    """Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `_detector.Detector` and `_detector.pyramid`."""
+    return mask_rcnn(
+        num_classes=num_classes,
+        in_chans=in_chans,
+        heads=(BOX,),
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        levels=levels,
+        trained=trained,
+        norm=norm,
+        norm_eps=norm_eps,
+        channels=channels,
+        anchors=anchors,
+        ratios=ratios,
+        train_proposals=train_proposals,
+        proposals=proposals,
+        regions=regions,
+        detections=detections,
+        score_threshold=score_threshold,
+        box_width=box_width,
+    )
+
+
+@register
+def mask_rcnn(
+    num_classes: int = 90,
+    in_chans: int = 3,
+    heads: Sequence[str | Head] = (BOX, "mask"),
+    backbone: str | nn.Module = "resnet50",
+    backbone_weights: str | None = None,
+    levels: int = 4,
+    trained: int | None = None,
+    norm: Norm = "frozen",
+    norm_eps: float | None = None,
+    channels: int = 256,
+    anchors: Sequence[int] = (32, 64, 128, 256, 512),
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    train_proposals: int = 2000,
+    proposals: int = 1000,
+    regions: int = 512,
+    detections: int = 100,
+    score_threshold: float = 0.05,
+    box_width: int = 1024,
+    mask_widths: Sequence[int] = (256, 256, 256, 256),
+    keypoint_widths: Sequence[int] = (512,) * 8,
+    num_keypoints: int = 17,
+) -> Detector:
+    """Mask R-CNN on a feature pyramid: boxes and masks; any other union of heads by `heads`.
+
+    Classes are COCO's category ids, the background not counted; torchvision's COCO weights have 90 of them, and those with
+    the tag COCO_V1 were trained with norm_eps=0.
+    """
+    chosen = _chosen(heads, mask_widths, keypoint_widths, num_keypoints)
+    levelled = pyramid(
+        backbone,
+        in_chans=in_chans,
+        levels=levels,
+        channels=channels,
+        trained=trained,
+        norm=norm,
+        norm_eps=norm_eps,
+        weights=backbone_weights,
+    )
+    return Detector(
+        levelled,
+        chosen,
+        num_classes=num_classes,
+        levels=levels,
+        anchors=anchors,
+        ratios=ratios,
+        train_proposals=train_proposals,
+        proposals=proposals,
+        regions=regions,
+        detections=detections,
+        score_threshold=score_threshold,
+        box_width=box_width,
+    )
+
+
+@register
+def keypoint_rcnn(
+    num_classes: int = 1,
+    in_chans: int = 3,
+    heads: Sequence[str | Head] = (BOX, "keypoint"),
+    backbone: str | nn.Module = "resnet50",
+    backbone_weights: str | None = None,
+    levels: int = 4,
+    trained: int | None = None,
+    norm: Norm = "frozen",
+    norm_eps: float | None = None,
+    channels: int = 256,
+    anchors: Sequence[int] = (32, 64, 128, 256, 512),
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    train_proposals: int = 2000,
+    proposals: int = 1000,
+    regions: int = 512,
+    detections: int = 100,
+    score_threshold: float = 0.05,
+    box_width: int = 1024,
+    mask_widths: Sequence[int] = (256, 256, 256, 256),
+    keypoint_widths: Sequence[int] = (512,) * 8,
+    num_keypoints: int = 17,
+) -> Detector:
+    """Mask R-CNN's keypoints: boxes and, in each, the places of its keypoints; COCO's persons have 17."""
+    return mask_rcnn(
+        num_classes=num_classes,
+        in_chans=in_chans,
+        heads=heads,
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        levels=levels,
+        trained=trained,
+        norm=norm,
+        norm_eps=norm_eps,
+        channels=channels,
+        anchors=anchors,
+        ratios=ratios,
+        train_proposals=train_proposals,
+        proposals=proposals,
+        regions=regions,
+        detections=detections,
+        score_threshold=score_threshold,
+        box_width=box_width,
+        mask_widths=mask_widths,
+        keypoint_widths=keypoint_widths,
+        num_keypoints=num_keypoints,
+    )

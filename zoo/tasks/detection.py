@@ -1,0 +1,228 @@
+"""Detection: the objects of an image, each with a box, and with what further heads of the network say of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_convert
+
+from zoo import coco, draw
+from zoo.batch import InstanceBatch, Instances
+from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+
+Found = dict[str, Tensor]
+"""Of one image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
+
+
+class DetectionTask(Task):
+    """The network's own losses; COCO's figures of what it finds, at the full size of each image.
+
+    Metrics are `box_ap`, `mask_ap`, `keypoint_ap` and the rest of `coco.scores`, of each field that the network says and
+    the data know. The network returns losses in training mode only, so there is none in evaluation.
+
+    Args:
+        class_names: without the background, in order.
+        category_ids: the data set's own numbers of the classes, in order; results are written with them.
+        fields: what the data know of an object, beside its class: `boxes`, `masks`, `keypoints`.
+        keypoint_sigmas: of each keypoint; see `coco.scores`.
+        threshold: score from which an object is named and drawn.
+        results: folder into which the last evaluation writes what was found as COCO results, `box.json`, `mask.json`,
+            `keypoint.json`; None writes nothing.
+    """
+
+    target = "instances"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+        fields: Sequence[str],
+        keypoint_sigmas: Sequence[float],
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        metric: str = "box_ap",
+        mode: str = "max",
+        channels_last: bool = False,
+        threshold: float = 0.5,
+        results: str | None = None,
+    ) -> None:
+        super().__init__(
+            net,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            mean=mean,
+            std=std,
+            metric=metric,
+            mode=mode,
+            channels_last=channels_last,
+        )
+        heads: Any = getattr(net, "heads", None)
+        if heads is None:
+            raise ValueError(f"A {type(net).__name__} does not detect objects. Choose model=mask_rcnn, or another task=.")
+        for head in heads:
+            for need in head.needs:
+                if need not in fields:
+                    raise ValueError(
+                        f"The head {head.name} learns from {need}, but the data have {' and '.join(fields)} only. Drop it from "
+                        f"model.heads, or choose another data=."
+                    )
+        self.class_names = tuple(class_names)
+        self.category_ids = tuple(category_ids)
+        self.fields = tuple(fields)
+        self.keypoint_sigmas = tuple(keypoint_sigmas)
+        self.threshold = threshold
+        self.results = results
+
+    def images(self, batch: InstanceBatch) -> list[Tensor]:
+        """Each normalised, (C, h, w), without its padding."""
+        pixels = self.normalized(batch["input"])
+        return [image[:, :height, :width] for image, (height, width) in zip(pixels, batch["size"].tolist(), strict=True)]
+
+    def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = self.net(self.images(batch), batch["instances"])
+        return losses
+
+    def predict(self, batch: InstanceBatch) -> list[Found]:
+        """What is found in each image, in pixels of its full size, the highest score first."""
+        sizes = [(height, width) for height, width in batch["full"].tolist()]
+        found: list[Found] = self.net(self.images(batch), sizes=sizes)
+        return found
+
+    # Evaluation
+
+    def records(self, batch: InstanceBatch) -> Records:
+        """Of each image its size, and as COCO's dictionaries what is there and what was found."""
+        numbers, sizes = batch["image_id"].tolist(), batch["full"].tolist()
+        return {
+            "id": batch["id"],
+            "view": batch["view"],
+            "image": [{"id": n, "height": height, "width": width} for n, (height, width) in zip(numbers, sizes, strict=True)],
+            "annotations": [self._annotations(number, each) for number, each in zip(numbers, batch["instances"], strict=True)],
+            "results": [self._results(number, each) for number, each in zip(numbers, self.predict(batch), strict=True)],
+        }
+
+    def metrics(self, records: Records) -> dict[str, float]:
+        annotations, results = ([each for image in records[key] for each in image] for key in ("annotations", "results"))
+        if not annotations:
+            raise ValueError("Not one image of the split has an object, so there is nothing to score. Look at the annotations.")
+        kinds = [kind for kind, field in coco.FIELDS.items() if field in annotations[0] and (self._says(kind))]
+        if self.results and self.global_rank == 0:
+            self._write(Path(self.results), kinds, results)
+        return {
+            f"{kind}_{name}": value
+            for kind in kinds
+            for name, value in coco.scores(
+                records["image"], annotations, results, self.category_ids, kind, self.keypoint_sigmas
+            ).items()
+        }
+
+    def _says(self, kind: str) -> bool:
+        heads: Any = self.net.heads
+        return kind == "box" or any(head.name == kind for head in heads)
+
+    def _annotations(self, number: int, truth: Instances) -> list[dict[str, Any]]:
+        """What is there, as COCO annotations; of objects with a mask the area is the mask's unless it is stated."""
+        count = len(truth["boxes"])
+        columns: dict[str, list[Any]] = {
+            "image_id": [number] * count,
+            "category_id": self._categories(truth["labels"]),
+            "bbox": _corners_to_sizes(truth["boxes"]),
+            "iscrowd": truth["crowd"].int().tolist() if "crowd" in truth else [0] * count,
+        }
+        areas = (truth["boxes"][:, 2:] - truth["boxes"][:, :2]).prod(1)
+        if "masks" in truth:
+            columns["segmentation"] = [coco.run_lengths(mask) for mask in truth["masks"].cpu().numpy()]
+            areas = truth["masks"].flatten(1).sum(1)
+        if "keypoints" in truth:
+            columns["keypoints"] = truth["keypoints"].double().flatten(1).tolist()
+            columns["num_keypoints"] = (truth["keypoints"][..., 2] > 0).sum(1).tolist()
+        columns["area"] = truth.get("area", areas.double()).tolist()
+        return _rows(columns)
+
+    def _results(self, number: int, found: Found) -> list[dict[str, Any]]:
+        columns: dict[str, list[Any]] = {
+            "image_id": [number] * len(found["boxes"]),
+            "category_id": self._categories(found["labels"]),
+            "score": found["scores"].double().tolist(),
+            "bbox": _corners_to_sizes(found["boxes"]),
+        }
+        if "masks" in found:
+            columns["segmentation"] = [coco.run_lengths(mask) for mask in _binary(found["masks"])]
+        if "keypoints" in found:
+            columns["keypoints"] = found["keypoints"].double().flatten(1).tolist()
+        return _rows(columns)
+
+    def _categories(self, labels: Tensor) -> list[int]:
+        return [self.category_ids[label - 1] for label in labels.tolist()]
+
+    def _write(self, folder: Path, kinds: Sequence[str], results: Sequence[Mapping[str, Any]]) -> None:
+        """COCO's files of results, one for each kind, as its server takes them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in kinds:
+            keys = ("image_id", "category_id", "score", coco.FIELDS[kind])
+            (folder / f"{kind}.json").write_text(json.dumps([{key: each[key] for key in keys} for each in results]))
+
+    # Pictures
+
+    def answer(self, batch: InstanceBatch, class_names: Sequence[str], top_k: int) -> Answer:
+        """The objects above the threshold, the `top_k` surest in words and all of them in the picture."""
+        (found,) = self.predict(batch)
+        found = {name: values[found["scores"] >= self.threshold].cpu() for name, values in found.items()}
+        columns = {name: values.tolist() for name, values in found.items() if name != "masks"}
+        columns["name"] = [class_names[label - 1] for label in columns.pop("labels")]
+        if "masks" in found:
+            columns["mask"] = [coco.run_lengths(mask) for mask in _binary(found["masks"])]
+        named = [f"{name} {score:.3f}" for name, score in zip(columns["name"], columns["scores"], strict=True)]
+        more = f" and {len(named) - top_k} more" if len(named) > top_k else ""
+        return Answer(
+            text=(", ".join(named[:top_k]) + more) or "nothing",
+            fields={"objects": _rows({_SINGULAR.get(name, name): column for name, column in columns.items()})},
+            pictures={"objects": draw.to_pil(self.picture(batch, found))},
+        )
+
+    def picture(self, batch: InstanceBatch, found: Mapping[str, Tensor]) -> Tensor:
+        """The first image of a batch at its full size, (3, H, W) uint8, with objects drawn on it."""
+        height, width = batch["size"][0].tolist()
+        image = draw.at_size(batch["input"][:1, :, :height, :width], batch["full"][0].tolist())[0]
+        return draw.objects(image, found, self.class_names)
+
+    def draw(self, samples: Sequence[InstanceBatch], folder: Path) -> None:
+        """`predictions.png`: images, what is there, and what was found above the threshold."""
+        rows = []
+        count = min(8, len(samples))
+        for number in range(count):
+            batch = samples[number * len(samples) // count]
+            if not len(batch["id"]):
+                continue  # a file that could not be read
+            (found,) = self.predict(batch)
+            found = {name: values[found["scores"] >= self.threshold] for name, values in found.items()}
+            truth: dict[str, Any] = {**batch["instances"][0]}
+            image = self.picture(batch, {"boxes": truth["boxes"][:0], "labels": truth["labels"][:0]})
+            rows.append([image, self.picture(batch, truth), self.picture(batch, found)])
+        draw.save(draw.sheet(rows, ["image", "truth", "prediction"], edge=256), folder / "predictions.png")
+
+
+_SINGULAR = {"boxes": "box", "scores": "score"}
+
+
+def _corners_to_sizes(boxes: Tensor) -> list[list[float]]:
+    """(N, 4) x0, y0, x1, y1 -> x, y, width, height."""
+    sizes: list[list[float]] = box_convert(boxes.double(), "xyxy", "xywh").tolist()
+    return sizes
+
+
+def _binary(masks: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(N, 1, H, W) probabilities -> (N, H, W), 1 where it is more likely than not."""
+    return (masks[:, 0] > 0.5).to(torch.uint8).cpu().numpy()
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
