@@ -207,7 +207,7 @@ def page() -> str:
             figures are of one forward pass over one sample.
 
             Written by `python benchmarks/lecture_tables.py`, which calls `zoo.profile`; `python -m zoo.flops model=c3d` prints
-            such a table of any network. How other counters compare is in [results/flops_peers.md](results/flops_peers.md).
+            such a table of any network, and `python benchmarks/flops_peers.py` compares other counters with it.
             """)
         + "\n"
         + "\n".join(sections)

@@ -150,3 +150,14 @@ def test_the_page_of_the_lectures_tables_is_fresh() -> None:
     """`python benchmarks/lecture_tables.py` writes it."""
     tables = script("lecture_tables")
     assert tables.page() == tables.PAGE.read_text()
+
+
+def test_the_counters_of_flops_were_compared_with_what_is_counted_now() -> None:
+    """`python benchmarks/flops_peers.py` writes the comparison; our column is checked here, and its formulas."""
+    peers = script("flops_peers")
+    text = peers.RESULT.read_text()
+    assert len(peers.CASES) == 15
+    for name, case in peers.CASES.items():
+        value = peers.counted(peers.by_zoo, case)
+        assert abs(value / case.reference - 1) <= case.slack, name
+        assert f"| {name} | {' x '.join(map(str, case.shape))} | {peers.judged(value, case)} |" in text
