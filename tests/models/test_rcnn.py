@@ -213,7 +213,8 @@ def test_a_backbone_starts_from_weights(tmp_path: Path) -> None:
     body = zoo.create_model("resnet18", num_classes=7)
     torch.save(body.state_dict(), tmp_path / "body.pt")
     net = zoo.create_model("faster_rcnn", num_classes=3, backbone_weights=str(tmp_path / "body.pt"), **TINY)
-    assert torch.equal(net.backbone.body.layer2[1].conv2.weight, body.features.layer2[1].conv2.weight)
+    own, given = (each.get_submodule("layer2.1.conv2").weight for each in (net.backbone.body, body.features))
+    assert torch.equal(own, given)
 
 
 @pytest.mark.parametrize(("trained", "moving"), [(None, 3), (3, 3), (2, 2), (1, 1), (0, 0)])
