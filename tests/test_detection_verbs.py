@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -152,57 +151,3 @@ def test_what_does_not_fit_is_one_sentence(verb: Verb, root: Path, arguments: tu
     assert status == 1
     assert sentence in error
     assert error.count("\n") == 1
-
-
-@pytest.mark.slow
-@pytest.mark.realdata
-def test_eight_real_images_are_learnt_by_heart(real_data: Callable[[str], Path]) -> None:
-    """From COCO's JSON to its measure: the training images with 1 to 5 objects, no crowd, all larger than 32 x 32, the
-    first eight by id, short side 256; from scratch to a mask AP50 above 0.9 on themselves."""
-    import zoo
-    from zoo.data.coco import Coco
-    from zoo.tasks.base import gather
-
-    folder = real_data("coco128")
-    data = Coco(root=str(folder.parent), folder="coco128", shape=(3, 256, 426), target="instances", flip=False)
-    data.setup()
-    samples: Any = data.splits["train"]
-    fitting = [s for s in samples.scenes if 1 <= len(s.boxes) <= 5 and not s.crowd.any() and (s.area > 32 * 32).all()]
-    samples.scenes = fitting[:8]
-    torch.manual_seed(0)
-    net = zoo.create_model(
-        "mask_rcnn",
-        num_classes=data.num_classes,
-        backbone="resnet18",
-        norm="frozen",
-        channels=64,
-        regions=64,
-        train_proposals=200,
-        proposals=100,
-        box_width=256,
-        mask_widths=(64, 64),
-    )
-    task = DetectionTask(
-        net,
-        class_names=data.class_names,
-        category_ids=data.category_ids,
-        fields=data.fields,
-        keypoint_sigmas=(),
-        optimizer=torch.optim.AdamW,
-        scheduler=None,
-        mean=data.mean,
-        std=data.std,
-    )
-    optimizer = torch.optim.AdamW(task.parameters(), lr=5e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-4, total_steps=600)
-    for step in range(600):
-        batch = samples.__getitems__([(0, at) for at in range(4 * (step % 2), 4 * (step % 2) + 4)])
-        optimizer.zero_grad()
-        torch.stack(list(task.train().losses(batch).values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(task.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-    samples.train = False
-    with torch.inference_mode():
-        found = task.eval().metrics(gather([task.records(samples.__getitems__([(0, at)])) for at in range(8)]))
-    assert found["mask_ap50"] > 0.9
