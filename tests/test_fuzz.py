@@ -164,11 +164,11 @@ def read_a_video(folder: Path, rng: random.Random) -> None:
 def read_a_table(folder: Path, rng: random.Random) -> None:
     from zoo.data.image_csv import ImageCsv
 
-    for number in range(3):
+    for number in range(16):
         if not (folder / f"{number}.png").is_file():
             (folder / f"{number}.png").write_bytes(picture(random.Random(number), "PNG"))
     splits = ("train", "train", "val", "test")
-    rows = ["path,label,split", *(f"{k % 3}.png,{'ab'[k % 2]},{splits[k // 2 % 4]}" for k in range(16))]
+    rows = ["path,label,split", *(f"{k}.png,{'ab'[k % 2]},{splits[k // 2 % 4]}" for k in range(16))]
     content = reworded("\n".join(rows) + "\n", rng).encode("utf-8", "surrogateescape")
     (folder / "table.csv").write_bytes(mutant(content, rng) if rng.random() < 0.3 else content)
     data = ImageCsv(root=str(folder / "table.csv"), shape=(3, 8, 8), max_bad=0.5)

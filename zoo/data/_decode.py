@@ -100,6 +100,8 @@ def opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.s
 def probe(path: File) -> Video:
     """Demux a file, decoding nothing. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
     with opened(path) as (container, stream):
+        if stream.codec_context is None:
+            raise Unreadable(path, "no decoder knows what its video stream is coded in")
         times: list[int] = []
         keys: list[int] = []
         for packet in container.demux(stream):

@@ -52,6 +52,11 @@ class CocoPair:
 
     def check(self) -> tuple[int, int]:
         for each in self.annotations:
+            lacking = [key for key in ("category_id", "segmentation", "area") if each.get(key) is None]
+            if lacking or not isinstance(each["area"], int | float):
+                raise Unreadable(
+                    self.image, f"annotation {each['id']} has no {' and no '.join(lacking) or 'number as its area'}"
+                )
             if each["category_id"] not in self.classes:
                 raise Unreadable(self.image, f"annotation {each['id']} has the unlisted category {each['category_id']}")
         return self.height, self.width  # a mask is drawn when it is asked for: all of COCO's would take an hour

@@ -195,7 +195,9 @@ def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
 
 def _check(shards: Sequence[Mapping[str, Any]], places: Places, classes: int) -> None:
     """Refuse places outside of their archives and labels that no class has."""
-    if any(not isinstance(shard["name"], str) or not isinstance(shard["bytes"], int) for shard in shards):
+    if any(
+        not isinstance(shard["name"], str) or not isinstance(shard["bytes"], int) or shard["bytes"] >= 2**63 for shard in shards
+    ):
         raise ValueError("an archive has no name or size")
     lengths = {len(array) for array in (places.shard, places.offset, places.size, places.label)}
     if len(lengths) != 1 or any(array.dtype.kind != "i" for array in vars(places).values()):

@@ -50,7 +50,7 @@ def read_pickle(path: Path) -> dict[str, object]:
                 f"Ask its maker for a state dict or a .safetensors file."
             ) from None
         raise ValueError(f"{path} is not a checkpoint: {error}.") from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise ValueError(f"{path} is damaged or not a checkpoint ({reason}).") from None
     if not isinstance(content, dict):
