@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -36,7 +37,8 @@ def counted(kill_at: int | None, number: int, record: Path) -> None:
         calls += 1
         record.write_text(str(calls))
         if calls == kill_at:
-            os.killpg(0, number)  # as a scheduler does: this process, and its workers
+            # As a scheduler does: another process signals this one and its workers.
+            subprocess.run(["kill", f"-{int(number)}", "--", f"-{os.getpgid(0)}"], check=True, start_new_session=True)
 
     def ticking(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

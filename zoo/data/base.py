@@ -1,5 +1,6 @@
 """What every data set shares: the order of an epoch, the loaders, and the book of files that could not be read."""
 
+import contextlib
 import functools
 import math
 import os
@@ -121,6 +122,20 @@ def _begin(reading: Tensor, worker: int) -> None:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals wait meanwhile, and for ever in a process that is begun meanwhile: a worker that has not reached `_begin` yet
+    would die of what is meant for the main process."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with(parent: int) -> None:
     """Wait for the parent's own SIGTERM, which ends a worker that hangs."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
@@ -150,7 +165,8 @@ class Loader(DataLoader[Batch]):
         )
 
     def __iter__(self) -> Any:
-        iterator = super().__iter__()
+        with _held_back():
+            iterator = super().__iter__()
         while True:
             try:
                 batch = next(iterator)
