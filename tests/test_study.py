@@ -47,12 +47,12 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], said: str, verb: 
 
 @pytest.mark.slow
 def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
-    status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
+    status, _, err = verb("study", "data=digits", "model=lenet5", "seeds=0", "shares=1,10,100")
     assert status == 0, err
     folder = tmp_path / "runs" / "study"
     found = json.loads((folder / "seed-0.json").read_text())
     score = {(row["share"], row["arm"]): row["test"] for row in found["rows"]}
-    assert found["pretext"]["accuracy"] > 0.85
+    assert found["pretext"]["accuracy"] > 0.8
     assert score[100, "scratch"] > 0.97
     assert score[100, "fine-tuned"] > 0.97
     assert score[10, "scratch"] > 0.85
@@ -73,10 +73,10 @@ def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
     assert gain is not None
     best = score[1, "scratch"] + float(gain[1]) / 100
     assert any(best == pytest.approx(value, abs=1e-4) for value in score.values()), "the gain leads to an arm's accuracy"
-    status, out, _ = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1,10,100")
+    status, out, _ = verb("study", "data=digits", "model=lenet5", "seeds=0", "shares=1,10,100")
     assert status == 0
     assert "seed 0: measured before" in out
     assert (folder / "study.md").read_text() == table
-    status, _, err = verb("study", "data=digits", "model=lenet_wide", "seeds=0", "shares=1")
+    status, _, err = verb("study", "data=digits", "model=lenet5", "seeds=0", "shares=1")
     assert status == 1
     assert "is of a study with other settings" in err
