@@ -42,7 +42,7 @@ _NOISE = (
 
 def quiet() -> None:
     """Leave the screen to the run's own words, and to the warnings that matter."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
@@ -96,12 +96,9 @@ def count(samples: "Samples") -> int:
 
 
 @rank_zero_only
-def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config: DictConfig) -> None:
+def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config: DictConfig, macs: int) -> None:
     """The short block before training."""
-    from zoo.flops import profile
-
     names = task.recipe["names"]
-    macs = profile(task.net, data.shape).macs
     counts = ", ".join(f"{count(samples):,} {split}" for split, samples in data.splits.items())
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
@@ -201,10 +198,11 @@ def write_result(
     metrics: Mapping[str, Tensor],
     config: DictConfig,
     overrides: Sequence[str],
+    macs: int,
     clock: Clock,
 ) -> None:
     """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
-    from zoo.flops import profile
+    from zoo.data._files import write_whole
 
     callback: Any = trainer.checkpoint_callback
     best = getattr(callback, "best_model_score", None)
@@ -217,7 +215,7 @@ def write_result(
         "val": None if best is None else float(best),
         "scored": task.scored["test"],
         "parameters": sum(p.numel() for p in task.net.parameters()),
-        "macs": profile(task.net, data.shape).macs,
+        "macs": macs,
         "shape": list(data.shape),
         "seconds": round(clock.seconds, 1),
         "device": device_of(trainer),
@@ -225,7 +223,7 @@ def write_result(
         "versions": versions(),
         "landmarks": dict(data.landmarks),
     }
-    (Path(config.run_dir) / "result.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(Path(config.run_dir) / "result.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
 def versions() -> str:

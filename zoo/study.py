@@ -50,6 +50,7 @@ def study(
     """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
     measured again: an interrupted study goes on, and processes can share its seeds."""
     from zoo import report
+    from zoo.data._files import write_whole
 
     report.quiet()
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def study(
         else:
             outcome = Outcome(settings, seed, report.versions())
             _measure(outcome, folder)
-            path.write_text(json.dumps(outcome.__dict__, indent=1) + "\n")
+            write_whole(path, (json.dumps(outcome.__dict__, indent=1) + "\n").encode())  # that it is there means it is done
         outcomes.append(outcome)
         write(outcomes, folder)
     return outcomes

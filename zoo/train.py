@@ -26,6 +26,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
     import torch
 
     from zoo import determinism, report
+    from zoo.flops import profile
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
@@ -49,7 +50,8 @@ def _train(config: "DictConfig") -> dict[str, float]:
         on_gpu = trainer.strategy.root_device.type != "cpu"
         unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
         task.recipe["training"]["unsteady_on_gpu"] = unsteady
-    report.before(trainer, task, data, config)
+    macs = profile(task.net, data.shape).macs
+    report.before(trainer, task, data, config, macs)
     if asked:
         report.steadiness(unsteady)
     if freeze:
@@ -64,7 +66,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
     data.gather_bad()
     report.after(trainer, task, data, metrics, best, config.run_dir, clock)
     if "test" in task.scored:
-        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), clock)
+        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), macs, clock)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}
