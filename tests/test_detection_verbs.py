@@ -36,10 +36,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with eight scenes a split."""
     folder: Path = tmp_path_factory.mktemp("data")
     for split in SPLITS:
-        (folder / "digit_scenes" / split).mkdir(parents=True)
+        (folder / _scenes.FOLDER / split).mkdir(parents=True)
         parts = [_scenes.draw_scene(split, number) for number in range(8)]
         arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        np.savez(folder / "digit_scenes" / split / "000.npz", **arrays._asdict())
+        np.savez(folder / _scenes.FOLDER / split / "000.npz", **arrays._asdict())
     return folder
 
 

@@ -16,10 +16,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with six scenes a split."""
     folder: Path = tmp_path_factory.mktemp("data")
     for split in SPLITS:
-        (folder / "digit_scenes" / split).mkdir(parents=True)
+        (folder / _scenes.FOLDER / split).mkdir(parents=True)
         parts = [_scenes.draw_scene(split, number) for number in range(6)]
         arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        np.savez(folder / "digit_scenes" / split / "000.npz", **arrays._asdict())
+        np.savez(folder / _scenes.FOLDER / split / "000.npz", **arrays._asdict())
     return folder
 
 
@@ -103,7 +103,7 @@ def test_keypoints_follow_the_shape(root: Path) -> None:
 
 
 def test_a_damaged_file_is_named(root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "digit_scenes" / "train"
+    folder = tmp_path / _scenes.FOLDER / "train"
     folder.mkdir(parents=True)
     (folder / "000.npz").write_bytes(b"not a zip")
     with pytest.raises(ValueError, match=r"000\.npz is damaged .* Remove it"):

@@ -1,6 +1,7 @@
 """The pictures of digit_scenes: what is drawn, and how a hundred of them become one file. (No torch here: see `_synth`.)"""
 
 import io
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from zoo.data._synth import SPLITS, digit_indices, digits, texture
 
+FOLDER = "digit_scenes-2"  # a change to what is drawn is another edition, in another folder
 SCENES = {"train": 4000, "val": 400, "test": 800}
 SIZE = 128  # pixels
 MOST = 5  # digits in a scene
@@ -40,9 +42,10 @@ def scene_files(folder: Path, split: str) -> list[Path]:
 def draw_scene(split: str, number: int) -> Scenes:
     """One scene: three to five real digits on a patch of a photograph, each over those before it.
 
-    A digit is 36 to 80 pixels tall, of any hue, turned by up to 45 degrees (further, 6 and 9 would be one another), and
-    lies inside the picture with its whole turned box. Digits overlap wherever chance puts them, as long as 60 % of the
-    ink of each stays in sight; one that finds no such place in 30 attempts is left out.
+    A digit is 40 to 80 pixels tall, turned by up to 30 degrees (far further, 6 and 9 would be one another), and lies
+    inside the picture with its whole turned box. The hues of a scene are spread around the circle of colours, so that where
+    two digits meet, it can be seen. Digits overlap wherever chance puts them, as long as 75 % of the ink of each stays in
+    sight; one that finds no such place in 30 attempts is left out.
     """
     import cv2
 
@@ -53,11 +56,13 @@ def draw_scene(split: str, number: int) -> Scenes:
     found = np.full(MOST, NO_DIGIT, np.uint8)
     corners = np.zeros((MOST, 4, 2), np.float32)
     inked: list[int] = []
-    for _ in range(rng.integers(3, MOST + 1)):
+    first_hue = rng.random()
+    for place in range(rng.integers(3, MOST + 1)):
         index = rng.choice(pool)
         glyph, box = _glyph(images[index])
-        height, angle = rng.uniform(36, 80), np.deg2rad(rng.uniform(-45, 45))
-        hue = rng.uniform(90, 255, 3)
+        height, angle = rng.uniform(40, 80), np.deg2rad(rng.uniform(-30, 30))
+        hue = first_hue + (place + rng.uniform(-0.2, 0.2)) / MOST
+        colour = np.array(hsv_to_rgb(hue % 1, rng.uniform(0.4, 1), 1)) * 255
         turn = height / (box[2, 1] - box[0, 1]) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         spread = (box - box.mean(0)) @ turn.T  # the turned box about the digit's centre
         room = np.abs(spread).max(0)
@@ -69,9 +74,9 @@ def draw_scene(split: str, number: int) -> Scenes:
             ink = drawn > _INK
             after = np.where(ink, len(inked) + 1, instances)
             seen = np.bincount(after.ravel(), minlength=len(inked) + 2)[1:]
-            if all(s >= 0.6 * total for s, total in zip(seen, inked, strict=False)):
+            if all(s >= 0.75 * total for s, total in zip(seen, inked, strict=False)):
                 cover = np.clip((drawn - _INK) / 0.2 + 0.5, 0, 1)[..., None]  # the edge of a stroke, about a pixel wide
-                canvas = canvas * (1 - cover) + (hue * (255 / hue.max())) * cover
+                canvas = canvas * (1 - cover) + colour * cover
                 instances, found[len(inked)], corners[len(inked)] = after.astype(np.uint8), labels[index], spread + centre
                 inked.append(int(ink.sum()))
                 break

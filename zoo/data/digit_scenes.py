@@ -44,8 +44,8 @@ class DigitScenes(DataModule):
     keypoint_sigmas = (0.1, 0.1, 0.1, 0.1)
     num_keypoints = 4
     # Over the training scenes.
-    mean = (0.301, 0.301, 0.301)
-    std = (0.300, 0.300, 0.300)
+    mean = (0.273, 0.273, 0.273)
+    std = (0.279, 0.279, 0.279)
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DigitScenes(DataModule):
         )
         if self.shape[0] != 3:
             raise ValueError(f"digit_scenes are colour images, but the shape asked for is {self.shape}. Ask for 3 channels.")
-        self.folder = writable_root(root) / "digit_scenes"
+        self.folder = writable_root(root) / _scenes.FOLDER
         self.target = target
         background = ("background",) if target == "semantic" else ()
         self.class_names = (*background, *"0123456789")
