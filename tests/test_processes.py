@@ -59,6 +59,23 @@ def masks(folder: Path) -> Path:
     return folder
 
 
+def people(folder: Path) -> Path:
+    """Images of different sizes with one or two bright rectangles each, in Penn-Fudan's layout: so many for the test."""
+    rng = np.random.default_rng(0)
+    for name in ("PNGImages", "PedMasks"):
+        (folder / "PennFudanPed" / name).mkdir(parents=True)
+    for number in range(36):
+        height, width = rng.integers(56, 100, 2)
+        pixels, mask = rng.integers(0, 60, (height, width, 3)), np.zeros((height, width), int)
+        for value in range(1, int(rng.integers(2, 4))):
+            top, left = rng.integers(0, 20), width // 2 * (value - 1) + rng.integers(0, 20)
+            place = np.s_[top : top + rng.integers(20, 36), left : left + rng.integers(12, width // 2)]
+            pixels[place], mask[place] = 255, value
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "PennFudanPed" / "PNGImages" / f"{number}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "PennFudanPed" / "PedMasks" / f"{number}_mask.png")
+    return folder
+
+
 def no_files(folder: Path) -> Path:
     return folder
 
@@ -87,6 +104,22 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
         ("model=fcn8s", "data=mask_folder", "model.width=0.03125", "input_shape=[3,32,32]", "data.batch_size=4"),
         7,
     ),
+    "detection": (
+        people,
+        (
+            "model=mask_rcnn",
+            "data=pennfudan",
+            "model.channels=16",
+            "model.box_width=32",
+            "model.mask_widths=[8]",
+            "model.train_proposals=60",
+            "model.regions=16",
+            "model.score_threshold=0",
+            "input_shape=[3,64,64]",
+            "data.batch_size=2",
+        ),
+        7,
+    ),
 }
 """Where the samples come from, the settings, and how many there are to score. A kind of task joins by a line."""
 
@@ -112,6 +145,7 @@ def test_every_sample_is_scored_once_by_any_number_of_processes(
         each = [json.loads(out.splitlines()[-1]) for out in done.out]
         assert all(metrics == each[0] for metrics in each), "all processes know the same figures"
         found[processes] = each[0]
+    assert any(found[1].values()), "there is something to compare"
     assert found[1].keys() == found[2].keys() == found[3].keys()
     apart = max(abs(found[count][name] - value) for name, value in found[1].items() for count in (2, 3))
     record(

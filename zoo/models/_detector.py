@@ -49,6 +49,12 @@ _DIVISOR = 32
 """Batches are padded to a multiple of this, as torchvision pads them."""
 
 
+def canvas(sizes: Sequence[Size]) -> Size:
+    """(H, W) of the batch that holds images of these sizes."""
+    height, width = (_DIVISOR * math.ceil(max(extents) / _DIVISOR) for extents in zip(*sizes, strict=True))
+    return height, width
+
+
 @dataclass(frozen=True)
 class Regions:
     """Where the heads look, image by image: in training at the proposals that match an object, else at what was found."""
@@ -155,7 +161,10 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]  # torchvision ships no types
         offsets: list[Tensor] = []
         if self.training:
             proposals, matched, labels, offsets = self.select_training_samples(proposals, targets)
-        scores, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, sizes)))
+        # The poolers take the scale of each level from the first sizes that they see, for good: an image's own, to which a map
+        # is not in proportion where much of it is padding, would leave every later region misplaced.
+        whole = [canvas(sizes)]
+        scores, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, whole)))
         found: list[Found] = []
         losses: dict[str, Tensor] = {}
         if self.training:
@@ -173,7 +182,7 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]  # torchvision ships no types
             columns = zip(boxes, labels, confidence, strict=True)
             found = [{"boxes": box, "labels": label, "scores": score} for box, label, score in columns]
         for head in self.heads:
-            outputs = self.get_submodule(f"{head.name}_roi_pool")(features, regions.boxes, sizes)
+            outputs = self.get_submodule(f"{head.name}_roi_pool")(features, regions.boxes, whole)
             for part in self.parts[head.name]:
                 outputs = self.get_submodule(part)(outputs)
             if self.training:
@@ -195,7 +204,7 @@ class Frame(nn.Module):
     def forward(self, images: Sequence[Tensor]) -> ImageList:
         """(C, h, w) each -> one batch, zeros (the mean colour) beyond each image's edge."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        height, width = (_DIVISOR * math.ceil(max(extents) / _DIVISOR) for extents in zip(*sizes, strict=True))
+        height, width = canvas(sizes)
         padded = [pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(images, sizes, strict=True)]
         return ImageList(torch.stack(padded), sizes)
 

@@ -91,10 +91,20 @@ class DetectionTask(Task):
         return losses
 
     def predict(self, batch: InstanceBatch) -> list[Found]:
-        """What is found in each image, in pixels of its full size, the highest score first."""
-        sizes = [(height, width) for height, width in batch["full"].tolist()]
-        found: list[Found] = self.net(self.images(batch), sizes=sizes)
-        return found
+        """What is found in each image, in pixels of its full size, the highest score first.
+
+        Images of one size go through the network together: filled up to the size of a larger one, an image would give
+        another answer, and so the figures would depend on the batches that the processes make.
+        """
+        images, sizes = self.images(batch), batch["full"].tolist()
+        alike: dict[torch.Size, list[int]] = {}
+        for at, image in enumerate(images):
+            alike.setdefault(image.shape, []).append(at)
+        found: dict[int, Found] = {}
+        for group in alike.values():
+            answers = self.net([images[at] for at in group], sizes=[tuple(sizes[at]) for at in group])
+            found.update(zip(group, answers, strict=True))
+        return [found[at] for at in range(len(images))]
 
     # Evaluation
 
