@@ -3,8 +3,10 @@
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import get_ident
 
 import av
 import numpy as np
@@ -73,8 +75,10 @@ def test_the_frames_are_those_of_plain_decoding(tmp_path: Path, name: str) -> No
     assert len(video) == len(reference) == 40
     rng = np.random.default_rng(0)
     wishes = [[0], [39], [20], [39, 0, 20, 20], [3, 4, 5, 30, 31], *[rng.integers(0, 40, 6).tolist() for _ in range(6)]]
+    assert (video.places is None) == (name in ("transport.ts", "b_frames.avi")), "the others are read without demuxing"
     for wish in wishes:
-        assert np.array_equal(read_frames(video, wish), np.stack([reference[k] for k in wish])), wish
+        for each in (video, replace(video, places=None)):
+            assert np.array_equal(read_frames(each, wish), np.stack([reference[k] for k in wish])), wish
 
 
 @pytest.mark.parametrize("name", ["one_gop.mp4", "short_gops.mp4", "open_gop.mp4", "b_frames.mkv", "mpeg4.avi", "vp9.webm"])
@@ -85,8 +89,39 @@ def test_no_more_is_decoded_than_must_be(tmp_path: Path, name: str, monkeypatch:
     reference = plain(video.path)
     monkeypatch.setattr(_decode, "_from_the_start", None)
     for wish in ([0, 39], [11, 12, 13], [38], list(range(40)), list(range(2, 40, 6))):
-        frames = read_frames(video, wish, lambda height, width: (slice(3, height - 2), slice(5, 50)))
-        assert np.array_equal(frames, np.stack([reference[k][3:46, 5:50] for k in wish]))
+        for each in (video, replace(video, places=None)):
+            frames = read_frames(each, wish, lambda height, width: (slice(3, height - 2), slice(5, 50)))
+            assert np.array_equal(frames, np.stack([reference[k][3:46, 5:50] for k in wish]))
+
+
+def test_bytes_that_moved_are_not_decoded(tmp_path: Path) -> None:
+    """What is known of a file's bytes is of no use once it was written anew: it is demuxed again, and shows the same."""
+    video = probe(write(tmp_path / "film.mp4", moving(20), g="8"))
+    frames = read_frames(video, [3, 12])
+    content = video.path.read_bytes()  # type: ignore[attr-defined]
+    (tmp_path / "film.mp4").write_bytes(content + (64).to_bytes(4, "big") + b"free" + bytes(56))
+    assert np.array_equal(read_frames(video, [3, 12]), frames)
+    (tmp_path / "film.mp4").write_bytes(content[:-2000])
+    with pytest.raises(Unreadable):
+        read_frames(video, [3, 19])
+
+
+def test_samples_of_a_batch_are_read_by_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many at a time as torch has threads, in the order asked for, those that fail named."""
+    files = labelled(tmp_path, 3)
+    (tmp_path / "1.mp4").write_bytes(b"torn")
+    draws = [(epoch, number) for epoch in range(3) for number in range(3)]
+    read, seen = ClipFiles.read, list[int]()
+    monkeypatch.setattr(ClipFiles, "read", lambda *wish: (seen.append(get_ident()), read(*wish))[1])
+    batches = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        batches.append(files.__getitems__(draws))
+        assert (set(seen) == {get_ident()}) == (threads == 1)
+        seen.clear()
+    assert batches[0]["bad"] == batches[1]["bad"] != {}
+    for name in ("input", "id", "view", "epoch", "label"):
+        assert torch.equal(batches[0][name], batches[1][name])  # type: ignore[literal-required]
 
 
 def test_stretches_of_decoding() -> None:
@@ -100,9 +135,9 @@ def test_stretches_of_decoding() -> None:
         (25,): [(24, [25])],
     }
     for wanted, expected in cases.items():
-        assert _decode._stretches(keys, np.array(wanted)) == expected
-    assert _decode._stretches(np.array([], dtype=np.int64), np.array([7])) == [(0, [7])]
-    assert _decode._stretches(np.array([5]), np.array([1, 7])) == [(0, [1]), (5, [7])]
+        assert _decode._stretches(keys, np.array(wanted), 2) == expected
+    assert _decode._stretches(np.array([], dtype=np.int64), np.array([7]), 2) == [(0, [7])]
+    assert _decode._stretches(np.array([5]), np.array([1, 7]), 2) == [(0, [1]), (5, [7])]
 
 
 def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
@@ -112,7 +147,7 @@ def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
     fed: dict[bool, int] = {}
     for thrifty in (False, True):
         with opened(video.path) as (container, stream):
-            fed[thrifty] = sum(1 for _ in _decode._fed(container, stream, times, thrifty))
+            fed[thrifty] = sum(1 for _ in _decode._fed(stream.codec_context, container.demux(stream), times, thrifty))
     assert fed[True] < 0.6 * fed[False] <= 0.6 * 46
 
 

@@ -1,16 +1,18 @@
 """Frames from video files: what demuxing tells about a file, and the decoders, which all give the same frames.
 
-Time rules, never the header's frame count (which is often wrong): a file is demuxed once, which costs a fraction of a
-millisecond, and every frame's presentation time is known from then on. A clip then costs what must be decoded for it: from
-the key frame before a wanted frame to that frame, without the frames on the way that nothing depends on. What comes out is
-what plain decoding from the start gives, bit for bit. (No torch here: the processes that prepare start in a moment.)
+Time rules, never the header's frame count (which is often wrong): a file is demuxed once, and from then on it is known when
+every frame is shown, and where its bytes lie. A clip then costs what must be decoded for it: from the key frame before a
+wanted frame to that frame, without the frames on the way that nothing depends on; the bytes go from the file to the decoder,
+for opening a container and seeking in it costs as much as decoding tens of small frames. What comes out is what plain
+decoding from the start gives, bit for bit. (No torch here: the processes that prepare start in a moment.)
 """
 
 import contextlib
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import av
 import av.error
@@ -23,6 +25,7 @@ from zoo.data._files import File, Unreadable
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 
 Frames = NDArray[np.uint8]
+Packet: TypeAlias = "av.Packet[Any]"
 Box = Callable[[int, int], tuple[slice, slice]]
 """Of a frame's height and width, upright, the rows and the columns that are wanted."""
 
@@ -36,6 +39,38 @@ layer; others have none.)"""
 
 _TAIL = 2
 """Frames that are decoded in passing to the next key frame: fewer than cost as much as a seek."""
+
+_COLOURS = ("colorspace", "color_range", "color_primaries", "color_trc")
+
+_SETTINGS = ("codec_tag", "width", "height", "pix_fmt", "bits_per_coded_sample", "reorder_depth", *_COLOURS)
+"""What a container tells a decoder."""
+
+_NEAR = 64
+"""Bytes after the place that a demuxer names within which a packet begins: containers name the start of its header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a decoder is fed, in that order, and where it lies in the file."""
+
+    codec: str
+    settings: dict[str, Any]
+    header: bytes
+    """What comes before the first packet ("extradata")."""
+    length: int
+    """Bytes of the file: of another length it is another file."""
+    numbers: NDArray[np.int32]
+    """Of the frame that each belongs to."""
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    def context(self) -> av.VideoCodecContext:
+        context = cast(av.VideoCodecContext, av.CodecContext.create(self.codec, "r"))
+        context.extradata = self.header or None
+        for name, value in self.settings.items():
+            setattr(context, name, value)
+        _alone(context)
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +87,8 @@ class Video:
     counted: bool
     """AVI keeps decoding times only. With B-frames these are not the display's: a frame is then known by counting from
     the file's start, not by its time."""
+    places: Places | None = None
+    """None where they are not plain bytes of the file (a transport stream), or do not suffice (a rotation)."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -87,36 +124,92 @@ def opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.s
             if not container.streams.video:
                 raise Unreadable(path, "it has no video stream")
             stream = container.streams.video[0]
-            # Workers are the parallelism: in one of them a reader has one thread. In the main process two share a frame's
-            # slices. (Frame threads would add delay, and what they make of damaged frames is not what one thread makes.)
-            alone = multiprocessing.parent_process() is None
-            stream.thread_type = "SLICE" if alone else "NONE"
-            stream.thread_count = 2 if alone else 1
+            if stream.codec_context is None:
+                raise Unreadable(path, "no decoder knows what its video stream is coded in")
+            _alone(stream.codec_context)
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         raise Unreadable(path, str(error.strerror or error)) from error
 
 
+def _alone(context: av.VideoCodecContext) -> None:
+    """One thread: the clips are the parallelism. (More add delay, and make something else of damaged frames.)"""
+    context.thread_type = "NONE"
+    context.thread_count = 1
+
+
 def probe(path: File) -> Video:
-    """Demux a file, decoding nothing. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
+    """Demux a file. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
+    times: list[int] = []
+    keys: list[int] = []
     with opened(path) as (container, stream):
-        if stream.codec_context is None:
-            raise Unreadable(path, "no decoder knows what its video stream is coded in")
-        times: list[int] = []
-        keys: list[int] = []
-        for packet in container.demux(stream):
-            time = packet.pts if packet.pts is not None else packet.dts
-            if not packet.size or time is None:
-                continue  # the flush packet at the end, and AVI's empty packets (the frame before is shown again)
-            times.append(time)
-            if packet.is_keyframe:
-                keys.append(time)
-        if not times:
-            raise Unreadable(path, "it has no frames")
-        pts = np.unique(np.array(times, dtype=np.int64))
+        context = stream.codec_context
+        counted = container.format.name == "avi" and context.has_b_frames
+        with path.open("rb") as file:
+            found = None if counted else _Found(file)
+            for packet in container.demux(stream):
+                time = packet.pts if packet.pts is not None else packet.dts
+                if not packet.size or time is None:
+                    continue  # the flush packet at the end, and AVI's empty packets (the frame before is shown again)
+                times.append(time)
+                if packet.is_keyframe:
+                    keys.append(time)
+                if found and not found.add(packet):
+                    found = None
+            if not times:
+                raise Unreadable(path, "it has no frames")
+            pts = np.unique(np.array(times, dtype=np.int64))
+            places = found.places(context, np.searchsorted(pts, np.array(times, dtype=np.int64))) if found else None
         base = float(stream.time_base) if stream.time_base else 1.0
-        counted = container.format.name == "avi" and stream.codec_context.has_b_frames
-        return Video(path, pts, np.searchsorted(pts, np.unique(keys)), base, counted)
+        return Video(path, pts, np.searchsorted(pts, np.unique(np.array(keys, dtype=np.int64))), base, counted, places)
+
+
+class _Found:
+    """Where the packets lie, as far as their bytes and the decoder's settings are all that decoding needs."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.offsets: list[int] = []
+        self.sizes: list[int] = []
+        self.key: Packet | None = None
+
+    def add(self, packet: Packet) -> bool:
+        """Whether it is a run of the file's bytes with a time, and nothing goes with it."""
+        if packet.pts is None or packet.pos is None or any(True for _ in packet.iter_sidedata()):
+            return False
+        self.file.seek(packet.pos)
+        after = self.file.read(packet.size + _NEAR).find(bytes(packet))
+        self.offsets.append(packet.pos + after)
+        self.sizes.append(packet.size)
+        if packet.is_keyframe and self.key is None:
+            self.key = packet
+        return after >= 0
+
+    def places(self, context: av.VideoCodecContext, numbers: NDArray[np.int64]) -> Places | None:
+        """None where a key frame decoded with these settings is not what it is with the container's."""
+        settings = {name: getattr(context, name) for name in _SETTINGS}
+        places = Places(
+            context.name,
+            {name: value for name, value in settings.items() if value is not None},
+            context.extradata or b"",
+            self.file.seek(0, io.SEEK_END),
+            numbers.astype(np.int32),
+            np.array(self.offsets, dtype=np.int64),
+            np.array(self.sizes, dtype=np.int32),
+        )
+        with contextlib.suppress(av.error.FFmpegError):
+            if self.key and _look(self.key, context) == _look(self.key, places.context()) != ():
+                return places
+        return None
+
+
+def _look(key: Packet, context: av.VideoCodecContext) -> tuple[object, ...]:
+    """What a decoder makes of a key frame."""
+    for frame in [*context.decode(key), *context.decode(None)]:
+        colours = (getattr(frame, name) for name in _COLOURS)
+        pixels = frame.to_ndarray(format="rgb24", threads=1)
+        return frame.format.name, frame.rotation, frame.interlaced_frame, *colours, pixels.shape, pixels.tobytes()
+    return ()
 
 
 def read_frames(
@@ -162,14 +255,14 @@ class _Taken:
 
     def __init__(self, video: Video, wanted: NDArray[np.int64], box: Box | None) -> None:
         self.video = video
-        self.places = {number: place for place, number in enumerate(wanted.tolist())}
+        self.missing = {number: place for place, number in enumerate(wanted.tolist())}
         self.count = len(wanted)
         self.box = box
         self.convert = av.video.reformatter.VideoReformatter()  # one for all: making its tables costs more than a frame
         self.frames: Frames | None = None
 
     def take(self, number: int | None, frame: av.VideoFrame) -> None:
-        place = self.places.pop(number, None) if number is not None else None
+        place = self.missing.pop(number, None) if number is not None else None
         if place is None:
             return
         image = upright(frame, self.convert)
@@ -182,8 +275,8 @@ class _Taken:
         self.frames[place] = image
 
     def all(self) -> Frames:
-        if self.frames is None or self.places:
-            raise _Missed(f"frame {next(iter(self.places))} of {len(self.video)} could not be decoded")
+        if self.frames is None or self.missing:
+            raise _Missed(f"frame {next(iter(self.missing))} of {len(self.video)} could not be decoded")
         return self.frames
 
 
@@ -208,15 +301,13 @@ def _pyav(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
 def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
     """From a key frame to the last wanted frame that is nearer to it than to the next, and on from there."""
     taken = _Taken(video, wanted, box)
-    with opened(video.path) as (container, stream):
-        thrifty = stream.codec_context.name in _DISPOSABLE
-        for start, numbers in _stretches(video.keys, wanted):
+    with _source(video) as (context, packets_from):
+        thrifty = context.name in _DISPOSABLE
+        for start, numbers in _stretches(video.keys, wanted, 0 if video.places else _TAIL):
             first = int(video.pts[start])
-            if start:
-                container.seek(first, stream=stream)
             times = {int(video.pts[number]): number for number in numbers}
             begun = start == 0
-            for frame in _fed(container, stream, set(times), thrifty):
+            for frame in _fed(context, packets_from(start), set(times), thrifty):
                 if frame.pts is None or (thrifty and frame.interlaced_frame):
                     raise _Missed("a field may have a packet of its own, and be skipped as a frame of its own")
                 if frame.pts < first:
@@ -228,29 +319,64 @@ def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
     return taken.all()
 
 
-def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> list[tuple[int, list[int]]]:
-    """The key frame to start from and the wanted frames to go on to, stretch by stretch."""
+Source = tuple[av.VideoCodecContext, Callable[[int], Iterable[Packet]]]
+"""A decoder, and what it is fed from the frame of a number on; it is then as if it were new."""
+
+
+@contextlib.contextmanager
+def _source(video: Video) -> Iterator[Source]:
+    places = video.places
+    if places is None:
+        with opened(video.path) as (container, stream):
+
+            def sought(start: int) -> Iterator[Packet]:
+                if start:
+                    container.seek(int(video.pts[start]), stream=stream)
+                return container.demux(stream)
+
+            yield stream.codec_context, sought
+        return
+    try:
+        with video.path.open("rb") as file:
+            if file.seek(0, io.SEEK_END) != places.length:
+                raise _Missed("the file is another since it was demuxed")
+            context = places.context()
+
+            def read(start: int) -> Iterator[Packet]:
+                context.flush_buffers()
+                for at in range(int(np.argmax(places.numbers == start)) if start else 0, len(places.sizes)):
+                    packet = av.Packet(int(places.sizes[at]))  # brings the padding that decoders want
+                    file.seek(int(places.offsets[at]))
+                    file.readinto(packet)
+                    packet.pts = int(video.pts[places.numbers[at]])
+                    yield packet
+
+            yield context, read
+    except (av.error.FFmpegError, OSError) as error:
+        raise Unreadable(video.path, str(error.strerror or error)) from error
+
+
+def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64], tail: int) -> list[tuple[int, list[int]]]:
+    """The key frame to start from and the wanted frames to go on to, stretch by stretch; a tail of so many frames is decoded
+    in passing to the next."""
     before = np.searchsorted(keys, wanted, side="right") - 1
     starts = [int(keys[at]) if at >= 0 else 0 for at in before.tolist()]
     stretches: list[tuple[int, list[int]]] = []
     for start, number in zip(starts, wanted.tolist(), strict=True):
-        if stretches and start - stretches[-1][1][-1] - 1 <= _TAIL:
+        if stretches and start - stretches[-1][1][-1] - 1 <= tail:
             stretches[-1][1].append(number)
         else:
             stretches.append((start, [number]))
     return stretches
 
 
-def _fed(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, times: set[int], thrifty: bool
-) -> Iterator[av.VideoFrame]:
+def _fed(context: av.VideoCodecContext, packets: Iterable[Packet], times: set[int], thrifty: bool) -> Iterator[av.VideoFrame]:
     """What comes out until the packets of all these times went in, and what the decoder then still holds.
 
     `thrifty` leaves out the frames on the way to which no other refers.
     """
-    context = stream.codec_context
     missing, last = set(times), None
-    for packet in container.demux(stream):
+    for packet in packets:
         if not packet.size:
             continue
         time = packet.pts if packet.pts is not None else packet.dts
@@ -261,7 +387,7 @@ def _fed(
                 context.skip_frame = "DEFAULT" if time in times else "NONREF"
             missing.discard(time)
             last = time
-        yield from packet.decode()
+        yield from context.decode(packet)
     yield from context.decode(None)
 
 

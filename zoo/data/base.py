@@ -56,6 +56,8 @@ class Decoded:
 
     blocks: Sequence[int] | None = None
     """Where samples lie in archives: how many in each."""
+    threads: int = 1
+    """Samples that may be read at the same time in the main process. (A worker reads one at a time: there are others.)"""
 
     def __init__(self, count: int, views: int = 1) -> None:
         self.count = count
@@ -84,19 +86,28 @@ class Decoded:
         found: list[Mapping[str, Any]] = []
         kept: list[tuple[int, int, int]] = []
         bad: dict[str, str] = {}
-        for epoch, index in draws:
-            number, view = divmod(index, self.views)
-            _note(number)
-            try:
-                found.append(self.read(epoch, number, view))
-            except Unreadable as error:
-                bad[str(error.path)] = error.reason
+        wishes = [(epoch, *divmod(index, self.views)) for epoch, index in draws]
+        for (epoch, number, view), outcome in zip(wishes, self._outcomes(wishes), strict=True):
+            if isinstance(outcome, Unreadable):
+                bad[str(outcome.path)] = outcome.reason
             else:
+                found.append(outcome)
                 kept.append((number, view, epoch))
         _note(_NOTHING)
         fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
         ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
         return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
+
+    def _outcomes(self, wishes: Sequence[tuple[int, int, int]]) -> Iterable[Mapping[str, Any] | Unreadable]:
+        def outcome(wish: tuple[int, int, int]) -> Mapping[str, Any] | Unreadable:
+            _note(wish[1])
+            return _attempt(lambda each: self.read(*each), wish)
+
+        threads = min(self.threads, len(wishes), torch.get_num_threads())  # of which a worker has one
+        if threads < 2:
+            return map(outcome, wishes)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(outcome, wishes))
 
 
 _NOTHING = -1

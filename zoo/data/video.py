@@ -160,6 +160,8 @@ class ClipFiles(Decoded):
         flow: Sequence[FlowOf] | None = None,
     ) -> None:
         super().__init__(len(videos), 1 if train else clips.clips * clips.crops)
+        # The crops of a clip share its frames, one after the other; estimators of flow have threads of their own.
+        self.threads = 1 if clips.has_flow or (clips.crops > 1 and not train) else 8
         self.videos = videos
         self.labels = labels
         self.clips = clips

@@ -82,6 +82,7 @@ class VideoShards(VideoFolder):
         for split, members in found.items():
             labels = members.places.label.tolist()
             samples = _Clips(_Probed(members), labels, self.clips, train=split == "train", seed=self.seed)
+            samples.threads = 1  # the archives are shared
             samples.blocks = [count * samples.views for count in members.places.blocks()]
             splits[split] = samples
         return splits
