@@ -104,7 +104,7 @@ class VideoFolder(DataModule):
         """Scan every video into a ledger, once.
 
         Args:
-            short_side: make copies with a shorter side of so many pixels (128, 256) and close key frames: clips of them are
+            short_side: make copies with a shorter side of so many pixels (128, 256) of key frames alone: clips of them are
                 found and decoded many times as fast. `data.prepared` reads them.
             flow: extract the flow of the copies, or of the videos where none are asked for. `data.flow` reads it.
         """
