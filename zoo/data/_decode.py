@@ -225,9 +225,10 @@ def read_frames(
     Raises:
         Unreadable: one of them cannot be decoded.
     """
-    wanted, places = np.unique(np.asarray(indices), return_inverse=True)
-    frames = DECODERS[decoder](video, wanted, box)
-    return frames if np.array_equal(places, np.arange(len(frames))) else frames[places]
+    numbers = [int(number) for number in indices]
+    wanted = sorted(set(numbers))
+    frames = DECODERS[decoder](video, np.array(wanted), box)
+    return frames if numbers == wanted else frames[np.searchsorted(wanted, numbers)]
 
 
 def each_frame(video: Video) -> Iterator[Frames]:
@@ -266,13 +267,13 @@ class _Taken:
         if place is None:
             return
         image = upright(frame, self.convert)
-        if self.box:
-            image = image[self.box(*image.shape[:2])]
         if self.frames is None:
-            self.frames = np.empty((self.count, *image.shape), dtype=np.uint8)
-        if self.frames.shape[1:] != image.shape:
+            self.size = image.shape
+            self.cut = self.box(*image.shape[:2]) if self.box else (slice(None), slice(None))
+            self.frames = np.empty((self.count, *image[self.cut].shape), dtype=np.uint8)
+        if image.shape != self.size:
             raise Unreadable(self.video.path, "its frames change their size")
-        self.frames[place] = image
+        self.frames[place] = image[self.cut]
 
     def all(self) -> Frames:
         if self.frames is None or self.missing:
