@@ -1,34 +1,40 @@
 """Clips a second from video files: `ZOO_DATA=FOLDER python benchmarks/clips_throughput.py [--tiny]`.
 
 A clip is 16 frames, the centre square, 112 x 112, bytes. Everyone is given the same files and the same times, except
-pytorchvideo's LabeledVideoDataset, which draws its own of the same length. In turns, in one run, in one process with one
-torch thread and in a data loader with two workers; the loaders' start is not counted. Files:
+pytorchvideo's LabeledVideoDataset, which draws its own of the same length; ours are the batches that training is given. In
+turns, in one run, through a DataLoader, in one process (and its threads) and with two workers: from the request for the
+first batch to the last batch, after a few others for warmth. Files:
 
 (a) jhmdb9, 320 x 240, 16 frames spread over the video;
 (b) ten seconds, 640 x 480, 30 frames a second, H.264 as x264 makes it by default (a key frame at least every 250), of
-    photographs under a moving camera, made here; 16 frames at 5 a second from a random time;
+    photographs under a moving camera, made here; 16 frames at 5 a second, clips spread over the video;
 (c) those of (b) after `zoo.prepare video_folder FOLDER short_side=128`.
 
-What is not installed, or does not load, is named and left out. torchcodec runs with whichever of its settings is fastest
-on the files at hand.
+What is not installed, or does not load, is named and left out. The others run with whichever of their settings, and of
+threads that each decode a clip, is fastest on the files at hand.
 """
 
 import argparse
+import functools
 import importlib
 import itertools
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Protocol
 
 import av
 import cv2
 import numpy as np
 import torch
 from _record import write
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -41,6 +47,8 @@ from zoo.data.video import ClipFiles, Clips
 SHAPE = (3, 16, 112, 112)
 RATE, SECONDS = 5, 3.2  # of the clips of (b) and (c)
 BATCH = 8
+WORKERS = (2, 0)
+CORES = os.cpu_count() or 1
 Times = np.ndarray
 
 
@@ -52,7 +60,8 @@ class Wish:
     times: Times
 
 
-Read = Callable[[Wish], Tensor]
+class Read(Protocol):
+    def __call__(self, wish: Wish, /) -> Tensor: ...
 
 
 def served(frames: Tensor) -> Tensor:
@@ -63,18 +72,30 @@ def served(frames: Tensor) -> Tensor:
     return interpolate(square, SHAPE[2:], mode="bilinear", antialias=True, align_corners=False).transpose(0, 1)
 
 
-def plain_pyav(wish: Wish) -> Tensor:
-    """Decode from the start to the last frame that is wanted."""
-    frames, shown = [], []
-    with av.open(wish.path) as container:
-        container.streams.video[0].thread_type = "SLICE"
-        for frame in container.decode(video=0):
-            frames.append(frame)
-            shown.append(frame.time)
-            if frame.time - shown[0] > wish.times[-1] + 1e-3:
-                break
-    indices = np.searchsorted(np.array(shown) - shown[0], wish.times + 1e-3, side="right") - 1
-    return served(torch.from_numpy(np.stack([frames[k].to_ndarray(format="rgb24", threads=1) for k in indices])))
+@dataclass(frozen=True)
+class PlainPyAV:
+    """Decode from the start to the last frame that is wanted, and convert those that are."""
+
+    thread_type: str
+
+    def __call__(self, wish: Wish) -> Tensor:
+        convert = VideoReformatter()
+        images: list[np.ndarray] = []
+        with av.open(wish.path) as container:
+            container.streams.video[0].thread_type = self.thread_type
+            first, shown, image = None, None, None
+            for frame in container.decode(video=0):
+                first = frame.time if first is None else first
+                while len(images) < SHAPE[1] and frame.time - first > wish.times[len(images)] + 1e-3:
+                    image = convert.reformat(shown, format="rgb24", threads=1).to_ndarray() if image is None else image
+                    images.append(image)
+                if len(images) == SHAPE[1]:
+                    break
+                shown, image = frame, None
+            else:
+                image = convert.reformat(shown, format="rgb24", threads=1).to_ndarray()
+                images += [image] * (SHAPE[1] - len(images))
+        return served(torch.from_numpy(np.stack(images)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class TorchCodec:
         if self.resize:
             from torchcodec.transforms import Resize
 
-            height, width = sizes[wish.path]
+            height, width = size_of(wish.path)
             factor = SHAPE[2] / min(height, width)
             settings["transforms"] = [Resize((round(height * factor), round(width * factor)))]
         decoder = VideoDecoder(wish.path, **settings)
@@ -102,40 +123,39 @@ class TorchCodec:
         return served(frames)
 
 
-def decord(wish: Wish) -> Tensor:
-    import decord
+@dataclass(frozen=True)
+class Decord:
+    threads: int
 
-    reader = decord.VideoReader(wish.path, num_threads=1)
-    shown = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-    indices = np.searchsorted(shown - shown[0], wish.times + 1e-3, side="right") - 1
-    return served(torch.from_numpy(reader.get_batch(indices).asnumpy()))
+    def __call__(self, wish: Wish) -> Tensor:
+        import decord
+
+        reader = decord.VideoReader(wish.path, num_threads=self.threads)
+        shown = reader.get_frame_timestamp(range(len(reader)))[:, 0]
+        indices = np.searchsorted(shown - shown[0], wish.times + 1e-3, side="right") - 1
+        return served(torch.from_numpy(reader.get_batch(indices).asnumpy()))
+
+
+@functools.cache
+def size_of(path: str) -> tuple[int, int]:
+    with av.open(path) as container:
+        return container.streams.video[0].height, container.streams.video[0].width
 
 
 class Wishes(Dataset[Tensor]):
-    def __init__(self, wishes: Sequence[Wish], read: Read) -> None:
+    """Batches of what a library reads, by threads of which each reads a clip."""
+
+    def __init__(self, wishes: Sequence[Wish], read: Read, threads: int) -> None:
         self.wishes = wishes
         self.read = read
+        self.threads = threads
 
-    def __len__(self) -> int:
-        return len(self.wishes)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.read(self.wishes[index])
-
-
-class Ours:
-    """The project's reader; the videos are demuxed before, as `setup` does."""
-
-    def __init__(self, wishes: Sequence[Wish], clips: Clips) -> None:
-        paths = list(dict.fromkeys(wish.path for wish in wishes))
-        self.videos = {path: probe(Path(path)) for path in paths}
-        self.clips = clips
-
-    def __call__(self, wish: Wish) -> Tensor:
-        video = self.videos[wish.path]
-        files = ClipFiles([video], None, self.clips, train=False, seed=0)
-        (part,) = files._parts(0, video, video.at(wish.times), self.clips.box(0.5, 0.5))
-        return self.clips.scaled(part)
+    def __getitems__(self, draws: Sequence[tuple[int, int]]) -> Tensor:
+        wishes = [self.wishes[index] for _, index in draws]
+        if self.threads == 1:
+            return torch.stack([self.read(wish) for wish in wishes])
+        with ThreadPoolExecutor(self.threads) as pool:
+            return torch.stack(list(pool.map(self.read, wishes)))
 
 
 class PyTorchVideo(IterableDataset[Tensor]):
@@ -165,21 +185,41 @@ class PyTorchVideo(IterableDataset[Tensor]):
             yield from iter(self.data)
 
 
-def rate(dataset: Dataset[Tensor], workers: int, batches: int) -> float:
-    """Clips a second after the first batch."""
-    found = iter(DataLoader(dataset, batch_size=BATCH, num_workers=workers))
-    next(found)
-    start = time.perf_counter()
-    count = sum(len(batch) for batch in itertools.islice(found, batches))
+class Draws(list[tuple[int, int]]):
+    """What a loader asks for: at first only a few."""
+
+    few = True
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return itertools.islice(super().__iter__(), 2 * BATCH if self.few else None)
+
+
+def rate(dataset: Any, workers: int, order: Sequence[int]) -> float:
+    """Clips a second, by workers that are there already and have read nothing ahead."""
+    draws, batches = Draws((0, index) for index in order), len(order) // BATCH
+    how: dict[str, Any] = {"sampler": draws, "collate_fn": lambda batch: batch}
+    if isinstance(dataset, IterableDataset):  # endless, and slow
+        how, batches = {}, max(1, batches // 4)
+    loader = DataLoader(dataset, BATCH, num_workers=workers, persistent_workers=workers > 0, **how)
+    for draws.few in (True, False):
+        start = time.perf_counter()
+        count = 0
+        for batch in itertools.islice(loader, 2 if draws.few else batches):
+            count += len(batch["input"] if isinstance(batch, Mapping) else batch)
     return count / (time.perf_counter() - start)
 
 
-def rate_if_able(dataset: Dataset[Tensor]) -> float:
-    """0 for a setting that fails on these files: approximate seeking believes their headers, which may be wrong."""
-    try:
-        return rate(dataset, 0, 2)
-    except RuntimeError:
-        return 0.0
+def fastest(wishes: Sequence[Wish], settings: Sequence[Read], workers: int, order: Sequence[int]) -> tuple[str, Wishes]:
+    """With how many threads, and which of its settings, a library is fastest."""
+    best = (0.0, "", Wishes(wishes, settings[0], 1))
+    for read, threads in itertools.product(settings, (1,) if workers else (1, CORES)):
+        dataset = Wishes(wishes, read, threads)
+        try:
+            clips = rate(dataset, workers, order[: 4 * BATCH])
+        except RuntimeError:  # approximate seeking believes the files' headers, which may be wrong
+            continue
+        best = max(best, (clips, f"{read} by {threads}", dataset), key=lambda each: each[0])
+    return best[1:]
 
 
 def missing() -> dict[str, str]:
@@ -218,50 +258,44 @@ def film(path: Path, number: int, frames: int, height: int = 480, width: int = 6
         container.mux(stream.encode())
 
 
-sizes: dict[str, tuple[int, int]] = {}
-
-
-def wishes_of(paths: Sequence[Path], clips: Clips, count: int, seed: int = 0) -> list[Wish]:
-    rng = np.random.default_rng(seed)
-    found = []
-    for number in range(count):
-        video = probe(paths[number % len(paths)])
-        with av.open(str(video.path)) as container:
-            stream = container.streams.video[0]
-            sizes[str(video.path)] = (stream.height, stream.width)
-        place = 0.5 if clips.segments else float(rng.uniform())
-        found.append(Wish(str(video.path), clips.times(video, place)))
-    return found
-
-
 def compare(
-    title: str, paths: Sequence[Path], clips: Clips, rounds: int, batches: int, absent: dict[str, str]
+    title: str, paths: Sequence[Path], clips: Clips, rounds: int, batches: int, absent: Mapping[str, str]
 ) -> list[list[str]]:
     """Rows of the table: each reader's clips a second, in one process and with two workers, and ours relative to it."""
-    wishes = wishes_of(paths, clips, BATCH * (batches + 1))
-    ours = Ours(wishes, clips)
-    for wish in wishes[:3]:
-        assert torch.equal(ours(wish), plain_pyav(wish)), "the frames are those of plain decoding"
-    readers: dict[str, Dataset[Tensor]] = {"zoo": Wishes(wishes, ours), "plain PyAV": Wishes(wishes, plain_pyav)}
-    if "torchcodec" not in absent:
-        settings = [TorchCodec(*each) for each in itertools.product(("exact", "approximate"), (1, 2), (False, True))]
-        tuned = max(settings, key=lambda each: rate_if_able(Wishes(wishes[: 3 * BATCH], each)))
-        readers[f"torchcodec ({tuned.seek_mode}, {tuned.threads} threads{', resizing' * tuned.resize})"] = Wishes(wishes, tuned)
-    if "decord" not in absent:
-        readers["decord"] = Wishes(wishes, decord)
-    if "pytorchvideo" not in absent:
-        readers["pytorchvideo LabeledVideoDataset"] = PyTorchVideo(wishes, clips.segments)
+    videos = [probe(path) for path in paths]
+    ours = ClipFiles(videos, None, clips, train=False, seed=0)
+    wishes = [
+        Wish(str(video.path), clips.times(video, clips.place_of(clip))) for video in videos for clip in range(clips.clips)
+    ]
+    order = np.random.default_rng(0).permutation(len(wishes)).tolist()[: BATCH * batches]
+    for index in order[:3]:
+        same = torch.equal(ours.__getitems__([(0, index)])["input"][0], PlainPyAV("NONE")(wishes[index]))
+        assert same, "the frames are those of plain decoding"
+    peers: dict[str, list[Read]] = {
+        "plain PyAV": [PlainPyAV("NONE"), PlainPyAV("SLICE"), PlainPyAV("AUTO")],
+        "torchcodec": [TorchCodec(*each) for each in itertools.product(("exact", "approximate"), (1, 2), (False, True))],
+        "decord": [Decord(1), Decord(2)],
+    }
     found: dict[tuple[str, int], list[float]] = {}
+    readers: dict[tuple[str, int], Any] = {}
+    for workers in WORKERS:
+        readers["zoo", workers] = ours
+        for name, settings in peers.items():
+            if name not in absent:
+                chosen, dataset = fastest(wishes, settings, workers, order)
+                print(f"{title}, {workers} workers: {chosen}", flush=True)
+                readers[name, workers] = dataset
+        if "pytorchvideo" not in absent:
+            readers["pytorchvideo", workers] = PyTorchVideo(wishes, clips.segments)
     for _ in range(rounds):
-        for (name, reader), workers in itertools.product(readers.items(), (0, 2)):
-            found.setdefault((name, workers), []).append(rate(reader, workers, batches))
+        for (name, workers), dataset in readers.items():
+            found.setdefault((name, workers), []).append(rate(dataset, workers, order))
     rows = []
-    for name in readers:
+    for name in dict.fromkeys(name for name, _ in readers):
         row = [title, name]
-        for workers in (0, 2):
-            mine = found["zoo", workers]
+        for workers in reversed(WORKERS):
             its = found[name, workers]
-            ratios = [a / b for a, b in zip(mine, its, strict=True)]
+            ratios = [mine / each for mine, each in zip(found["zoo", workers], its, strict=True)]
             row.append(f"{statistics.median(its):.1f} ({min(its):.1f} to {max(its):.1f})")
             row.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         rows.append(row)
@@ -273,14 +307,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a few clips of each, to see that it runs; nothing is written")
     tiny = parser.parse_args().tiny
-    torch.set_num_threads(1)
-    files, frames, rounds, batches = (2, 120, 1, 1) if tiny else (8, 300, 5, 12)
+    files, frames, rounds, batches = (2, 120, 1, 2) if tiny else (8, 300, 5, 12)
+    torch.set_num_threads(CORES)
     absent = missing()
     for name, reason in absent.items():
         print(f"{name} is left out: {reason}")
     rows = [["files", "reader", "1 process: clips/s", "zoo is faster by", "2 workers: clips/s", "zoo is faster by"]]
     real = data_root(None) / "jhmdb9"
-    spread, timed = Clips(SHAPE, segments=True), Clips(SHAPE, RATE)
+    spread, timed = Clips(SHAPE, segments=True, clips=4), Clips(SHAPE, RATE, clips=96)
     if real.is_dir():
         paths = sorted(real.rglob("*.avi"))[:: 40 if tiny else 3]
         rows += compare("(a) jhmdb9", paths, spread, rounds, batches * 4, absent)
@@ -298,8 +332,8 @@ def main() -> None:
         write(
             "clips_throughput",
             "Clips a second from video files: 16 frames, 112 x 112",
-            f"{rounds} rounds in turns, medians (least to most), batches of {BATCH} after the first; one torch thread. "
-            + (" ".join(f"{name} was left out: {reason}." for name, reason in absent.items())),
+            f"{rounds} rounds in turns, medians (least to most), batches of {BATCH}"
+            + ("; " + " ".join(f"{name} was left out: {reason}." for name, reason in absent.items())),
             rows,
         )
 

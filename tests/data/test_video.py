@@ -266,6 +266,7 @@ def test_test_clips_are_views_of_a_video(tmp_path: Path) -> None:
     batch = clips.__getitems__([(0, k) for k in range(4)])
     assert batch["id"].tolist() == [0, 0, 1, 1]
     assert batch["view"].tolist() == [0, 1, 0, 1]
+    assert batch["input"].is_contiguous(memory_format=torch.channels_last_3d)
     first = cut(files.clips, read_frames(files.videos[0], range(8)))
     last = cut(files.clips, read_frames(files.videos[0], range(22, 30)))
     assert torch.equal(batch["input"][0], first)

@@ -1,7 +1,8 @@
 """Clips of video files: which frames a clip wants, what of them is cut out, and where it is decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -175,6 +176,14 @@ class ClipFiles(Decoded):
 
     def blank(self) -> dict[str, Tensor]:
         return labelled(torch.zeros(self.clips.shape, dtype=torch.uint8), self.labels, 0)
+
+    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Clips in `channels_last_3d`: as frames lie in memory, and as 3-D convolutions take them fastest."""
+        clips = torch.empty((len(samples), *self.clips.shape), dtype=torch.uint8, memory_format=torch.channels_last_3d)
+        for clip, sample in zip(clips.numpy(), samples, strict=True):  # torch would wake all its threads for a copy
+            clip[...] = sample["input"].numpy()
+        others = [{name: value for name, value in sample.items() if name != "input"} for sample in samples]
+        return {"input": clips, **super().stacked(others)}
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
         clips, video = self.clips, self.videos[number]
