@@ -1,6 +1,9 @@
 """What is prepared of videos: the ledger, copies, flow; resumed, refused, and read."""
 
 import json
+import os
+import signal
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -18,7 +21,8 @@ from zoo.data import _prepared
 from zoo.data._decode import Video, probe, read_frames
 from zoo.data._fields import FlowFile, FlowNow, computed, open_fields, write_fields
 from zoo.data._files import Unreadable
-from zoo.data._prepared import Entry, Store, runs, scanned, work, write_copy, write_flow
+from zoo.data._parallel import mapped
+from zoo.data._prepared import Entry, Job, Store, runs, scanned, work, write_copy, write_flow
 from zoo.data.video_folder import VideoFolder
 from zoo.flow import STEP, from_bytes, mirrored, resized, to_bytes
 
@@ -369,3 +373,58 @@ def test_a_ledger_line_is_plain(tmp_path: Path) -> None:
     line = json.loads(store.ledger.read_text(encoding="utf-8"))
     assert line["file"] == "a/çé 你好.mp4"
     assert (line["codec"], line["frames"], line["rate"], line["reason"]) == ("h264", 5, 10.0, None)
+
+
+def doubled(number: int) -> int:
+    """What a library does with odd files: it crashes, hangs, exits, or raises."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if number == 5:
+        time.sleep(600)
+    if number == 7:
+        os._exit(3)
+    if number == 9:
+        raise Unreadable(Path("nine"), "it is nine")
+    return 2 * number
+
+
+def test_a_process_that_crashes_or_hangs_costs_one_item() -> None:
+    numbers = [number for number in range(12) if number != 9]
+    found = list(mapped(doubled, numbers, "Doubling", processes=2, patience=8, lost=lambda number, why: (number, why)))
+    reasons = dict(each for each in found if isinstance(each, tuple))
+    assert reasons == {
+        3: "a process crashed over it (SIGSEGV)",
+        5: "it was not done in 8 seconds",
+        7: "a process crashed over it (status 3)",
+    }
+    assert sorted(each for each in found if isinstance(each, int)) == [2 * n for n in numbers if n not in reasons]
+    with pytest.raises(Unreadable, match="it is nine"):
+        list(mapped(doubled, [1, 9], "Doubling", chunk=2))
+    with pytest.raises(RuntimeError, match="status 3"):
+        list(mapped(doubled, [7], "Doubling"))
+
+
+def troubled(job: Job) -> Entry:
+    if "crash" in job.name:
+        os.abort()
+    if "hang" in job.name:
+        time.sleep(600)
+    return work(job)
+
+
+def test_a_file_that_crashes_or_hangs_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are prepared, and the next run does not try it again."""
+    root = folder(tmp_path / "films", 4, 5)
+    (root / "left" / "0.mp4").rename(root / "left" / "crash.mp4")
+    (root / "right" / "1.mp4").rename(root / "right" / "hang.mp4")
+    monkeypatch.setattr(_prepared, "work", troubled)
+    VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48, patience=8)
+    reasons = {entry.file: entry.reason for entry in Store(root).entries.values() if entry.reason}
+    assert reasons == {
+        "left/crash.mp4": "a process crashed over it (SIGABRT)",
+        "right/hang.mp4": "it was not done in 8 seconds",
+    }
+    data = setup(root, prepared=48, max_bad=0.5)
+    assert {Path(name).name for name in data.bad} == {"crash.mp4", "hang.mp4"}
+    monkeypatch.setattr(_prepared, "mapped", lambda work, todo, *rest, **others: pytest.fail(str(todo)) if todo else ())
+    VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48)

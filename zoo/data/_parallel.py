@@ -2,16 +2,26 @@
 
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def mapped(
-    work: Callable[[Item], Result], items: Sequence[Item], title: str, *, chunk: int = 1, processes: int | None = None
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    title: str,
+    *,
+    chunk: int = 1,
+    processes: int | None = None,
+    patience: float = float("inf"),
+    lost: Callable[[Item, str], Result] | None = None,
 ) -> Iterator[Result]:
     """The results of `work` on each item, as they come, in no order; from processes of their own, under a progress bar.
 
@@ -20,28 +30,102 @@ def mapped(
     Args:
         chunk: items handed over at a time; more than one where they are small.
         processes: None is one a core.
+        patience: seconds that a chunk may take before its process is killed.
+        lost: the result of an item whose process died over it or was killed, and why (a library that reads files of all
+            kinds may crash over one). None is an error.
     """
-    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    if not chunks:
+    waiting = [items[start : start + chunk] for start in range(0, len(items), chunk)][::-1]
+    if not waiting:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # spawn: a forked child would inherit torch's thread pools in whatever state they are.
-    context = multiprocessing.get_context("spawn")
+    workers = min(processes or os.cpu_count() or 1, len(waiting))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    workers = min(processes or os.cpu_count() or 1, len(chunks))
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, Progress(*columns) as progress:
+    with Progress(*columns) as progress:
         bar = progress.add_task(title, total=len(items))
-        futures = [pool.submit(_each, work, part) for part in chunks]
+        busy = [_Process(work) for _ in range(workers)]
         try:
-            for future in as_completed(futures):
-                results = future.result()
-                progress.advance(bar, len(results))
-                yield from results
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            while busy:
+                soonest = min(each.begun for each in busy) + patience - time.monotonic()
+                ready = wait([each.pipe for each in busy], None if soonest == float("inf") else max(0.0, soonest))
+                for each in list(busy):
+                    if each.pipe in ready:
+                        results, why = each.results()
+                    elif time.monotonic() > each.begun + patience:
+                        results, why = [], f"it was not done in {patience:g} seconds"
+                    else:
+                        continue
+                    if why:
+                        each.stop()
+                        if lost is None or not each.part:
+                            raise RuntimeError(f"A process failed: {why}.")
+                        results = [lost(item, why) for item in each.part]
+                        busy[busy.index(each)] = each = _Process(work)
+                    elif waiting:
+                        each.begin(waiting.pop())
+                    else:
+                        each.pipe.close()  # which ends it
+                        busy.remove(each)
+                    progress.advance(bar, len(results))
+                    yield from results
+        finally:
+            for each in busy:
+                each.pipe.close()
+            for each in busy:
+                each.process.join(min(patience, 3600))
 
 
-def _each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [work(item) for item in items]
+class _Process(Generic[Item, Result]):
+    """A process that is handed a chunk when it is done with the one before. The first is empty: it says that it is there."""
+
+    def __init__(self, work: Callable[[Item], Result]) -> None:
+        # spawn: a forked child would inherit torch's thread pools in whatever state they are.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, its = context.Pipe()
+        self.process = context.Process(target=_serve, args=(work, its), daemon=True)
+        self.process.start()
+        its.close()
+        self.part: Sequence[Item] = ()
+        self.begun = float("inf")
+
+    def begin(self, part: Sequence[Item]) -> None:
+        self.part, self.begun = part, time.monotonic()
+        self.pipe.send(part)
+
+    def results(self) -> tuple[list[Result], str]:
+        """Of the chunk; or why there are none. Raises what `work` raised."""
+        try:
+            outcome = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            return [], f"a process crashed over it ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
+        if isinstance(outcome, _Failure):
+            raise outcome.error
+        return outcome, ""
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: Exception
+
+
+def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer: it closes the pipe
+    part: Sequence[Any] = ()
+    while True:
+        outcome: Any
+        try:
+            outcome = [work(item) for item in part]
+        except Exception as error:
+            outcome = _Failure(error)
+        try:
+            pipe.send(outcome)
+            part = pipe.recv()
+        except (EOFError, OSError):
+            return

@@ -32,6 +32,9 @@ from zoo.data._fields import Fields, computed, write_fields
 from zoo.data._files import Unreadable, write_whole
 from zoo.data._parallel import mapped
 
+PATIENCE = 3600.0
+"""Seconds that a file may take: hours of film do not, and what hangs does for ever."""
+
 _AT_ONCE = 64
 """Frames of a video that are held in memory while flow is computed."""
 
@@ -211,21 +214,27 @@ class Job:
         return self.entry.reason is not None or all(fresh(self.path, place) for place in made)
 
 
-def prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None) -> None:
+def prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None, patience: float = PATIENCE) -> None:
     """Scan, copy, extract whatever is missing: on all cores, with progress; interrupted, it goes on where it stopped. Of
-    several at once one works."""
+    several at once one works. A file over which a process crashes, or that takes longer than `patience` seconds, is entered
+    as one that cannot be read."""
     with alone(store.folder):
-        _prepare(Store(store.root), paths, short_side, kind)
+        _prepare(Store(store.root), paths, short_side, kind, patience)
 
 
-def _prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None) -> None:
+def _prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None, patience: float) -> None:
     jobs = [_job(store, path, short_side, kind) for path in dict.fromkeys(paths) if path.is_file()]
     # RAFT's network would be in every process, and a GPU is fed by one.
     processes = 1 if kind == "raft" else None
     todo = [job for job in jobs if not job.done]
-    for entry in mapped(work, todo, f"Preparing videos in {store.folder}", processes=processes):
+    title = f"Preparing videos in {store.folder}"
+    for entry in mapped(work, todo, title, processes=processes, patience=patience, lost=_lost):
         if store.entries.get(entry.file) != entry:
             store.add(entry)
+
+
+def _lost(job: Job, why: str) -> Entry:
+    return Entry(job.name, stamp(job.path), why)
 
 
 def _job(store: Store, path: Path, short_side: int | None, kind: str | None) -> Job:

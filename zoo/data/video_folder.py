@@ -12,7 +12,7 @@ from zoo.data._decode import SUFFIXES, Video, probe, read_frames
 from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data._files import data_root
 from zoo.data._folders import Labelled, labelled_splits
-from zoo.data._prepared import Store, fresh, prepare
+from zoo.data._prepared import PATIENCE, Store, fresh, prepare
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.video import ClipFiles, Clips
 from zoo.draw import save, sheet
@@ -100,19 +100,20 @@ class VideoFolder(DataModule):
         """Where the videos lie, and what is prepared of them."""
         return self.root.parent if self.root.is_file() else self.root
 
-    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None) -> None:
+    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None, patience: float = PATIENCE) -> None:
         """Scan every video into a ledger, once.
 
         Args:
             short_side: make copies with a shorter side of so many pixels (128, 256) of key frames alone: clips of them are
                 found and decoded many times as fast. `data.prepared` reads them.
             flow: extract the flow of the copies, or of the videos where none are asked for. `data.flow` reads it.
+            patience: seconds that a file may take; then, or where a process crashes over it, it counts as unreadable.
         """
         self.prepare_data()
         if short_side is not None and short_side < 16:
             raise ValueError(f"short_side is {short_side}; it is a number of pixels, for instance 128 or 256.")
         paths = [path for labelled in self.find()[1].values() for path, _ in labelled]
-        prepare(Store(self.folder), paths, short_side, flow)
+        prepare(Store(self.folder), paths, short_side, flow, patience)
         store = Store(self.folder)
         print(f"ledger {store.ledger}")
         if flow:

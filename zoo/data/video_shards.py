@@ -8,6 +8,7 @@ from zoo.data._augment import Augment
 from zoo.data._decode import SUFFIXES, probe
 from zoo.data._files import data_root
 from zoo.data._folders import labelled_splits
+from zoo.data._prepared import PATIENCE
 from zoo.data.base import Samples
 from zoo.data.video import ClipFiles
 from zoo.data.video_folder import FlowKind, VideoFolder
@@ -70,7 +71,7 @@ class VideoShards(VideoFolder):
         }
         shards.write(self.store.folder, names, good, self.shard_bytes)
 
-    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None) -> None:
+    def prepare(self, short_side: int | None = None, flow: FlowKind | None = None, patience: float = PATIENCE) -> None:
         """Archives are read as they are. Raises ValueError: more is asked for."""
         if short_side or flow:
             raise ValueError("Copies and flow are made of files, not of archives. Prepare their folder, by video_folder.")
