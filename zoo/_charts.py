@@ -138,6 +138,7 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
         panel.xaxis.set_minor_locator(NullLocator())
         panel.margins(x=0.15, y=0.08)
         panel.grid(alpha=0.3)
+    figure.draw_without_rendering()  # the panels come to lie where they will be, and names leave them there
     for panel, places in zip(figure.axes, kinds.values(), strict=True):
         _name(panel, [place[:3] for place in places])
     how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}
@@ -154,15 +155,14 @@ def _name(panel: "Axes", marks: Sequence[tuple[float, float, str]]) -> None:
     """Write each name beside its mark, on the first side on which it covers the fewest other marks and names."""
     from matplotlib.transforms import Bbox
 
-    figure = panel.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # the axes come to lie where they will be
     spots = [panel.transData.transform((x, y)) for x, y, _ in marks]
     covered = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
     for own, (x, y, name) in enumerate(marks):
         others = covered[:own] + covered[own + 1 :]
         texts = [
-            panel.annotate(name, (x, y), side[:2], textcoords="offset points", fontsize=7, ha=side[2], va=side[3])
+            panel.annotate(
+                name, (x, y), side[:2], textcoords="offset points", fontsize=7, ha=side[2], va=side[3], in_layout=False
+            )
             for side in _SIDES
         ]
         best = min(texts, key=lambda text: text.get_window_extent().count_overlaps(others))
