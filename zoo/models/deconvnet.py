@@ -44,9 +44,12 @@ class DeconvNet(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.edges = edges
+        self.renames: dict[str, str] = {}
+        """From the names of VGG-16's convolutions, torchvision's and those of our FCNs: the paper starts from VGG-16."""
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
         channels = in_chans
+        place = 0
         for number, stage in enumerate(STAGES):
             layers: list[nn.Module] = []
             for filters in stage:
@@ -54,6 +57,8 @@ class DeconvNet(nn.Module):
                 layers += convolved(nn.Conv2d(channels, after, 3, padding=1, bias=not norm), after, norm)
                 channels = after
             self.encoder.append(nn.Sequential(*layers))
+            self.renames |= {f"features.{place + at}.": f"encoder.{number}.{at}." for at in range(len(layers))}
+            place += len(layers) + 1  # and a pooling
             # The mirror keeps the stage's depth but for its last layer, which has the depth of the stage before.
             mirrored: list[nn.Module] = []
             for after in (*stage[1:], STAGES[number - 1][-1] if number else stage[0]):
