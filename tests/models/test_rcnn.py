@@ -311,30 +311,6 @@ def test_names_and_objects_make_the_same_network() -> None:
     assert all(torch.equal(a, b) for a, b in zip(named.state_dict().values(), made.state_dict().values(), strict=True))
 
 
-def test_one_mask_for_all_classes_is_that_of_classes_which_agree() -> None:
-    torch.manual_seed(0)
-    one = zoo.create_model("mask_rcnn", num_classes=3, mask_widths=(8,), mask_agnostic=True, **TINY)
-    each = zoo.create_model("mask_rcnn", num_classes=3, mask_widths=(8,), **TINY)
-    state = one.state_dict()
-    for name in ("weight", "bias"):
-        key = f"roi_heads.mask_predictor.mask_fcn_logits.{name}"
-        assert len(state[key]) == 1
-        state[key] = state[key].repeat(4, *[1] * (state[key].dim() - 1))
-    each.load_state_dict(state)
-    losses, found = [], []
-    for net in (one, each):
-        torch.manual_seed(1)  # of the sampled anchors and regions
-        losses.append(net.train()(images(2), [objects(3, seed=0), objects(2, seed=1)]))
-    for net in (one, each):
-        with torch.inference_mode():
-            found.append(net.eval()(images(2)))
-    assert losses[0]["loss_mask"] > 0
-    assert losses[0] == losses[1]
-    assert len(found[0][0]["masks"])
-    for mine, its in zip(*found, strict=True):
-        assert all(torch.equal(mine[field], its[field]) for field in its)
-
-
 def test_an_image_without_objects_teaches_and_is_searched() -> None:
     """Nothing is there, nothing found: no layer is left out of the backward pass, and no field of the results is missing."""
     torch.manual_seed(0)

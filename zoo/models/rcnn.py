@@ -7,7 +7,6 @@ detector with heads per region; torchvision's layers and names, so that its weig
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -37,36 +36,28 @@ class MaskHead(Head):
 
     Args:
         widths: of its convolutions; the transposed one after them has the last width.
-        agnostic: one mask for all classes: of little data each class's own learns from too few ("nearly as effective" on
-            COCO too, section 4.4).
     """
 
     name = "mask"
     needs: ClassVar[tuple[str, ...]] = ("masks",)
     resolution = 14
 
-    def __init__(self, widths: Sequence[int] = (256, 256, 256, 256), agnostic: bool = False) -> None:
+    def __init__(self, widths: Sequence[int] = (256, 256, 256, 256)) -> None:
         self.widths = tuple(widths)
-        self.agnostic = agnostic
 
     def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
-        masks = 1 if self.agnostic else num_classes + 1  # the background has one too
         return {
             "head": MaskRCNNHeads(channels, self.widths, dilation=1),
-            "predictor": MaskRCNNPredictor(self.widths[-1], self.widths[-1], masks),
+            "predictor": MaskRCNNPredictor(self.widths[-1], self.widths[-1], num_classes + 1),  # the background has one too
         }
 
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
         masks, labels = ([objects[field] for objects in regions.objects] for field in ("masks", "labels"))
-        loss: Tensor = maskrcnn_loss(outputs, regions.boxes, masks, self._chosen(labels), list(regions.matched))
+        loss: Tensor = maskrcnn_loss(outputs, regions.boxes, masks, labels, list(regions.matched))
         return loss
 
     def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
-        return [{"masks": masks} for masks in maskrcnn_inference(outputs, self._chosen(regions.labels))]
-
-    def _chosen(self, labels: Sequence[Tensor]) -> list[Tensor]:
-        """Of each object which of the masks is its own."""
-        return [torch.zeros_like(label) if self.agnostic else label for label in labels]
+        return [{"masks": masks} for masks in maskrcnn_inference(outputs, regions.labels)]
 
     def enlarged(self, found: Found, old: Size, new: Size) -> Found:
         return {"masks": paste_masks_in_image(found["masks"], found["boxes"], new)}
@@ -112,15 +103,11 @@ class KeypointHead(Head):
 
 
 def _chosen(
-    heads: Sequence[str | Head],
-    mask_widths: Sequence[int],
-    mask_agnostic: bool,
-    keypoint_widths: Sequence[int],
-    num_keypoints: int,
+    heads: Sequence[str | Head], mask_widths: Sequence[int], keypoint_widths: Sequence[int], num_keypoints: int
 ) -> list[Head]:
     """The heads besides the box head. Raises ValueError: a name that there is not, one twice, or no box head."""
     makers: dict[str, Callable[[], Head]] = {
-        "mask": lambda: MaskHead(mask_widths, mask_agnostic),
+        "mask": lambda: MaskHead(mask_widths),
         "keypoint": lambda: KeypointHead(num_keypoints, keypoint_widths),
         **HEADS,
     }
@@ -197,7 +184,6 @@ def mask_rcnn(
     score_threshold: float = 0.05,
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
-    mask_agnostic: bool = False,
     keypoint_widths: Sequence[int] = (512,) * 8,
     num_keypoints: int = 17,
 ) -> Detector:
@@ -206,7 +192,7 @@ def mask_rcnn(
     Classes are COCO's category ids, the background not counted; torchvision's COCO weights have 90 of them, and those with
     the tag COCO_V1 were trained with norm_eps=0.
     """
-    chosen = _chosen(heads, mask_widths, mask_agnostic, keypoint_widths, num_keypoints)
+    chosen = _chosen(heads, mask_widths, keypoint_widths, num_keypoints)
     levelled = pyramid(
         backbone,
         in_chans=in_chans,
@@ -254,7 +240,6 @@ def keypoint_rcnn(
     score_threshold: float = 0.05,
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
-    mask_agnostic: bool = False,
     keypoint_widths: Sequence[int] = (512,) * 8,
     num_keypoints: int = 17,
 ) -> Detector:
@@ -279,7 +264,6 @@ def keypoint_rcnn(
         score_threshold=score_threshold,
         box_width=box_width,
         mask_widths=mask_widths,
-        mask_agnostic=mask_agnostic,
         keypoint_widths=keypoint_widths,
         num_keypoints=num_keypoints,
     )
