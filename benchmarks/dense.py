@@ -25,8 +25,8 @@ RUNS = {
     "fcn8s": "model=fcn8s",
     "deconvnet": "model=deconvnet",
     "camvid": (
-        "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=16 "
-        "trainer.check_val_every_n_epoch=2"
+        "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=40 "
+        "trainer.check_val_every_n_epoch=4"
     ),
     "autoencoder of 8": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=1",
     "autoencoder of 32": "model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=32 trainer.max_epochs=1",

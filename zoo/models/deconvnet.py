@@ -1,7 +1,7 @@
 """DeconvNet: VGG-16 and its mirror, in which unpooling puts each value back where its maximum was found (Noh, Hong and Han
 2015, "Learning deconvolution network for semantic segmentation", table 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,21 @@ def unpool(x: Tensor, switches: Tensor) -> Tensor:
 def _spread(x: Tensor, height: int, width: int) -> Tensor:
     """Each value over its 2x2 window, of which the last may be cut."""
     return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[:, :, :height, :width]
+
+
+@torch.no_grad()
+def _starts_as_enlarging(layers: Iterable[nn.ConvTranspose2d]) -> None:
+    """The layers of a mirrored stage spread what was unpooled over its neighbours, as FCN's enlarging layers do at first.
+
+    The paper's Gaussian kernels scatter it: of narrow networks hardly a trace of what the bottleneck knows then reaches the
+    scores, and from scratch nothing teaches the rest. Channels are kept, or mixed at random where their number changes.
+    """
+    line = torch.tensor([0.5, 1.0, 0.5])
+    for at, layer in enumerate(layers):
+        before, after = layer.weight.shape[:2]
+        mix = torch.eye(before) if before == after else torch.randn(before, after) * (2 / before) ** 0.5
+        # Of the first one's inputs three in four are zero.
+        layer.weight.copy_(mix[:, :, None, None] * torch.outer(line, line) / (1 if at == 0 else 4))
 
 
 class DeconvNet(nn.Module):
@@ -75,6 +90,8 @@ class DeconvNet(nn.Module):
         )
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
         he_initialised(self)
+        for stage in self.decoder:
+            _starts_as_enlarging(layer for layer in stage if isinstance(layer, nn.ConvTranspose2d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""
