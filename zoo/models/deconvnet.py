@@ -90,8 +90,8 @@ class DeconvNet(nn.Module):
         )
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
         he_initialised(self)
-        for stage in self.decoder:
-            _starts_as_enlarging(layer for layer in stage if isinstance(layer, nn.ConvTranspose2d))
+        for mirror in self.decoder:
+            _starts_as_enlarging(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""
