@@ -73,7 +73,7 @@ class Run:
     def batches(self) -> Iterator[dict[str, Any]]:
         """Bytes, and what is learned from: straight from memory where they are there, else from our loader."""
         samples: Any = self.data.splits["train"]
-        if not hasattr(samples, "images"):
+        if not hasattr(samples, "crops"):  # not labelled images in memory
             yield from self.data.train_dataloader()
             return
         order, size = torch.randperm(len(samples)), self.data.batch_size

@@ -175,6 +175,7 @@ REFUSED = [
     (("model=c3dd",), "There is no model 'c3dd'; did you mean c3d"),
     (("modle=c3d",), "There is no setting 'modle'; did you mean model"),
     (("trainer.max_epoch=3",), "trainer has no setting 'max_epoch'; did you mean max_epochs"),
+    (("+trainer.max_epochs=3", "hydra.run.dir=here"), "An item is already at 'trainer.max_epochs'"),
     (("model=c3d", "data=digits"), "digits serves (C, H, W) images, but c3d reads (C, T, H, W) clips"),
     (("data.batch_size=many",), "data.batch_size is 'many', but it must be a whole number"),
     (("data.batch_size=0",), "data.batch_size is 0"),

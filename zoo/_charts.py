@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from zoo.report import quantity
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from zoo.benchmark import Row
 
 _PAGE = Path(__file__).parent / "benchmark.html"
@@ -128,19 +130,46 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
 
     figure = Figure(figsize=(6.5 * len(kinds), 4.6), layout="constrained")
     for panel, (what, places) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
-        for value, accuracy, model, measured in places:
+        for value, accuracy, _, measured in places:
             panel.plot(value, accuracy, "o", color="tab:blue", markerfacecolor="tab:blue" if measured else "none")
-            panel.annotate(model, (value, accuracy), (5, 3), textcoords="offset points", fontsize=7)
         panel.set(xscale="log", xlabel=label, ylabel=f"{what}, %")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(EngFormatter())
         panel.xaxis.set_minor_locator(NullLocator())
-        panel.margins(x=0.15)
+        panel.margins(x=0.15, y=0.08)
         panel.grid(alpha=0.3)
+    figure.draw_without_rendering()  # the panels come to lie where they will be, and names leave them there
+    for panel, places in zip(figure.axes, kinds.values(), strict=True):
+        _name(panel, [place[:3] for place in places])
     how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}
     figure.suptitle("full: measured; hollow: published" + "".join(f"; {each}" for each in sorted(how)[:1]), fontsize=8)
     figure.savefig(path, dpi=120, metadata=metadata or None)
     return True
+
+
+_SIDES = ((7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top"))
+"""Where a name may stand, the best first: points from its mark, and which of its own edges is there."""
+
+
+def _name(panel: "Axes", marks: Sequence[tuple[float, float, str]]) -> None:
+    """Write each name beside its mark, on the first side on which it covers the fewest other marks and names."""
+    from matplotlib.transforms import Bbox
+
+    spots = [panel.transData.transform((x, y)) for x, y, _ in marks]
+    covered = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    for own, (x, y, name) in enumerate(marks):
+        others = covered[:own] + covered[own + 1 :]
+        texts = [
+            panel.annotate(
+                name, (x, y), side[:2], textcoords="offset points", fontsize=7, ha=side[2], va=side[3], in_layout=False
+            )
+            for side in _SIDES
+        ]
+        best = min(texts, key=lambda text: text.get_window_extent().count_overlaps(others))
+        for text in texts:
+            if text is not best:
+                text.remove()
+        covered.append(best.get_window_extent())
 
 
 # The page

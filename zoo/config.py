@@ -270,7 +270,7 @@ def _explain(overrides: Sequence[Override]) -> None:
         node: Any = config
         path = override.key_or_group.split(".")
         for depth, key in enumerate(path):
-            if override in choices or override.is_add() or override.is_force_add():
+            if override in choices or override.is_add() or override.is_force_add() or path[0] == "hydra":
                 break
             if not isinstance(node, DictConfig) or key not in node:
                 place = ".".join(path[:depth]) or "a run"

@@ -2,10 +2,13 @@
 
 `trainer.deterministic=true` makes torch choose deterministic algorithms. On a CPU every operation of ours has one. On a GPU
 some add up in an order that differs from run to run, and torch refuses them in the midst of the first step. Here they are found
-before it, from the graph of one step on the CPU. (The list is that of `torch.use_deterministic_algorithms`, release 2.11.)
+before it, from the graph of one step on the CPU. What they are changes from release to release, so the list is the installed
+torch's own, which stands in what it says of `torch.use_deterministic_algorithms`.
 """
 
 import copy
+import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,33 +19,41 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 UNSTEADY = {
-    "AvgPool3D": "avg_pool3d (backward)",
-    "AdaptiveAvgPool2D": "adaptive_avg_pool2d (backward)",
-    "AdaptiveAvgPool3D": "adaptive_avg_pool3d (backward)",
-    "AdaptiveMaxPool2D": "adaptive_max_pool2d (backward)",
-    "FractionalMaxPool2D": "fractional_max_pool2d (backward)",
-    "FractionalMaxPool3D": "fractional_max_pool3d (backward)",
-    "MaxPool3DWithIndices": "max_pool3d (backward)",
-    "MaxUnpool2D": "max_unpool2d",
-    "MaxUnpool3D": "max_unpool3d",
-    "UpsampleLinear1D": "interpolate, linear (backward)",
-    "UpsampleTrilinear3D": "interpolate, trilinear (backward)",
-    "UpsampleBicubic2D": "interpolate, bicubic (backward)",
-    "ReflectionPad1D": "reflection padding in 1-D (backward)",
-    "ReflectionPad3D": "reflection padding in 3-D (backward)",
-    "ReplicationPad1D": "replication padding in 1-D (backward)",
-    "ReplicationPad3D": "replication padding in 3-D (backward)",
-    "NllLoss2D": "cross-entropy of pixels",
-    "GridSampler2D": "grid_sample (backward)",
-    "GridSampler3D": "grid_sample in 3-D (backward)",
-    "CtcLoss": "ctc_loss (backward)",
+    "AvgPool3D": ("AvgPool3d", "avg_pool3d (backward)"),
+    "AdaptiveAvgPool2D": ("AdaptiveAvgPool2d", "adaptive_avg_pool2d (backward)"),
+    "AdaptiveAvgPool3D": ("AdaptiveAvgPool3d", "adaptive_avg_pool3d (backward)"),
+    "AdaptiveMaxPool2D": ("AdaptiveMaxPool2d", "adaptive_max_pool2d (backward)"),
+    "FractionalMaxPool2D": ("FractionalMaxPool2d", "fractional_max_pool2d (backward)"),
+    "FractionalMaxPool3D": ("FractionalMaxPool3d", "fractional_max_pool3d (backward)"),
+    "MaxPool3DWithIndices": ("MaxPool3d", "max_pool3d (backward)"),
+    "MaxUnpool2D": ("MaxUnpool2d", "max_unpool2d"),
+    "MaxUnpool3D": ("MaxUnpool3d", "max_unpool3d"),
+    "UpsampleLinear1D": ("interpolate", "interpolate, linear (backward)"),
+    "UpsampleTrilinear3D": ("interpolate", "interpolate, trilinear (backward)"),
+    "UpsampleBicubic2D": ("interpolate", "interpolate, bicubic (backward)"),
+    "ReflectionPad1D": ("ReflectionPad1d", "reflection padding in 1-D (backward)"),
+    "ReflectionPad2D": ("ReflectionPad2d", "reflection padding in 2-D (backward)"),
+    "ReflectionPad3D": ("ReflectionPad3d", "reflection padding in 3-D (backward)"),
+    "ReplicationPad1D": ("ReplicationPad1d", "replication padding in 1-D (backward)"),
+    "ReplicationPad3D": ("ReplicationPad3d", "replication padding in 3-D (backward)"),
+    "NllLoss2D": ("NLLLoss", "cross-entropy of pixels"),
+    "GridSampler2D": ("grid_sample", "grid_sample (backward)"),
+    "GridSampler3D": ("grid_sample", "grid_sample in 3-D (backward)"),
+    "CtcLoss": ("CTCLoss", "ctc_loss (backward)"),
 }
-"""Name of the node in the graph -> the operation."""
+"""Name of the node in the graph -> its name in torch's list, and the operation."""
+
+
+def refused() -> set[str]:
+    """What the installed torch says that it has no deterministic algorithm for on a GPU, by the names of its list."""
+    text = (inspect.getdoc(torch.use_deterministic_algorithms) or "").partition("In addition")[0].rpartition("will throw a")[2]
+    entries = [entry for entry in text.split("\n    * ")[1:] if "MPS" not in entry or "CUDA" in entry]
+    return {name for entry in entries for name in re.findall(r"`torch\.(?:\w+\.)*(\w+)`", entry)}
 
 
 def unsteady(losses: dict[str, Tensor]) -> list[str]:
     """The operations behind these losses that have no deterministic algorithm on a GPU."""
-    found: set[str] = set()
+    without, found = refused(), set()
     seen: set[Any] = set()
     waiting = [loss.grad_fn for loss in losses.values()]
     while waiting:
@@ -51,8 +62,9 @@ def unsteady(losses: dict[str, Tensor]) -> list[str]:
             continue
         seen.add(node)
         name = node.name().partition("Backward")[0]
-        if name in UNSTEADY:
-            found.add(UNSTEADY[name])
+        listed, operation = UNSTEADY.get(name, ("", ""))
+        if listed in without:
+            found.add(operation)
         waiting += [parent for parent, _ in node.next_functions]
     return sorted(found)
 

@@ -319,6 +319,20 @@ def test_each_stage_starts_where_the_last_ended(tmp_path: Path) -> None:
         coarse = fine
 
 
+def test_deconvnet_starts_from_vgg16_and_from_an_fcn(tmp_path: Path) -> None:
+    """Its convolutions are theirs; all else starts afresh."""
+    x = torch.randn(1, 3, 64, 64)
+    for source in (torchvision.models.vgg16_bn(weights=None), small("fcn32s", width=1 / 16, norm=True)):
+        torch.save(source.state_dict(), tmp_path / "source.pth")
+        width = 1 / 16 if hasattr(source, "fc6") else 1.0
+        with pytest.warns(UserWarning, match=r"start afresh: decoder\.0"):
+            net = zoo.create_model("deconvnet", input_shape=(3, 64, 64), width=width, pretrained=tmp_path / "source.pth").eval()
+        expected, found = source.eval().features(x), x
+        for stage in net.encoder:
+            found = F.max_pool2d(stage(found), 2)
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
 def test_torchvisions_fcn_resnet50_loads(tmp_path: Path) -> None:
     theirs = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
     torch.save(theirs.state_dict(), tmp_path / "fcn.pth")

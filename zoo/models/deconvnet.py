@@ -1,7 +1,7 @@
 """DeconvNet: VGG-16 and its mirror, in which unpooling puts each value back where its maximum was found (Noh, Hong and Han
 2015, "Learning deconvolution network for semantic segmentation", table 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,21 @@ def _spread(x: Tensor, height: int, width: int) -> Tensor:
     return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[:, :, :height, :width]
 
 
+@torch.no_grad()
+def _starts_as_enlarging(layers: Iterable[nn.ConvTranspose2d]) -> None:
+    """The layers of a mirrored stage spread what was unpooled over its neighbours, as FCN's enlarging layers do at first.
+
+    The paper's Gaussian kernels scatter it: of narrow networks hardly a trace of what the bottleneck knows then reaches the
+    scores, and from scratch nothing teaches the rest. Channels are kept, or mixed at random where their number changes.
+    """
+    line = torch.tensor([0.5, 1.0, 0.5])
+    for at, layer in enumerate(layers):
+        before, after = layer.weight.shape[:2]
+        mix = torch.eye(before) if before == after else torch.randn(before, after) * (2 / before) ** 0.5
+        # Of the first one's inputs three in four are zero.
+        layer.weight.copy_(mix[:, :, None, None] * torch.outer(line, line) / (1 if at == 0 else 4))
+
+
 class DeconvNet(nn.Module):
     """`encoder[k]` are the convolutions of stage k + 1, `fc` the three fully connected layers as (transposed)
     convolutions, `decoder[k]` the mirror of stage k + 1; see `deconvnet`."""
@@ -44,9 +59,12 @@ class DeconvNet(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.edges = edges
+        self.renames: dict[str, str] = {}
+        """From the names of VGG-16's convolutions, torchvision's and those of our FCNs: the paper starts from VGG-16."""
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
         channels = in_chans
+        place = 0
         for number, stage in enumerate(STAGES):
             layers: list[nn.Module] = []
             for filters in stage:
@@ -54,6 +72,8 @@ class DeconvNet(nn.Module):
                 layers += convolved(nn.Conv2d(channels, after, 3, padding=1, bias=not norm), after, norm)
                 channels = after
             self.encoder.append(nn.Sequential(*layers))
+            self.renames |= {f"features.{place + at}.": f"encoder.{number}.{at}." for at in range(len(layers))}
+            place += len(layers) + 1  # and a pooling
             # The mirror keeps the stage's depth but for its last layer, which has the depth of the stage before.
             mirrored: list[nn.Module] = []
             for after in (*stage[1:], STAGES[number - 1][-1] if number else stage[0]):
@@ -70,6 +90,8 @@ class DeconvNet(nn.Module):
         )
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
         he_initialised(self)
+        for mirror in self.decoder:
+            _starts_as_enlarging(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""
