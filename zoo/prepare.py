@@ -1,7 +1,7 @@
 """Prepare: `python -m zoo.prepare DATA [ROOT] [option=value ...] [key=value ...]` makes what a data set needs, once.
 
 Data that are rendered or downloaded are so ahead of time. Videos are scanned into a ledger that says which can be read;
-`short_side=128` makes small copies with close key frames, which `data.prepared=128` reads many times as fast; `flow=dis`
+`short_side=128` makes small copies of key frames alone, which `data.prepared=128` reads many times as fast; `flow=dis`
 (or raft) extracts optical flow, which `data.flow=dis` reads. ROOT is data.root. Safe to interrupt and to run again: it goes
 on where it stopped.
 """
