@@ -81,7 +81,7 @@ def test_a_scan_tells_what_decoding_gives(tmp_path: Path) -> None:
     assert np.array_equal(video.keys, probed.keys)
     for name in ("codec", "settings", "header", "length"):
         assert getattr(video.places, name) == getattr(probed.places, name)
-    for name in ("numbers", "offsets", "sizes"):
+    for name in ("numbers", "offsets", "sizes", "free"):
         assert np.array_equal(getattr(video.places, name), getattr(probed.places, name))
     assert np.array_equal(read_frames(video, [3, 12]), read_frames(probed, [3, 12]))
     (tmp_path / "torn.mp4").write_bytes(b"torn")
@@ -213,7 +213,7 @@ def test_an_interrupted_scan_keeps_its_lines(tmp_path: Path, monkeypatch: pytest
     root = folder(tmp_path / "films", 2, 5)
     paths = sorted(root.rglob("*.mp4"))
 
-    def some(work: Callable[[object], Entry], jobs: Sequence[object], title: str, processes: int | None = None) -> object:
+    def some(work: Callable[[object], Entry], jobs: Sequence[object], title: str, **how: object) -> object:
         yield work(jobs[0])
         yield work(jobs[1])
         raise KeyboardInterrupt
@@ -224,7 +224,7 @@ def test_an_interrupted_scan_keeps_its_lines(tmp_path: Path, monkeypatch: pytest
     assert len(Store(root).entries) == 2
     done: list[object] = []
 
-    def rest(work: Callable[[object], Entry], jobs: Sequence[object], title: str, processes: int | None = None) -> object:
+    def rest(work: Callable[[object], Entry], jobs: Sequence[object], title: str, **how: object) -> object:
         done.extend(jobs)
         yield from map(work, jobs)
 

@@ -149,6 +149,12 @@ def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
         with opened(video.path) as (container, stream):
             fed[thrifty] = sum(1 for _ in _decode._fed(stream.codec_context, container.demux(stream), times, thrifty))
     assert fed[True] < 0.6 * fed[False] <= 0.6 * 46
+    with opened(video.path) as (container, stream):
+        stream.codec_context.skip_frame = "NONREF"
+        needed = {frame.pts for frame in container.decode(stream)}
+    assert video.places is not None
+    free = set(video.pts[video.places.numbers[video.places.free]].tolist())
+    assert free == set(video.pts.tolist()) - needed, "what FFmpeg leaves out is not even handed to it"
 
 
 def test_frames_are_shown_by_time(tmp_path: Path) -> None:

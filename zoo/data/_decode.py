@@ -63,6 +63,8 @@ class Places:
     """Of the frame that each belongs to."""
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int32]
+    free: NDArray[np.bool_]
+    """Whether others can be decoded without it, as far as that is written on it."""
 
     def context(self) -> av.VideoCodecContext:
         context = cast(av.VideoCodecContext, av.CodecContext.create(self.codec, "r"))
@@ -146,7 +148,10 @@ def probe(path: File) -> Video:
         context = stream.codec_context
         counted = container.format.name == "avi" and context.has_b_frames
         with path.open("rb") as file:
-            found = None if counted else _Found(file)
+            header = context.extradata or b""
+            # Of H.264 in MP4 and Matroska, each unit follows its length, in so many bytes.
+            prefix = (header[4] & 3) + 1 if context.name == "h264" and header[:1] == b"\x01" else 0
+            found = None if counted else _Found(file, prefix)
             for packet in container.demux(stream):
                 time = packet.pts if packet.pts is not None else packet.dts
                 if not packet.size or time is None:
@@ -167,10 +172,12 @@ def probe(path: File) -> Video:
 class _Found:
     """Where the packets lie, as far as their bytes and the decoder's settings are all that decoding needs."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, prefix: int) -> None:
         self.file = file
         self.offsets: list[int] = []
         self.sizes: list[int] = []
+        self.free: list[bool] = []
+        self.prefix = prefix
         self.key: Packet | None = None
 
     def add(self, packet: Packet) -> bool:
@@ -178,9 +185,11 @@ class _Found:
         if packet.pts is None or packet.pos is None or any(True for _ in packet.iter_sidedata()):
             return False
         self.file.seek(packet.pos)
-        after = self.file.read(packet.size + _NEAR).find(bytes(packet))
+        content = bytes(packet)
+        after = self.file.read(packet.size + _NEAR).find(content)
         self.offsets.append(packet.pos + after)
         self.sizes.append(packet.size)
+        self.free.append(_free(content, self.prefix))
         if packet.is_keyframe and self.key is None:
             self.key = packet
         return after >= 0
@@ -196,11 +205,22 @@ class _Found:
             numbers.astype(np.int32),
             np.array(self.offsets, dtype=np.int64),
             np.array(self.sizes, dtype=np.int32),
+            np.array(self.free, dtype=np.bool_),
         )
         with contextlib.suppress(av.error.FFmpegError):
             if self.key and _look(self.key, context) == _look(self.key, places.context()) != ():
                 return places
         return None
+
+
+def _free(content: bytes, prefix: int) -> bool:
+    """Whether none of the units of an H.264 packet is referred to (nal_ref_idc, ITU-T H.264, section 7.4.1)."""
+    at = prefix
+    while prefix and at < len(content):
+        if content[at] & 0x60:
+            return False
+        at += int.from_bytes(content[at - prefix : at], "big") + prefix
+    return prefix > 0
 
 
 def _look(key: Packet, context: av.VideoCodecContext) -> tuple[object, ...]:
@@ -308,7 +328,7 @@ def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
             first = int(video.pts[start])
             times = {int(video.pts[number]): number for number in numbers}
             begun = start == 0
-            for frame in _fed(context, packets_from(start), set(times), thrifty):
+            for frame in _fed(context, packets_from(start, numbers), set(times), thrifty):
                 if frame.pts is None or (thrifty and frame.interlaced_frame):
                     raise _Missed("a field may have a packet of its own, and be skipped as a frame of its own")
                 if frame.pts < first:
@@ -320,8 +340,8 @@ def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
     return taken.all()
 
 
-Source = tuple[av.VideoCodecContext, Callable[[int], Iterable[Packet]]]
-"""A decoder, and what it is fed from the frame of a number on; it is then as if it were new."""
+Source = tuple[av.VideoCodecContext, Callable[[int, Sequence[int]], Iterable[Packet]]]
+"""A decoder, and what it is fed from the frame of a number on for those of others; it is then as if it were new."""
 
 
 @contextlib.contextmanager
@@ -330,7 +350,7 @@ def _source(video: Video) -> Iterator[Source]:
     if places is None:
         with opened(video.path) as (container, stream):
 
-            def sought(start: int) -> Iterator[Packet]:
+            def sought(start: int, _: Sequence[int]) -> Iterator[Packet]:
                 if start:
                     container.seek(int(video.pts[start]), stream=stream)
                 return container.demux(stream)
@@ -343,9 +363,11 @@ def _source(video: Video) -> Iterator[Source]:
                 raise _Missed("the file is another since it was demuxed")
             context = places.context()
 
-            def read(start: int) -> Iterator[Packet]:
+            def read(start: int, wanted: Sequence[int]) -> Iterator[Packet]:
                 context.flush_buffers()
                 for at in range(int(np.argmax(places.numbers == start)) if start else 0, len(places.sizes)):
+                    if places.free[at] and places.numbers[at] not in wanted:
+                        continue
                     packet = av.Packet(int(places.sizes[at]))  # brings the padding that decoders want
                     file.seek(int(places.offsets[at]))
                     file.readinto(packet)

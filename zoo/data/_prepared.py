@@ -87,7 +87,7 @@ def runs(pts: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
 
 def packed(places: Places) -> dict[str, Any]:
     """As JSON, about 4 bytes a frame: the table as differences, compressed."""
-    table = np.stack([places.numbers, places.offsets, places.sizes]).astype("<i8")
+    table = np.stack([places.numbers, places.offsets, places.sizes, places.free]).astype("<i8")
     return {
         "codec": places.codec,
         "settings": places.settings,
@@ -98,8 +98,8 @@ def packed(places: Places) -> dict[str, Any]:
 
 
 def unpacked(values: dict[str, Any]) -> Places:
-    steps = np.frombuffer(zlib.decompress(base64.b64decode(values["table"])), dtype="<i8").reshape(3, -1)
-    numbers, offsets, sizes = np.cumsum(steps, axis=1)
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(values["table"])), dtype="<i8").reshape(4, -1)
+    numbers, offsets, sizes, free = np.cumsum(steps, axis=1)
     header = base64.b64decode(values["header"])
     return Places(
         values["codec"],
@@ -109,6 +109,7 @@ def unpacked(values: dict[str, Any]) -> Places:
         numbers.astype(np.int32),
         offsets.astype(np.int64),
         sizes.astype(np.int32),
+        free.astype(np.bool_),
     )
 
 
