@@ -53,7 +53,7 @@ def measure(name: str, seed: int, root: str | None) -> dict[str, object]:
             minutes, seconds = re.findall(r"^time (?:(\d+) min )?(\d+) s$", done.stdout, flags=re.MULTILINE)[0]
             total += 60 * int(minutes or 0) + int(seconds)
     said = dict(re.findall(r"^(\S.*?)\s{2,}(.*?)\s*$", done.stdout, flags=re.MULTILINE))
-    scores = {key: float(value) for key, value in re.findall(r"^test (\S+) ([\d.e-]+)$", done.stdout, flags=re.MULTILINE)}
+    scores = {key: float(value) for key, value in re.findall(r"^test (.+) ([\d.e-]+)$", done.stdout, flags=re.MULTILINE)}
     return {
         "name": name,
         "seed": seed,
