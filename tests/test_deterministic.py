@@ -47,10 +47,8 @@ def tensors(answer: Any) -> list[torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", zoo.list_models())
+@pytest.mark.parametrize("name", [name for name in zoo.list_models() if not name.endswith("rcnn")])  # see models/test_rcnn.py
 def test_the_same_bits_twice(name: str, record: Callable[..., None]) -> None:
-    if "rcnn" in name:
-        pytest.skip("a detector's losses need boxes: its own test takes the steps")
     torch.use_deterministic_algorithms(True)
     try:
         one, two = steps(name), steps(name)
