@@ -65,6 +65,7 @@ def mapped(
                         each.begin(waiting.pop())
                     else:
                         each.pipe.close()  # which ends it
+                        each.process.join()
                         busy.remove(each)
                     progress.advance(bar, len(results))
                     yield from results
@@ -122,7 +123,7 @@ def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
         outcome: Any
         try:
             outcome = [work(item) for item in part]
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised where the results are awaited
             outcome = _Failure(error)
         try:
             pipe.send(outcome)
