@@ -42,7 +42,7 @@ _NOISE = (
 
 def quiet() -> None:
     """Leave the screen to the run's own words, and to the warnings that matter."""
-    for name in ("lightning.pytorch", "lightning.fabric", "matplotlib"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
