@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -375,6 +376,12 @@ def test_a_ledger_line_is_plain(tmp_path: Path) -> None:
     assert (line["codec"], line["frames"], line["rate"], line["reason"]) == ("h264", 5, 10.0, None)
 
 
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of their own find this module by its name. The folder comes last: zoo stays the one that is installed."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+
+
 def doubled(number: int) -> int:
     """What a library does with odd files: it crashes, hangs, exits, or raises."""
     if number == 3:
@@ -388,6 +395,7 @@ def doubled(number: int) -> int:
     return 2 * number
 
 
+@pytest.mark.usefixtures("named")
 def test_a_process_that_crashes_or_hangs_costs_one_item() -> None:
     numbers = [number for number in range(12) if number != 9]
     found = list(mapped(doubled, numbers, "Doubling", processes=2, patience=8, lost=lambda number, why: (number, why)))
@@ -412,6 +420,7 @@ def troubled(job: Job) -> Entry:
     return work(job)
 
 
+@pytest.mark.usefixtures("named")
 def test_a_file_that_crashes_or_hangs_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are prepared, and the next run does not try it again."""
     root = folder(tmp_path / "films", 4, 5)
