@@ -337,6 +337,21 @@ def test_an_image_without_objects_teaches_and_is_searched() -> None:
     }
 
 
+def test_the_order_in_memory_changes_no_loss() -> None:
+    torch.manual_seed(0)
+    heads = ["box", "mask", "keypoint", example().AngleHead()]
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, mask_widths=(8,), keypoint_widths=(8,)).train()
+    found = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        net.to(memory_format=memory)
+        torch.manual_seed(1)  # which regions are learnt from is drawn
+        found.append(net(torch.stack(images(2)).to(memory_format=memory), [objects(3), objects(4)]))
+        sum(found[-1].values()).backward()
+    plain, other = found
+    for name, loss in plain.items():
+        torch.testing.assert_close(other[name], loss, rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_images_of_several_sizes_in_one_batch() -> None:
     """Each is found as it is alone, in padding of the same size."""
     torch.manual_seed(0)

@@ -91,7 +91,8 @@ class KeypointHead(Head):
 
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
         keypoints = [objects["keypoints"] for objects in regions.objects]
-        loss: Tensor = keypointrcnn_loss(outputs, regions.boxes, keypoints, list(regions.matched))
+        # In memory as it counts them: a network in channels_last gives another order.
+        loss: Tensor = keypointrcnn_loss(outputs.contiguous(), regions.boxes, keypoints, list(regions.matched))
         return loss
 
     def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
