@@ -1,7 +1,9 @@
 """Detection as a user runs it: train, evaluate, predict on images and videos, and what stops a run."""
 
+import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,3 +153,59 @@ def test_what_does_not_fit_is_one_sentence(verb: Verb, root: Path, arguments: tu
     assert status == 1
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def by_heart(source: Path, root: Path) -> Path:
+    """COCO's layout with the first eight images of 1 to 5 objects, no crowd and nothing below 32 x 32: twice each in
+    train2017, as a tenth of that is held back, and once in val2017, which is scored."""
+    whole = json.loads((source / "annotations" / "instances_train2017.json").read_text())
+    objects: dict[int, list[dict[str, Any]]] = {}
+    for each in whole["annotations"]:
+        objects.setdefault(each["image_id"], []).append(each)
+    fitting = [
+        image
+        for image in whole["images"]
+        if 1 <= len(own := objects.get(image["id"], [])) <= 5
+        and all(not each["iscrowd"] and each["area"] > 32 * 32 for each in own)
+    ][:8]
+    (root / "coco" / "annotations").mkdir(parents=True)
+    for split, copies in (("train2017", 2), ("val2017", 1)):
+        images, annotations = [], []
+        for copy, image in itertools.product(range(copies), fitting):
+            number = len(images) + 1
+            images.append({**image, "id": number, "file_name": f"{copy}_{image['file_name']}"})
+            for each in objects[image["id"]]:
+                annotations.append({**each, "id": len(annotations) + 1, "image_id": number})
+            path = root / "coco" / split / images[-1]["file_name"]
+            path.parent.mkdir(exist_ok=True)
+            shutil.copy(source / "train2017" / image["file_name"], path)
+        text = json.dumps({**whole, "images": images, "annotations": annotations})
+        (root / "coco" / "annotations" / f"instances_{split}.json").write_text(text)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_eight_real_images_are_learnt_by_heart(verb: Verb, real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """From COCO's JSON to COCO's measure: what is scored is what was trained on."""
+    root = by_heart(real_data("coco128"), tmp_path / "data")
+    status, said, error = verb(
+        "train",
+        "model=mask_rcnn",
+        "data=coco",
+        f"data.root={root}",
+        "data.shape=[3,256,426]",
+        "data.flip=false",
+        "data.batch_size=2",
+        "data.num_workers=0",
+        "model.anchors=[32,64,128,256]",
+        "model.mask_widths=[64,64]",
+        "trainer.max_epochs=40",
+        "trainer.check_val_every_n_epoch=40",
+        "trainer.accelerator=cpu",
+        "run_dir=run",
+    )
+    assert status == 0, error
+    assert "scored 8 of 8 test samples" in said
+    scores = {words[1]: float(words[2]) for line in said.splitlines() if len(words := line.split()) == 3 and words[0] == "test"}
+    assert scores["mask_ap50"] > 0.9, scores

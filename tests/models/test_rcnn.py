@@ -1,6 +1,7 @@
 """Detectors: equal to torchvision's, open to any head, frozen where they say so."""
 
 import importlib.util
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 import zoo
 from zoo.models._detector import Detector, Head, Regions
-from zoo.models.rcnn import HEADS, MaskHead
+from zoo.models.rcnn import HEADS, KeypointHead, MaskHead
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "angle_head.py"
 SIZE = (128, 160)
@@ -352,6 +353,29 @@ def test_the_order_in_memory_changes_no_loss() -> None:
         torch.testing.assert_close(other[name], loss, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.25, 1.0])
+def test_keypoints_beyond_the_box(margin: float) -> None:
+    """A map covers the box and its margin: a point there is found where it was learnt, one further out teaches nothing."""
+    head, size = KeypointHead(1, (8,), margin), 56
+    box = torch.tensor([[40.0, 60.0, 80.0, 140.0]])
+    extent = torch.tensor([40.0, 80.0])
+    for share in (-0.9, -0.4, -0.2, 0.3, 1.2, 1.9):  # of the box, from its corner
+        point = box[0, :2] + share * extent
+        objects = [{"keypoints": torch.cat([point, torch.ones(1)])[None, None]}]
+        regions = Regions([box], [torch.ones(1, dtype=torch.int64)], objects, [torch.zeros(1, dtype=torch.int64)])
+        maps = torch.zeros(1, 1, size, size, requires_grad=True)
+        loss = head.loss(maps, regions)
+        if not -margin <= share <= 1 + margin:
+            assert loss == 0
+            continue
+        assert loss.item() == pytest.approx(math.log(size**2), rel=1e-5)
+        (slope,) = torch.autograd.grad(loss, maps)
+        assert (slope < 0).sum() == 1  # one cell is right
+        (found,) = head.results(-50 * slope, regions)
+        cell = extent * (1 + 2 * margin) / size
+        assert (((found["keypoints"][0, 0, :2] - point).abs()) <= cell).all()
+
+
 def test_images_of_several_sizes_in_one_batch() -> None:
     """Each is found as it is alone, in padding of the same size."""
     torch.manual_seed(0)
@@ -429,6 +453,7 @@ class Nameless(Head):
         ({"heads": ["box", "mask", Nameless()]}, r"name each head once"),
         ({"heads": ["box", "mesk"]}, r"There is no head 'mesk'; did you mean mask\?"),
         ({"heads": ["box", "keypoint"], "num_keypoints": 0}, "no keypoints to learn"),
+        ({"heads": ["box", "keypoint"], "keypoint_margin": -0.1}, "margin is -0.1; it must be 0 or more"),
         ({"num_classes": 0}, "at least 1, and the background is not counted"),
         ({"anchors": (32, 64)}, r"model\.anchors names 2 edges, but there are 2 levels and a pooled one: give 3"),
         ({"levels": 6}, "maps of 4 strides from 4 on, but 6 levels"),

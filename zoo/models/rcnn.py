@@ -4,9 +4,10 @@ detector with heads per region; torchvision's layers and names, so that its weig
 `heads` are names, `[box, mask, keypoint]`, or in Python also objects of `Head`, those of one's own among them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -63,6 +64,28 @@ class MaskHead(Head):
         return {"masks": paste_masks_in_image(found["masks"], found["boxes"], new)}
 
 
+def _around(boxes: Sequence[Tensor], margin: float) -> list[Tensor]:
+    """(R, 4) each, with `margin` of its width added left and right, and of its height above and below."""
+    grown = []
+    for box in boxes:
+        extra = margin * (box[:, 2:] - box[:, :2])
+        grown.append(torch.cat([box[:, :2] - extra, box[:, 2:] + extra], 1))
+    return grown
+
+
+class _PoolAround(nn.Module):
+    """A pooling of regions that sees some of what is around them."""
+
+    def __init__(self, pooling: nn.Module, margin: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.margin = margin
+
+    def forward(self, features: Mapping[str, Tensor], boxes: list[Tensor], sizes: list[Size]) -> Tensor:
+        pooled: Tensor = self.pooling(features, _around(boxes, self.margin), sizes)
+        return pooled
+
+
 class KeypointHead(Head):
     """Each keypoint a map of 56 x 56 with one cell that is right, a softmax over the cells (He et al. 2017, section 5).
 
@@ -71,17 +94,25 @@ class KeypointHead(Head):
     Args:
         num_keypoints: K, the same for every class.
         widths: of its convolutions.
+        margin: what is added to a box on each side, as a share of it: a keypoint beyond the map is neither learnt nor found.
+            The paper's people hold their keypoints inside their boxes; 0 is the paper's.
     """
 
     name = "keypoint"
     needs: ClassVar[tuple[str, ...]] = ("keypoints",)
     resolution = 14
 
-    def __init__(self, num_keypoints: int = 17, widths: Sequence[int] = (512,) * 8) -> None:
+    def __init__(self, num_keypoints: int = 17, widths: Sequence[int] = (512,) * 8, margin: float = 0.0) -> None:
         if num_keypoints < 1:
             raise ValueError("The keypoint head has no keypoints to learn. Drop it from model.heads, or choose another data=.")
+        if margin < 0:
+            raise ValueError(f"The keypoint head's margin is {margin}; it must be 0 or more.")
         self.num_keypoints = num_keypoints
         self.widths = tuple(widths)
+        self.margin = margin
+
+    def pool(self, levels: Sequence[str]) -> nn.Module:
+        return _PoolAround(super().pool(levels), self.margin)
 
     def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
         return {
@@ -92,11 +123,12 @@ class KeypointHead(Head):
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
         keypoints = [objects["keypoints"] for objects in regions.objects]
         # In memory as it counts them: a network in channels_last gives another order.
-        loss: Tensor = keypointrcnn_loss(outputs.contiguous(), regions.boxes, keypoints, list(regions.matched))
+        around = _around(regions.boxes, self.margin)
+        loss: Tensor = keypointrcnn_loss(outputs.contiguous(), around, keypoints, list(regions.matched))
         return loss
 
     def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
-        places, scores = keypointrcnn_inference(outputs, regions.boxes)
+        places, scores = keypointrcnn_inference(outputs, _around(regions.boxes, self.margin))
         return [{"keypoints": place, "keypoints_scores": score} for place, score in zip(places, scores, strict=True)]
 
     def enlarged(self, found: Found, old: Size, new: Size) -> Found:
@@ -104,12 +136,16 @@ class KeypointHead(Head):
 
 
 def _chosen(
-    heads: Sequence[str | Head], mask_widths: Sequence[int], keypoint_widths: Sequence[int], num_keypoints: int
+    heads: Sequence[str | Head],
+    mask_widths: Sequence[int],
+    keypoint_widths: Sequence[int],
+    keypoint_margin: float,
+    num_keypoints: int,
 ) -> list[Head]:
     """The heads besides the box head. Raises ValueError: a name that there is not, one twice, or no box head."""
     makers: dict[str, Callable[[], Head]] = {
         "mask": lambda: MaskHead(mask_widths),
-        "keypoint": lambda: KeypointHead(num_keypoints, keypoint_widths),
+        "keypoint": lambda: KeypointHead(num_keypoints, keypoint_widths, keypoint_margin),
         **HEADS,
     }
     names = [head if isinstance(head, str) else head.name for head in heads]
@@ -186,6 +222,7 @@ def mask_rcnn(
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
     keypoint_widths: Sequence[int] = (512,) * 8,
+    keypoint_margin: float = 0.0,
     num_keypoints: int = 17,
 ) -> Detector:
     """Mask R-CNN on a feature pyramid: boxes and masks; any other union of heads by `heads`.
@@ -193,7 +230,7 @@ def mask_rcnn(
     Classes are COCO's category ids, the background not counted; torchvision's COCO weights have 90 of them, and those with
     the tag COCO_V1 were trained with norm_eps=0.
     """
-    chosen = _chosen(heads, mask_widths, keypoint_widths, num_keypoints)
+    chosen = _chosen(heads, mask_widths, keypoint_widths, keypoint_margin, num_keypoints)
     levelled = pyramid(
         backbone,
         in_chans=in_chans,
@@ -242,6 +279,7 @@ def keypoint_rcnn(
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
     keypoint_widths: Sequence[int] = (512,) * 8,
+    keypoint_margin: float = 0.0,
     num_keypoints: int = 17,
 ) -> Detector:
     """Mask R-CNN's keypoints: boxes and, in each, the places of its keypoints; COCO's persons have 17."""
@@ -266,5 +304,6 @@ def keypoint_rcnn(
         box_width=box_width,
         mask_widths=mask_widths,
         keypoint_widths=keypoint_widths,
+        keypoint_margin=keypoint_margin,
         num_keypoints=num_keypoints,
     )
