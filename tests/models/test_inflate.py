@@ -319,6 +319,19 @@ def test_loads_2d_and_3d_weights() -> None:
         inside.load_state_dict({})
 
 
+@pytest.mark.parametrize("time_stride", [None, {"3": 2}])
+@torch.no_grad()
+def test_frames_by_themselves(time_stride: dict[str, int] | None) -> None:
+    net, clips = small(), torch.randn(2, 3, 9, 32, 32)
+    frames = inflate(net, time_stride=time_stride, per_frame=True)(clips)
+    assert frames.shape[:2] == (2, 5 if time_stride else 9)
+    torch.testing.assert_close(frames.mean(1), inflate(net, time_stride=time_stride)(clips))
+    clips[:, :, -1] = 0
+    other = inflate(net, time_stride=time_stride, per_frame=True)(clips)
+    assert torch.equal(other[:, 0], frames[:, 0])
+    assert not torch.equal(other[:, -1], frames[:, -1])
+
+
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5", "timm/regnety_002"])
 @torch.no_grad()
 def test_channels_last_3d(name: str) -> None:
@@ -462,7 +475,7 @@ def test_refuses_clips_and_networks_that_do_not_fold() -> None:
             inflated(torch.randn(shape))
     with pytest.raises(ValueError, match="mixes its batch axis"):
         inflate(Siamese())(torch.randn(2, 3, 4, 8, 8))
-    with pytest.raises(ValueError, match="no frames to average"):
+    with pytest.raises(ValueError, match="which has no frames"):
         inflate(Summed())(torch.randn(2, 3, 4, 8, 8))
     with pytest.raises(ValueError, match="outside its network's forward"):
         inflated.net[0](torch.randn(2, 3, 32, 32))

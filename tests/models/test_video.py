@@ -141,6 +141,17 @@ def test_attention_sees_the_order_by_its_time_positions_alone() -> None:
     torch.testing.assert_close(net(x), net(x.flip(2)), rtol=1e-4, atol=1e-5)
 
 
+def test_attention_over_an_inflated_backbone() -> None:
+    """On a constant video it has the maps of the backbone by itself; motion is in the maps before attention looks."""
+    flat = made("space_time_attention", **FRAMES, block="layer1", width=32)
+    net = made("space_time_attention", **FRAMES, block="layer1", width=32, time=3)
+    load_fitting(net, {key.replace("frames.net.net", "frames.net"): value for key, value in flat.state_dict().items()})
+    still = clips()[:, :, :1].expand(-1, -1, SHAPE[1], -1, -1)
+    torch.testing.assert_close(net(still), flat(still), rtol=1e-4, atol=1e-5)
+    x = clips()
+    assert not torch.allclose(net.features.frames(x), flat.features.frames(x), atol=1e-4)
+
+
 def test_attention_is_the_slow_formula() -> None:
     net = made("space_time_attention", **FRAMES, block="layer1", width=32, heads=4)
     block, x = net.features.block1, torch.randn(1, 6, 32)
@@ -176,8 +187,9 @@ def test_published_2d_weights_fit_the_composed_networks() -> None:
         net = made(name, **FRAMES | {"input_shape": (channels, *SHAPE[1:]), "in_chans": channels})
         fresh = load_fitting(net, published)
         assert not [line for line in fresh if "conv" in line or "layer" in line or "bn1" in line], name
-    maps = made("space_time_attention", **FRAMES, block="layer2", width=32)
-    assert not [line for line in load_fitting(maps, published) if "frames" in line]
+    for time in (1, 3):
+        maps = made("space_time_attention", **FRAMES, block="layer2", width=32, time=time)
+        assert not [line for line in load_fitting(maps, published) if "frames" in line]
 
 
 # -------------------- two streams

@@ -149,14 +149,15 @@ class _TimePool:
 class Inflated(nn.Module):
     """A 2-D network, `net`, made to read clips; `inflate` builds it. State-dict keys are those of the network alone."""
 
-    def __init__(self, net: nn.Module, strides: Iterable[int] = ()) -> None:
+    def __init__(self, net: nn.Module, strides: Iterable[int] = (), per_frame: bool = False) -> None:
         super().__init__()
-        self.net, self.strides, self.training = net, tuple(strides), net.training
+        self.net, self.strides, self.per_frame, self.training = net, tuple(strides), per_frame, net.training
         self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
 
     def forward(self, clips: Tensor) -> Any:
-        """(B, C, T, H, W) -> what the network returns for (B, C, H, W), each tensor the mean over its frames."""
+        """(B, C, T, H, W) -> what the network returns for (B, C, H, W), each tensor the mean over its frames; or, with
+        `per_frame`, (B, T, ...) of them."""
         if clips.dim() != 5 or clips.shape[2] == 0:
             raise ValueError(f"an inflated network reads (B, C, T, H, W) clips, but got {tuple(clips.shape)}.")
         batch, lengths = clips.shape[0], [clips.shape[2]]
@@ -177,15 +178,16 @@ class Inflated(nn.Module):
         finally:
             _FOLD.clips, _FOLD.lengths = outer
 
-        def average(x: object) -> Tensor | None:
+        def joined(x: object) -> Tensor | None:
             if x is None:
                 return None
             if not isinstance(x, Tensor) or x.dim() == 0 or all(x.shape[0] != count * n for n in lengths):
                 what = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-                raise ValueError(f"cannot inflate: the network returned {what}, which has no frames to average.")
-            return x.reshape(count, -1, *x.shape[1:]).mean(1)[:batch]
+                raise ValueError(f"cannot inflate: the network returned {what}, which has no frames.")
+            frames = x.reshape(count, -1, *x.shape[1:])[:batch]
+            return frames if self.per_frame else frames.mean(1)
 
-        return tree_map(average, out)
+        return tree_map(joined, out)
 
 
 def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: object) -> None:
@@ -218,6 +220,7 @@ def inflate(
     *,
     padding: Padding = "replicate",
     time_stride: Mapping[str, int] | None = None,
+    per_frame: bool = False,
 ) -> Inflated:
     """A copy of a 2-D network that reads (B, C, T, H, W) clips and returns what the 2-D network returns for images.
 
@@ -233,6 +236,7 @@ def inflate(
         time_stride: layer name -> stride in time, for Conv2d, MaxPool2d and AvgPool2d; the others have stride 1. T
             frames become ceil(T / stride). A pool named here pools `time` frames, the ends replicated. Branches that
             meet again must take the same stride: in a ResNet, a strided convolution and its block's shortcut.
+        per_frame: return the frames' outputs, (B, T, ...), as they are, not their mean.
 
     Raises:
         ValueError: nothing in the network inflates, or a layer cannot; in `forward`, the network mixes its batch axis
@@ -275,4 +279,4 @@ def inflate(
             layer.register_forward_hook(_TimePool(time, stride_of[layer]))
     if shared := next((name for name, parameter in net.named_parameters() if parameter in inflated), None):
         raise ValueError(f"cannot inflate: {shared!r} is shared by a convolution and a layer that does not inflate.")
-    return Inflated(net, strides.values())
+    return Inflated(net, strides.values(), per_frame)

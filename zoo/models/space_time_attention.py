@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Frames, Mean, Stem, build_2d, inside, maps_of
+from zoo.models._frames import Checked, Frames, Mean, Stem, build_2d, inside, maps_of
+from zoo.models._inflate import inflate
 from zoo.models._registry import register
 
 
@@ -65,6 +66,7 @@ def space_time_attention(
     backbone: str | nn.Module = "resnet18",
     stem: Stem | None = None,
     block: str | None = None,
+    time: int = 1,
     width: int = 256,
     depth: int = 2,
     heads: int = 4,
@@ -78,6 +80,8 @@ def space_time_attention(
         backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         block: of the backbone, whose maps are attended to (what comes later is cut off); None is the deepest.
+        time: frames that a convolution of the backbone sees; with more than 1 it is inflated (Wang et al.'s I3D, section
+            4.1), with 1 it reads each frame by itself (their C2D).
         width: of a token.
         depth: blocks of attention.
         heads: of each.
@@ -91,7 +95,8 @@ def space_time_attention(
     blocks = {f"block{number}": _Block(width, heads, dropout) for number in range(1, depth + 1)}
     return Classifier(
         {
-            "frames": Frames(maps, frames),
+            "clip": Checked(frames),
+            "frames": inflate(maps, time, per_frame=True) if time > 1 else Frames(maps),
             "tokens": _Tokens(channels, width, frames, height, across),
             **blocks,
             "norm": nn.LayerNorm(width),
@@ -101,5 +106,5 @@ def space_time_attention(
         num_classes=num_classes,
         in_chans=in_chans,
         blocks=("frames", *blocks),
-        renames=inside(net, "frames.net.net"),
+        renames=inside(net, "frames.net" if time > 1 else "frames.net.net"),
     )
