@@ -1,5 +1,5 @@
 """Put a run's best weights inside the package: `python benchmarks/publish_weights.py RUN TAG [--half]`. The run may be one of
-classification or of rotation.
+classification, of images or videos, or of rotation.
 
 Writes `zoo/models/weights/MODEL-TAG.safetensors` and its entry; the accuracy in the entry is measured from the file as it
 is shipped.
@@ -28,6 +28,7 @@ from zoo.tasks.rotation import CLASS_NAMES
 
 PROTOCOL = {
     "classification": ("top-1", "one view of each image of the test split"),
+    "video_classification": ("top-1", "one clip from the middle of each video of the test split"),
     "rotation": ("accuracy", "the turns of each image of the test split, which is turned all four ways"),
 }
 
@@ -54,6 +55,8 @@ def main() -> None:
     own = {key: value for key, value in chosen.items() if value != defaults[key].default}
     net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
+    clips = getattr(run.build_data(run.compose_recipe(recipe, [])), "clips", None)
+    rate = None if clips is None else clips.rate
     overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]
 
     def entry(*accuracies: Accuracy) -> Weights:
@@ -66,6 +69,7 @@ def main() -> None:
             resize=None,
             mean=tuple(facts["mean"]),
             std=tuple(facts["std"]),
+            rate=rate,
             class_names=classes,
             num_classes=len(classes),
             parameters=cost.params,

@@ -622,20 +622,21 @@ def resumed_path(place: str) -> Path:
 
 
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
-    """The recipe of a checkpoint that published weights would have been saved with: images from files, cut as they were."""
+    """The recipe of a checkpoint that published weights would have been saved with: files, cut as theirs were."""
     from zoo import __version__
     from zoo.models._entries import get_weights
 
     entry = get_weights(name, tag)
-    if len(entry.input_shape) != 3 or not entry.class_names:
-        raise ValueError(f"{name}:{tag} does not name the classes of images, so it can only be started from: pretrained={tag}.")
+    if not entry.class_names:
+        raise ValueError(f"{name}:{tag} does not name its classes, so it can only be started from: pretrained={tag}.")
+    cut: dict[str, Any] = {"scales": [entry.resize] if entry.resize else None}
+    data = "image_folder"
+    if len(entry.input_shape) == 4:
+        data, cut = "video_folder", {"short_side": entry.resize, "rate": entry.rate}
     return {
         "version": __version__,
-        "names": {"model": name, "task": entry.task, "data": "image_folder"},
-        "arguments": {
-            "model": {**entry.arguments, "pretrained": tag},
-            "data": {"root": ".", "scales": [entry.resize] if entry.resize else None},
-        },
+        "names": {"model": name, "task": entry.task, "data": data},
+        "arguments": {"model": {**entry.arguments, "pretrained": tag}, "data": {"root": ".", **cut}},
         "facts": {
             "num_classes": entry.num_classes,
             "class_names": list(entry.class_names),

@@ -79,6 +79,8 @@ class Weights:
     """What the builder must be given for these weights, beside the classes and channels."""
     task: str = "classification"
     """What they were trained for; the classes are its own."""
+    rate: float | None = None
+    """Frames a second of the clips that go in; None is every frame of the video."""
 
     def path(self) -> Path:
         """The file, downloaded and checked if it has to be. Raises ValueError."""
