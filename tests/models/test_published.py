@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 import timm
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import zoo
+from zoo.data import _motion
 from zoo.models._base import Classifier
 from zoo.models._entries import FOLDER, entries_of
 from zoo.models._weights import load_fitting
@@ -218,7 +220,7 @@ def test_packaged_weights_are_whole_small_and_load_without_a_word(name: str, tag
         zoo.create_model(name, pretrained=tag)
 
 
-@pytest.mark.parametrize(("name", "tag"), PACKAGED)
+@pytest.mark.parametrize(("name", "tag"), [each for each in PACKAGED if len(zoo.get_weights(*each).input_shape) == 3])
 def test_predict_from_packaged_weights(name: str, tag: str, verb: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """The verb's probabilities are those of the entry's own transforms: no network, data set or checkpoint is needed."""
     pixels = torch.randint(256, (1, 1, 40, 30), dtype=torch.uint8)
@@ -232,3 +234,26 @@ def test_predict_from_packaged_weights(name: str, tag: str, verb: Callable[..., 
     assert len(top) == entry.num_classes
     for answer in top:
         assert answer["probability"] == pytest.approx(expected[entry.class_names.index(answer["class"])].item(), abs=1e-5)
+
+
+def test_predict_videos_from_packaged_weights(verb: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """Six films, one a motion: named right, by the network's probabilities of the frames that PyAV alone decodes."""
+    entry = zoo.get_weights("cnn_rnn", "motion_digits")
+    net = zoo.create_model("cnn_rnn", pretrained="motion_digits").eval()
+    mean, std = (255 * torch.tensor(each).reshape(3, 1, 1, 1) for each in (entry.mean, entry.std))
+    for number, name in enumerate(entry.class_names):
+        (tmp_path / f"{name}.mp4").write_bytes(_motion.encode(_motion.draw_clip("test", number), int(entry.rate or 0)))
+    status, out, err = verb("predict", "cnn_rnn:motion_digits", str(tmp_path), "json=-", "top_k=6", "data.clips=1")
+    assert status == 0, err
+    answers = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    assert len(answers) == 6
+    for answer in answers:
+        film = Path(answer["file"])
+        with av.open(str(film)) as container:
+            frames = torch.stack([torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)])
+        clip = frames[4:20].permute(3, 0, 1, 2)  # sixteen of twenty-four, from the middle
+        with torch.inference_mode():
+            expected = net(((clip - mean) / std)[None]).softmax(1)[0]
+        assert answer["top"][0]["class"] == film.stem
+        for each in answer["top"]:
+            assert each["probability"] == pytest.approx(expected[entry.class_names.index(each["class"])].item(), abs=1e-4)
