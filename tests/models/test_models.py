@@ -79,16 +79,18 @@ def test_it_learns_one_batch_by_heart(name: str) -> None:
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    deep = "classifier.1" in net.blocks or name == "alexnet"  # without normalisation these take small steps, and more of them
+    deep = "classifier.1" in net.blocks or name == "alexnet"  # without normalisation these take small steps
     rate = 1e-4 if name == "c3d" or deep else 3e-3
     optimizer = torch.optim.Adam(net.parameters(), rate)
     start = cross_entropy(net(x), y).item()
-    for _ in range(12 if len(shape) == 4 else 40 if deep else 25):
+    for _ in range(100):  # most need a dozen; the smallest are the slowest, and the cheapest
         optimizer.zero_grad()
         loss = cross_entropy(net(x), y)
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.5 * start
+        if loss.item() < 0.5 * start:
+            return
+    pytest.fail(f"the loss went from {start:.3f} to {loss.item():.3f} only")
 
 
 @pytest.mark.parametrize("name", MARKED)
