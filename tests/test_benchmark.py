@@ -274,7 +274,7 @@ def test_a_signal_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zoo.benchmark", "*", "measure=accuracy", "data.root=nowhere"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     path = tmp_path / RESULTS / "benchmark.json"
-    for _ in range(600):
+    for _ in range(3000):
         if path.exists() or process.poll() is not None:
             break
         time.sleep(0.1)
