@@ -1,4 +1,4 @@
-"""Clips a second from video files: `ZOO_DATA=FOLDER python benchmarks/clips_throughput.py [--tiny]`.
+"""Clips a second from video files: `ZOO_DATA=FOLDER python benchmarks/clips_throughput.py [--tiny] [--rounds 5]`.
 
 A clip is 16 frames, the centre square, 112 x 112, bytes. Everyone is given the same files and the same times, except
 pytorchvideo's LabeledVideoDataset, which draws its own of the same length; ours are the batches that training is given. In
@@ -306,8 +306,10 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a few clips of each, to see that it runs; nothing is written")
-    tiny = parser.parse_args().tiny
-    files, frames, rounds, batches = (2, 120, 1, 2) if tiny else (8, 300, 5, 12)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    tiny, rounds = given.tiny, given.rounds
+    files, frames, batches = (2, 120, 2) if tiny else (8, 300, 12)
     torch.set_num_threads(CORES)
     absent = missing()
     for name, reason in absent.items():
