@@ -73,8 +73,8 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
         if argument not in known:
             raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
     if entry := entries_of(name).get(str(pretrained)):
-        sizes = {"num_classes": entry.num_classes, "in_chans": entry.input_shape[0], "input_shape": entry.input_shape}
-        own = {**sizes, **entry.arguments}
+        shape = entry.input_shape
+        own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
         arguments = {key: value for key, value in own.items() if key in known} | arguments
     net = builder(**arguments)
     if pretrained is not None:

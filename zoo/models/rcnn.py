@@ -122,8 +122,8 @@ class KeypointHead(Head):
 
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
         keypoints = [objects["keypoints"] for objects in regions.objects]
-        # In memory as it counts them: a network in channels_last gives another order.
         around = _around(regions.boxes, self.margin)
+        # torchvision views the outputs in the order of their axes, which channels_last is not.
         loss: Tensor = keypointrcnn_loss(outputs.contiguous(), around, keypoints, list(regions.matched))
         return loss
 

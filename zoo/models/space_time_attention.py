@@ -80,8 +80,8 @@ def space_time_attention(
         backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         block: of the backbone, whose maps are attended to (what comes later is cut off); None is the deepest.
-        time: frames that a convolution of the backbone sees; with more than 1 it is inflated (Wang et al.'s I3D, section
-            4.1), with 1 it reads each frame by itself (their C2D).
+        time: frames that a convolution of the backbone sees; with more than 1 it is inflated (Wang et al., section 4:
+            I3D), with 1 it reads each frame by itself (their C2D).
         width: of a token.
         depth: blocks of attention.
         heads: of each.
