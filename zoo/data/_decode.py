@@ -362,10 +362,14 @@ def _source(video: Video) -> Iterator[Source]:
             if file.seek(0, io.SEEK_END) != places.length:
                 raise _Missed("the file is another since it was demuxed")
             context = places.context()
+            order = np.argsort(places.numbers, kind="stable")
+            rising = places.numbers[order]
 
             def read(start: int, wanted: Sequence[int]) -> Iterator[Packet]:
                 context.flush_buffers()
-                for at in range(int(np.argmax(places.numbers == start)) if start else 0, len(places.sizes)):
+                first = int(order[np.searchsorted(rising, start)]) if start else 0
+                last = int(order[np.searchsorted(rising, wanted, side="right") - 1].max())
+                for at in range(first, last + 1):
                     if places.free[at] and places.numbers[at] not in wanted:
                         continue
                     packet = av.Packet(int(places.sizes[at]))  # brings the padding that decoders want
@@ -394,11 +398,11 @@ def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64], tail: int) ->
 
 
 def _fed(context: av.VideoCodecContext, packets: Iterable[Packet], times: set[int], thrifty: bool) -> Iterator[av.VideoFrame]:
-    """What comes out until the packets of all these times went in, and what the decoder then still holds.
+    """What comes out until the packets of all these times went in, and what of these the decoder then still holds.
 
     `thrifty` leaves out the frames on the way to which no other refers.
     """
-    missing, last = set(times), None
+    missing, held, last = set(times), set(times), None
     for packet in packets:
         if not packet.size:
             continue
@@ -410,8 +414,11 @@ def _fed(context: av.VideoCodecContext, packets: Iterable[Packet], times: set[in
                 context.skip_frame = "DEFAULT" if time in times else "NONREF"
             missing.discard(time)
             last = time
-        yield from context.decode(packet)
-    yield from context.decode(None)
+        for frame in context.decode(packet):
+            held.discard(frame.pts)
+            yield frame
+    if held:
+        yield from context.decode(None)
 
 
 def _from_the_start(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:

@@ -103,7 +103,9 @@ class Decoded:
             _note(wish[1])
             return _attempt(lambda each: self.read(*each), wish)
 
-        threads = min(self.threads, len(wishes), torch.get_num_threads())  # of which a worker has one
+        cores = torch.get_num_threads()  # of which a worker has one
+        # One more than cores: between two calls of a decoder, each waits for the others to let go of the interpreter.
+        threads = min(self.threads, len(wishes), cores + 1 if cores > 1 else 1)
         if threads < 2:
             return map(outcome, wishes)
         with ThreadPoolExecutor(threads) as pool:
