@@ -96,6 +96,7 @@ def measure(trial: Trial) -> Timing:
     import torch
 
     from zoo import config as run
+    from zoo.bfloat16 import pad_beforehand
 
     before = _status("VmRSS")
     device = torch.device(trial.device)
@@ -119,6 +120,8 @@ def measure(trial: Trial) -> Timing:
     task.to(device)
     task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
 
+    if trial.training and trial.precision.startswith("bf16") and device.type == "cpu":
+        pad_beforehand(task.net)
     make = _training if trial.training else _inference
     step = make(task, random_batch(task.target, shape, outputs, trial.batch, device), trial)
     for _ in range(WARM_UP):

@@ -76,7 +76,8 @@ def repeat(weight: Tensor, time: int) -> Tensor:
 class _Conv(nn.Conv3d):
     """A Conv2d that became 3-D (see `become`): folded frames in, folded frames out. Loads 2-D and 3-D weights."""
 
-    spatial: list[int] | None  # F.pad's argument, where the convolution cannot pad by itself
+    spatial: list[int]  # F.pad's argument
+    native: bool  # whether the convolution can pad by itself
     same: bool  # TensorFlow's padding, which depends on the input's size
     standardised: bool  # timm's StdConv2d, with its `eps`; ScaledStdConv2d has `gain` and `scale` as well
     time_padding: Padding
@@ -88,7 +89,8 @@ class _Conv(nn.Conv3d):
         kind = _kind(conv)
         native = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
         vars(conv).update(
-            spatial=None if native else list(conv._reversed_padding_repeated_twice),
+            spatial=list(conv._reversed_padding_repeated_twice),
+            native=native,
             same=kind == "Conv2dSame" or getattr(conv, "same_pad", False),
             standardised="StdConv2d" in kind,
             time_padding=padding,
@@ -103,19 +105,20 @@ class _Conv(nn.Conv3d):
         object.__setattr__(conv, "__class__", _Conv)
 
     def forward(self, x: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str)
+        padding = self.padding
         if self.same:
             axes = zip(x.shape[:1:-1], self.kernel_size[:0:-1], self.stride[:0:-1], self.dilation[:0:-1], strict=True)
             short = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in axes]
             x = F.pad(x, [side for n in short for side in (n // 2, n - n // 2)])
-        elif self.spatial:
+        elif not self.native or self.padding_mode != "zeros":  # the latter: `bfloat16.pad_beforehand`
             x = F.pad(x, self.spatial, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
+            padding = (0, 0, 0)
         weight, time = self._filters(), self.kernel_size[0]
         if time == self.stride[0] == 1:
-            assert not isinstance(self.padding, str)
-            stride, padding, dilation = self.stride[1:], self.padding[1:], self.dilation[1:]
-            return F.conv2d(x, weight[:, :, 0], self.bias, stride, padding, dilation, self.groups)
+            return F.conv2d(x, weight[:, :, 0], self.bias, self.stride[1:], padding[1:], self.dilation[1:], self.groups)
         x = _pad_time(_unfold(x, self.seen), time, self.time_padding)
-        return fold(F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups))
+        return fold(F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups))
 
     def _filters(self) -> Tensor:
         if not self.standardised:

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch
+from zoo.bfloat16 import pad_beforehand
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -156,6 +157,10 @@ class Task(lightning.LightningModule):
         return self.net(self.normalized(pixels))
 
     # Lightning's steps
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.trainer.precision.startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
+            pad_beforehand(self.net)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["id"])

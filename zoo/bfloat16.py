@@ -1,0 +1,26 @@
+"""bfloat16 on a CPU: where it is worth its name, and what its convolutions need to be right.
+
+oneDNN's gradient for the weights of a bfloat16 convolution is not to be trusted where the kernel is longer than the input
+that it pads: three frames over two, say, as in C3D's last stage. It is then made of memory that was never written: infinite,
+NaN, or plausible and wrong, and in some shapes the heap is damaged (seen on AVX-512 without AMX, torch 2.15; outputs and the
+gradient for the input are right). Of an input that is padded before the convolution it is right in every shape that was tried.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def native() -> bool:
+    """Whether this CPU multiplies bfloat16 by instructions of its own; others emulate it, at float32's speed or less."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is admitted
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def pad_beforehand(net: nn.Module) -> None:
+    """Have the convolutions pad their input with zeros in a step of its own, for training in bfloat16 on a CPU."""
+    for module in net.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and module.padding_mode == "zeros":
+            # F.pad's name of it; "zeros" is the one mode that PyTorch leaves to the kernel.
+            module.padding_mode = "constant"  # type: ignore[assignment]
