@@ -24,6 +24,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.ops import MultiScaleRoIAlign
 
 from zoo import config as run
 from zoo import report
@@ -37,6 +38,7 @@ def theirs(config: DictConfig) -> MaskRCNN:
     """torchvision's own classes at the sizes of the configuration."""
     own = config.model
     levels, channels = own.levels, own.channels
+    names = [str(at) for at in range(levels)]
     depths = [64 * 2**level for level in range(levels)]
     body = BackboneWithFPN(
         resnet18(norm_layer=torch.nn.BatchNorm2d), {f"layer{at + 1}": str(at) for at in range(levels)}, depths, channels
@@ -52,6 +54,8 @@ def theirs(config: DictConfig) -> MaskRCNN:
         rpn_post_nms_top_n_train=own.train_proposals,
         rpn_pre_nms_top_n_test=own.proposals,
         rpn_post_nms_top_n_test=own.proposals,
+        box_roi_pool=MultiScaleRoIAlign(names, 7, own.sampling_ratio),
+        mask_roi_pool=MultiScaleRoIAlign(names, 14, own.sampling_ratio),
         box_batch_size_per_image=own.regions,
         box_head=TwoMLPHead(channels * 49, own.box_width),
         box_predictor=FastRCNNPredictor(own.box_width, own.num_classes + 1),

@@ -172,7 +172,7 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
     """The rows of a model, each as soon as it is measured."""
     import torch
 
-    from zoo import report
+    from zoo import bfloat16, report
 
     cost, config = _cost(name, options.overrides)
     base = _with_accuracy(cost, options)
@@ -188,7 +188,7 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
         versions=report.versions(),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
     )
-    usual = {"precision": "bf16-mixed" if device == "cuda" else "32-true"}
+    usual = {"precision": bfloat16.precision(str(config.trainer.precision), device == "cuda")}
     usual["layout"] = "channels_last" if config.task.channels_last else "contiguous"
     precisions = dict.fromkeys(usual["precision"] if each == "auto" else each for each in options.precision)
     layouts = dict.fromkeys(usual["layout"] if each == "auto" else each for each in options.layout)

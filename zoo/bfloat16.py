@@ -18,6 +18,14 @@ def native() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def precision(asked: str, on_gpu: bool) -> str:
+    """`auto` is bf16-mixed on a GPU and 32-true elsewhere; `native` is bf16-mixed also on a CPU that has instructions for it.
+    Other names are the Trainer's own."""
+    if asked not in ("auto", "native"):
+        return asked
+    return "bf16-mixed" if on_gpu or (asked == "native" and native()) else "32-true"
+
+
 def pad_beforehand(net: nn.Module) -> None:
     """Have the convolutions pad their input with zeros in a step of its own, for training in bfloat16 on a CPU."""
     for module in net.modules():

@@ -73,11 +73,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
 
 
 def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
-    """Lightning's Trainer as configured.
-
-    `precision: auto` is bf16-mixed on a GPU and 32-true elsewhere; `native` is bf16-mixed also on a CPU that has instructions
-    for it.
-    """
+    """Lightning's Trainer as configured; `precision` as of `bfloat16.precision`."""
     import torch
     from hydra.utils import instantiate
     from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
@@ -85,9 +81,8 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     from zoo import bfloat16
     from zoo.resume import WholeCheckpoints
 
-    if (asked := config.trainer.precision) in ("auto", "native"):
-        on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        config.trainer.precision = "bf16-mixed" if on_gpu or (asked == "native" and bfloat16.native()) else "32-true"
+    on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    config.trainer.precision = bfloat16.precision(str(config.trainer.precision), on_gpu)
     if config.trainer.sync_batchnorm and (config.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.

@@ -353,6 +353,13 @@ def test_the_order_in_memory_changes_no_loss() -> None:
         torch.testing.assert_close(other[name], loss, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_every_pooling_reads_as_many_points() -> None:
+    heads = ["box", "mask", "keypoint", example().AngleHead()]
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, sampling_ratio=1, mask_widths=(8,)).roi_heads
+    poolings = [module for module in net.modules() if isinstance(module, MultiScaleRoIAlign)]
+    assert [pooling.sampling_ratio for pooling in poolings] == [1] * 4
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.25, 1.0])
 def test_keypoints_beyond_the_box(margin: float) -> None:
     """A map covers the box and its margin: a point there is found where it was learnt, one further out teaches nothing."""

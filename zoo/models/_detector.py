@@ -88,9 +88,9 @@ class Head:
     resolution: int = 7
     """Regions are pooled to this many cells a side."""
 
-    def pool(self, levels: Sequence[str]) -> nn.Module:
+    def pool(self, levels: Sequence[str], sampling_ratio: int) -> nn.Module:
         """(features, boxes, image sizes) -> (R, C, P, P): RoIAlign from the pyramid's level that suits a box's size."""
-        pooling: nn.Module = MultiScaleRoIAlign(list(levels), self.resolution, sampling_ratio=2)
+        pooling: nn.Module = MultiScaleRoIAlign(list(levels), self.resolution, sampling_ratio)
         return pooling
 
     def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
@@ -121,13 +121,14 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]  # torchvision ships no types
         num_classes: int,
         levels: Sequence[str],
         channels: int,
+        sampling_ratio: int,
         box_width: int,
         regions: int,
         detections: int,
         score_threshold: float,
     ) -> None:
         super().__init__(
-            box_roi_pool=MultiScaleRoIAlign(list(levels), 7, sampling_ratio=2),
+            box_roi_pool=MultiScaleRoIAlign(list(levels), 7, sampling_ratio),
             box_head=TwoMLPHead(channels * 7**2, box_width),
             box_predictor=FastRCNNPredictor(box_width, num_classes + 1),  # the first is the background
             fg_iou_thresh=0.5,
@@ -145,7 +146,7 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]  # torchvision ships no types
         for head in self.heads:
             layers = {f"{head.name}_{part}": layer for part, layer in head.layers(channels, num_classes).items()}
             self.parts[head.name] = list(layers)
-            for key, layer in {f"{head.name}_roi_pool": head.pool(levels), **layers}.items():
+            for key, layer in {f"{head.name}_roi_pool": head.pool(levels, sampling_ratio), **layers}.items():
                 setattr(self, key, layer)
 
     def forward(
@@ -233,6 +234,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         regions: of the proposals, how many a training image teaches the heads with; at most a quarter are objects.
         detections: in an image, at most.
         score_threshold: what scores less is not an object.
+        sampling_ratio: points a side at which a map is read for each cell of a pooled region, and averaged.
         box_width: of the box head's two layers.
     """
 
@@ -250,6 +252,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         regions: int,
         detections: int,
         score_threshold: float,
+        sampling_ratio: int,
         box_width: int,
     ) -> None:
         if num_classes < 1:
@@ -279,6 +282,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
                 num_classes=num_classes,
                 levels=[str(level) for level in range(levels)],
                 channels=channels,
+                sampling_ratio=sampling_ratio,
                 box_width=box_width,
                 regions=regions,
                 detections=detections,

@@ -111,8 +111,8 @@ class KeypointHead(Head):
         self.widths = tuple(widths)
         self.margin = margin
 
-    def pool(self, levels: Sequence[str]) -> nn.Module:
-        return _PoolAround(super().pool(levels), self.margin)
+    def pool(self, levels: Sequence[str], sampling_ratio: int) -> nn.Module:
+        return _PoolAround(super().pool(levels, sampling_ratio), self.margin)
 
     def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
         return {
@@ -175,6 +175,7 @@ def faster_rcnn(
     regions: int = 512,
     detections: int = 100,
     score_threshold: float = 0.05,
+    sampling_ratio: int = 2,
     box_width: int = 1024,
 ) -> Detector:
     """Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `_detector.Detector` and `_detector.pyramid`."""
@@ -196,6 +197,7 @@ def faster_rcnn(
         regions=regions,
         detections=detections,
         score_threshold=score_threshold,
+        sampling_ratio=sampling_ratio,
         box_width=box_width,
     )
 
@@ -219,6 +221,7 @@ def mask_rcnn(
     regions: int = 512,
     detections: int = 100,
     score_threshold: float = 0.05,
+    sampling_ratio: int = 2,
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
     keypoint_widths: Sequence[int] = (512,) * 8,
@@ -253,6 +256,7 @@ def mask_rcnn(
         regions=regions,
         detections=detections,
         score_threshold=score_threshold,
+        sampling_ratio=sampling_ratio,
         box_width=box_width,
     )
 
@@ -276,6 +280,7 @@ def keypoint_rcnn(
     regions: int = 512,
     detections: int = 100,
     score_threshold: float = 0.05,
+    sampling_ratio: int = 2,
     box_width: int = 1024,
     mask_widths: Sequence[int] = (256, 256, 256, 256),
     keypoint_widths: Sequence[int] = (512,) * 8,
@@ -301,6 +306,7 @@ def keypoint_rcnn(
         regions=regions,
         detections=detections,
         score_threshold=score_threshold,
+        sampling_ratio=sampling_ratio,
         box_width=box_width,
         mask_widths=mask_widths,
         keypoint_widths=keypoint_widths,
