@@ -16,6 +16,7 @@ threads that each decode a clip, is fastest on the files at hand.
 
 import argparse
 import functools
+import gc
 import importlib
 import itertools
 import os
@@ -196,6 +197,7 @@ class Draws(list[tuple[int, int]]):
 
 def rate(dataset: Any, workers: int, order: Sequence[int]) -> float:
     """Clips a second, by workers that are there already and have read nothing ahead."""
+    gc.collect()  # a loader from before would be collected by the new workers, which complain of it
     draws, batches = Draws((0, index) for index in order), len(order) // BATCH
     how: dict[str, Any] = {"sampler": draws, "collate_fn": lambda batch: batch}
     if isinstance(dataset, IterableDataset):  # endless, and slow
@@ -335,7 +337,7 @@ def main() -> None:
             "clips_throughput",
             "Clips a second from video files: 16 frames, 112 x 112",
             f"{rounds} rounds in turns, medians (least to most), batches of {BATCH}"
-            + ("; " + " ".join(f"{name} was left out: {reason}." for name, reason in absent.items())),
+            + ("; " * bool(absent) + " ".join(f"{name} was left out: {reason}." for name, reason in absent.items())),
             rows,
         )
 

@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="as of zoo.train")
     arguments = parser.parse_args()
     report.quiet()
-    config = run.composed(["model=mask_rcnn", "run_dir=.", *arguments.settings])
+    config = run.composed(["model=mask_rcnn", "run_dir=.", "trainer.precision=32-true", *arguments.settings])
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
@@ -156,7 +156,8 @@ def main() -> None:
         "detection_step",
         "Mask R-CNN: time of a training image",
         f"batches of {size} scenes at {' x '.join(map(str, config.data.shape))}, {arguments.steps} steps a round after {WARM}, "
-        f"rounds of both in turn, data loading included, no validation, {' '.join(arguments.settings) or 'default settings'}",
+        f"rounds of both in turn, data loading included, no validation, float32, "
+        + (" ".join(arguments.settings) or "default settings"),
         rows,
     )
 

@@ -45,7 +45,13 @@ CASES = {
     "c3d": Case("c3d", (), 8),
     "mask_rcnn": Case("mask_rcnn", (), 15),
 }
-SAME = ("trainer.max_epochs=1", "trainer.gradient_clip_val=null", "trainer.limit_val_batches=1", "scheduler=constant")
+SAME = (
+    "trainer.max_epochs=1",
+    "trainer.gradient_clip_val=null",
+    "trainer.limit_val_batches=1",
+    "trainer.precision=32-true",
+    "scheduler=constant",
+)
 
 
 class Stopwatch(Callback):
@@ -200,7 +206,8 @@ def main() -> None:
         write(
             "epoch_overhead",
             "A training step of the default run against a loop written by hand and the plain Lightning Trainer",
-            f"{rounds} rounds in turns; steps a round after one to warm up: {counts}; no augmentation; the networks and shapes "
+            f"{rounds} rounds in turns; steps a round after one to warm up: {counts}; no augmentation; float32; "
+            "the networks and shapes "
             "of `python -m zoo.train`, lenet_wide on Fashion-MNIST; medians (least to most)",
             rows,
         )
