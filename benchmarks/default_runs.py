@@ -14,6 +14,7 @@ import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from zoo.report import hardware
 
@@ -21,11 +22,12 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "torchvision", "lightning", "av", "scikit-learn")
 
 
-def measure(model: str, seed: int) -> dict[str, object]:
+def measure(model: str, seed: int) -> dict[str, Any]:
     """One run: its block before and after, read back."""
     command = [sys.executable, "-m", "zoo.train", f"model={model}", f"seed={seed}"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        result = json.loads(next(Path(folder).rglob("result.json")).read_text())
     said = dict(re.findall(r"^(\S.*?)\s{2,}(.*?)\s*$", done.stdout, flags=re.MULTILINE))
     metric, score = re.findall(r"^test (\w+) ([\d.]+)$", done.stdout, flags=re.MULTILINE)[0]
     minutes, seconds = re.findall(r"^time (?:(\d+) min )?(\d+) s$", done.stdout, flags=re.MULTILINE)[0]
@@ -36,6 +38,7 @@ def measure(model: str, seed: int) -> dict[str, object]:
         "device": said["device"],
         "metric": metric,
         "score": float(score),
+        "others": {name: round(value, 4) for name, value in result["tests"].items() if name.endswith(("_ap", "_ap50"))},
         "scored": re.findall(r"^scored (.*)$", done.stdout, flags=re.MULTILINE)[0],
         "seconds": 60 * int(minutes or 0) + int(seconds),
         "hardware": hardware(),
@@ -44,7 +47,7 @@ def measure(model: str, seed: int) -> dict[str, object]:
     }
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """One line a model: mean and spread over the seeds."""
     lines = [
         "# Default runs\n\n"
@@ -58,9 +61,11 @@ def table(rows: list[dict[str, object]]) -> str:
         seconds = [int(str(row["seconds"])) for row in runs]
         spread = f" ± {statistics.stdev(scores):.3f}" if len(runs) > 1 else ""
         last = runs[-1]
+        others: dict[str, float] = last.get("others", {})  # of a detector; those of the last seed
+        further = "".join(f", {name} {value:.3f}" for name, value in others.items() if name != last["metric"])
         lines.append(
-            f"| `{model}` | {last['data']} | {last['metric']} {statistics.mean(scores):.3f}{spread} | {last['scored']} | "
-            f"{', '.join(str(row['seed']) for row in runs)} | {min(seconds)} to {max(seconds)} s | "
+            f"| `{model}` | {last['data']} | {last['metric']} {statistics.mean(scores):.3f}{spread}{further} | "
+            f"{last['scored']} | {', '.join(str(row['seed']) for row in runs)} | {min(seconds)} to {max(seconds)} s | "
             f"{last['device']}; {last['hardware']}; {last['versions']}; {last['date']} |\n"
         )
     return "".join(lines)

@@ -212,6 +212,7 @@ def write_result(
         "seed": config.seed,
         "metric": task.metric,
         "test": float(metrics[f"test/{task.metric}"]),
+        "tests": {name.removeprefix("test/"): float(value) for name, value in metrics.items() if name.startswith("test/")},
         "val": None if best is None else float(best),
         "scored": task.scored["test"],
         "parameters": sum(p.numel() for p in task.net.parameters()),
