@@ -1,5 +1,5 @@
 """What a training step costs beyond a loop written by hand, and beyond the plain Lightning Trainer:
-`ZOO_DATA=FOLDER python benchmarks/epoch_overhead.py [NAME ...] [--rounds 5] [--steps N]`.
+`ZOO_DATA=FOLDER python benchmarks/epoch_overhead.py [NAME ...] [--rounds 9] [--steps N]`.
 
 Ours is the default run: its data module, task, trainer, loggers and callbacks. The others are what one would write for the
 same network, optimiser and samples: a PyTorch loop, and a LightningModule of a dozen lines under `lightning.Trainer` with
@@ -177,7 +177,7 @@ def main() -> None:
     cases = {name: case for name, case in CASES.items() if case.model in zoo.list_models()}
     if absent := sorted(CASES.keys() - cases.keys()):
         print(f"No model of that name, so left out: {', '.join(absent)}")
-    rounds = given.rounds or 5
+    rounds = given.rounds or 9
     head = [
         "network",
         "batch",
