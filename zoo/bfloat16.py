@@ -13,7 +13,7 @@ from torch import nn
 
 
 def native() -> bool:
-    """Whether this CPU multiplies bfloat16 by instructions of its own; others emulate it, at float32's speed or less."""
+    """Whether this CPU multiplies bfloat16 by instructions of its own; others emulate it."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is admitted
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
