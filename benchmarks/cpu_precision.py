@@ -53,7 +53,7 @@ def main() -> None:
             layout = torch.channels_last_3d if choice[0] == "channels_last_3d" else torch.contiguous_format
             net = copy.deepcopy(first).to(memory_format=layout)
             if choice[1] is torch.bfloat16:
-                pad_beforehand(net)  # without it these gradients are wrong, and in time the loss is NaN
+                pad_beforehand(net, "bf16-mixed", "cpu")  # without it these gradients are wrong, and in time the loss is NaN
             nets[choice] = (net, torch.optim.SGD(net.parameters(), 0.01, momentum=0.9), x.contiguous(memory_format=layout))
         for _ in range(STEPS):
             for choice in CHOICES:

@@ -29,18 +29,16 @@ def measure(model: str, seed: int) -> dict[str, Any]:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
         result = json.loads(next(Path(folder).rglob("result.json")).read_text())
     said = dict(re.findall(r"^(\S.*?)\s{2,}(.*?)\s*$", done.stdout, flags=re.MULTILINE))
-    metric, score = re.findall(r"^test (\w+) ([\d.]+)$", done.stdout, flags=re.MULTILINE)[0]
-    minutes, seconds = re.findall(r"^time (?:(\d+) min )?(\d+) s$", done.stdout, flags=re.MULTILINE)[0]
     return {
         "model": model,
         "seed": seed,
         "data": said["data"],
         "device": said["device"],
-        "metric": metric,
-        "score": float(score),
+        "metric": result["metric"],
+        "score": round(result["test"], 4),
         "others": {name: round(value, 4) for name, value in result["tests"].items() if name.endswith(("_ap", "_ap50"))},
         "scored": re.findall(r"^scored (.*)$", done.stdout, flags=re.MULTILINE)[0],
-        "seconds": 60 * int(minutes or 0) + int(seconds),
+        "seconds": round(result["seconds"]),
         "hardware": hardware(),
         "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

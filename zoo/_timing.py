@@ -120,8 +120,8 @@ def measure(trial: Trial) -> Timing:
     task.to(device)
     task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
 
-    if trial.training and trial.precision.startswith("bf16") and device.type == "cpu":
-        pad_beforehand(task.net)
+    if trial.training:
+        pad_beforehand(task.net, trial.precision, device.type)
     make = _training if trial.training else _inference
     step = make(task, random_batch(task.target, shape, outputs, trial.batch, device), trial)
     for _ in range(WARM_UP):

@@ -26,9 +26,17 @@ def precision(asked: str, on_gpu: bool) -> str:
     return "bf16-mixed" if on_gpu or (asked == "native" and native()) else "32-true"
 
 
-def pad_beforehand(net: nn.Module) -> None:
-    """Have the convolutions pad their input with zeros in a step of its own, for training in bfloat16 on a CPU."""
+def pad_beforehand(net: nn.Module, precision: str, device: str) -> None:
+    """Have the convolutions pad their input with zeros in a step of its own, if they are to train in bfloat16 on a CPU.
+
+    Args:
+        precision: the Trainer's name of it.
+        device: the kind of it, as of `torch.device.type`.
+    """
+    if device != "cpu" or not precision.startswith("bf16"):
+        return
     for module in net.modules():
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and module.padding_mode == "zeros":
-            # F.pad's name of it; "zeros" is the one mode that PyTorch leaves to the kernel.
+        padded = isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and any(module._reversed_padding_repeated_twice)
+        if padded and module.padding_mode == "zeros":
+            # The one mode that PyTorch leaves to the kernel; in any other it calls F.pad, to which zeros are "constant".
             module.padding_mode = "constant"  # type: ignore[assignment]

@@ -159,8 +159,8 @@ class Task(lightning.LightningModule):
     # Lightning's steps
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self.trainer.precision.startswith("bf16") and self.trainer.strategy.root_device.type == "cpu":
-            pad_beforehand(self.net)
+        if stage == "fit":
+            pad_beforehand(self.net, self.trainer.precision, self.trainer.strategy.root_device.type)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["id"])
