@@ -107,14 +107,17 @@ class Film:
 
     Args:
         rate: pictures a second.
+        comment: what the file says of itself.
     """
 
-    def __init__(self, path: Path, rate: float) -> None:
+    def __init__(self, path: Path, rate: float, comment: str = "") -> None:
         import av
 
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._container = av.open(str(path), "w")
+        self._file = path.open("wb")  # FFmpeg would take some names for protocols
+        self._container = av.open(self._file, "w", format="mp4")
+        self._container.metadata["comment"] = comment
         self._stream = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         self._stream.pix_fmt = "yuv420p"  # what every player shows
 
@@ -131,8 +134,9 @@ class Film:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        with self._file:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
 
 
 def save(picture: Image.Image, path: Path) -> Path:

@@ -2,23 +2,25 @@
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own. Of a video,
 a network of images predicts every frame. Pictures (of a video, videos), of tasks that draw, go to the folder `out`
-(`predictions`). `json=-` prints JSON lines, one a file, instead of text; `json=FILE` writes them besides. A file beyond
-max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or max_frames=100000 is refused, for a small one may
-unpack to more than the memory holds; a larger number, or 0 for no limit, lets it in.
+(`predictions`): each input has its own, and files that were there are kept but for the pictures of the same input. `json=-`
+prints JSON lines, one a file, instead of text; `json=FILE` writes them besides, each as it comes, so that a prediction that is
+stopped keeps what it said. A file beyond max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or
+max_frames=100000 is refused, for a small one may unpack to more than the memory holds; a larger number, or 0 for no limit,
+lets it in.
 """
 
 import contextlib
-import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import config as run
+from zoo.words import json_text, printable
 
 if TYPE_CHECKING:
+    from zoo.answers import Gallery
     from zoo.tasks.base import Answer
 
 
@@ -36,13 +38,13 @@ class Prediction:
     def as_json(self) -> str:
         fields = {"error": self.error} if self.answer is None else self.answer.fields
         drawn = {"pictures": list(self.pictures)} if self.pictures else {}
-        return json.dumps({"file": self.file, **fields, **drawn}, ensure_ascii=False)
+        return json_text({"file": self.file, **fields, **drawn})
 
     def as_text(self) -> str:
         if self.answer is None:
-            return f"{self.file}: cannot be read ({self.error})"
+            return printable(f"{self.file}: cannot be read ({self.error})")
         drawn = f" -> {', '.join(self.pictures)}" if self.pictures else ""
-        return f"{self.file}: {self.answer.text}{drawn}"
+        return printable(f"{self.file}: {self.answer.text}{drawn}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def predict(
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
 
+    from zoo.answers import Gallery
     from zoo.data._decode import SUFFIXES as FILMS
     from zoo.data.base import AXES, Unreadable
 
@@ -123,6 +126,7 @@ def predict(
     run.publish(config, facts)
     task = run.rebuild(content, config, checkpoint).eval()
     task.to("cuda" if torch.cuda.is_available() else "cpu")
+    gallery = Gallery(out)
 
     def answered(path: Path) -> "Answer":
         with _only_our_limits():
@@ -134,52 +138,50 @@ def predict(
         with torch.inference_mode():
             return task.answer(batch, facts["class_names"], top_k)
 
-    names: Counter[str] = Counter()
     for path in listed(paths, data.suffixes, AXES[data.layout]):
-        stem = path.stem if not names[path.stem] else f"{path.stem}-{names[path.stem] + 1}"  # of another folder
         try:
             film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
             if refusal := limits.refusal(path, 4 if film else data.layout):
                 raise Unreadable(path, refusal)
             if film:
-                answer, drawn = _film(path, answered, Path(out) / stem)
+                answer, drawn = _film(path, answered, gallery)
             else:
                 answer = answered(path)
-                drawn = [f"{Path(out) / stem}_{name}.png" for name in answer.pictures]
-                for file, picture in zip(drawn, answer.pictures.values(), strict=True):
-                    Path(out).mkdir(parents=True, exist_ok=True)
-                    picture.save(file)
+                drawn = gallery.save(path, answer.pictures)
         except Unreadable as error:
             yield Prediction(str(path), None, error.reason)
             continue
-        names[path.stem] += 1
-        yield Prediction(str(path), answer, pictures=tuple(drawn))
+        yield Prediction(str(path), answer, pictures=drawn)
 
 
-def _film(path: Path, answered: Callable[[Path], "Answer"], place: Path) -> "tuple[Answer, list[str]]":
+def _film(path: Path, answered: Callable[[Path], "Answer"], gallery: "Gallery") -> "tuple[Answer, tuple[str, ...]]":
     """What is said of each frame of a video by a task of images; its pictures become videos too."""
     import tempfile
 
     from PIL import Image
 
+    from zoo.answers import mark
     from zoo.data._decode import each_frame, probe
     from zoo.draw import Film
     from zoo.tasks.base import Answer
 
     video = probe(path)
     frames = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        films: dict[str, Film] = {}
+    films: dict[str, Film] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as places:
         still = Path(folder) / "frame.bmp"  # so that a frame is read, scaled and cut as any image file is
-        for pixels in each_frame(video):
-            Image.fromarray(pixels).save(still)
-            answer = answered(still)
-            frames.append(answer.fields)
-            for name, picture in answer.pictures.items():
-                if name not in films:
-                    films[name] = stack.enter_context(Film(Path(f"{place}_{name}.mp4"), video.rate))
-                films[name].add(picture)
-    return Answer(f"{len(frames)} frames", {"frames": frames}), [str(film.path) for film in films.values()]
+        with contextlib.ExitStack() as stack:
+            for pixels in each_frame(video):
+                Image.fromarray(pixels).save(still)
+                answer = answered(still)
+                frames.append(answer.fields)
+                if answer.pictures and not films:
+                    place = places.enter_context(gallery.room())
+                    films = {name: stack.enter_context(Film(place / name, video.rate, mark(path))) for name in answer.pictures}
+                for name, picture in answer.pictures.items():
+                    films[name].add(picture)
+        drawn = gallery.add(path, films)
+    return Answer(f"{len(frames)} frames", {"frames": frames}), drawn
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
@@ -200,6 +202,8 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
 
 
 def main() -> None:
+    from zoo.answers import Gallery
+
     arguments = sys.argv[1:]
     with run.plainly(debug="debug=true" in arguments):
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -219,20 +223,43 @@ def main() -> None:
         rest = [s for s in settings if not s.startswith(own)]
         top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
         limits = Limits(**{name: int(value) for name, value in options.items() if name.startswith("max_")})
-        predictions = predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits)
-        where = options.get("json")
-        if where == "-":
-            for prediction in predictions:
-                print(prediction.as_json())
-            return
-        lines = []
-        for prediction in predictions:
-            print(prediction.as_text())
-            lines.append(prediction.as_json())
-        if where:
-            from zoo.data._files import write_whole
+        if "out" in options:
+            Gallery(out).check()
+        with _told(options.get("json")) as tell:
+            for prediction in predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits):
+                tell(prediction)
 
-            write_whole(Path(where).absolute(), ("\n".join(lines) + "\n").encode())
+
+@contextlib.contextmanager
+def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
+    """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were answered
+    before it was stopped, is said at the end."""
+    from zoo.answers import Lines, is_standard_output
+
+    counts = {"answered": 0, "unreadable": 0}
+    alone = where is not None and (where == "-" or is_standard_output(where))
+    with contextlib.nullcontext() if where is None or alone else Lines(where) as lines:
+
+        def tell(prediction: Prediction) -> None:
+            if alone:
+                sys.stdout.flush()
+                sys.stdout.buffer.write(f"{prediction.as_json()}\n".encode())  # UTF-8 whatever the terminal has
+                sys.stdout.buffer.flush()
+            else:
+                if lines:
+                    lines.write(prediction.as_json())
+                print(prediction.as_text(), flush=True)
+            counts["unreadable" if prediction.answer is None else "answered"] += 1
+
+        try:
+            yield tell
+        except BaseException:
+            if said := sum(counts.values()):
+                kept = f"; their answers are in {printable(where)}" if lines else ""
+                print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)
+            raise
+    if counts["unreadable"]:
+        print(f"{counts['unreadable']:,} of {sum(counts.values()):,} files could not be read.", file=sys.stderr)
 
 
 if __name__ == "__main__":
