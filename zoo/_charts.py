@@ -1,13 +1,12 @@
 """What a benchmark leaves to look at: a table, pictures, and a page that works without a network."""
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.report import quantity
+from zoo.words import caption, code, json_text, markdown, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +18,10 @@ _PAGE = Path(__file__).parent / "benchmark.html"
 
 def write(rows: Sequence["Row"], folder: Path) -> None:
     """benchmark.md, benchmark.html, and a picture for each axis that there are figures for."""
-    (folder / "benchmark.md").write_text(table(rows))
-    (folder / "benchmark.html").write_text(page(rows))
+    from zoo.data._files import write_whole
+
+    write_whole(folder / "benchmark.md", table(rows).encode())
+    write_whole(folder / "benchmark.html", page(rows).encode())
     draw(rows, "macs", "multiply-adds", folder / "accuracy_macs.png")
     draw(rows, "latency_p50", "latency of one sample, ms", folder / "accuracy_latency.png")
 
@@ -40,7 +41,7 @@ def line(row: "Row") -> str:
             told.append(f"{phase} {_rate(rate)}/s by {batch}")
     if row.latency_p50 is not None:
         told.append(f"latency {row.latency_p50:.3g} ms")
-    return ", ".join(told)
+    return printable(", ".join(told))
 
 
 # The table
@@ -67,7 +68,7 @@ def _latency(row: "Row") -> str:
 
 
 _COLUMNS: dict[str, Callable[["Row"], str]] = {
-    "model": lambda row: f"`{row.model}`",
+    "model": lambda row: code(row.model) if row.model.isidentifier() else markdown(row.model),
     "input": lambda row: row.input_shape,
     "parameters": lambda row: quantity(row.params),
     "multiply-adds": lambda row: quantity(row.macs) + (" at least" if row.no_formula else ""),
@@ -83,20 +84,20 @@ _COLUMNS: dict[str, Callable[["Row"], str]] = {
     "peak memory, training / inference": lambda row: (
         _memory(row.training_memory, row.inference_memory) if row.training_batch or row.inference_batch else ""
     ),
-    "notes": lambda row: "; ".join(row.notes).replace("|", "\\|"),
+    "notes": lambda row: "; ".join(row.notes),
 }
 
 
 def table(rows: Sequence["Row"]) -> str:
     """Markdown. Columns in which nothing was measured are left out; the conditions stand above."""
-    cells = [{name: text(row) for name, text in _COLUMNS.items()} for row in rows]
+    cells = [{name: text(row) if name == "model" else markdown(text(row)) for name, text in _COLUMNS.items()} for row in rows]
     shown = [name for name in _COLUMNS if any(each[name] for each in cells)]
     conditions = dict.fromkeys(f"{row.hardware}; {row.versions}; {row.date}" for row in rows if row.hardware)
     return (
         "# Benchmark\n\nEach network is its paper's at its paper's input shape; an accuracy is that of the named weights.\n"
         "Rates are medians over rounds, a latency is that of one sample alone, memory is the peak beyond the libraries'.\n"
         "Written by `python -m zoo.benchmark`.\n\n"
-        + "".join(f"{each}\n\n" for each in conditions)
+        + "".join(f"{markdown(each)}\n\n" for each in conditions)
         + f"| {' | '.join(shown)} |\n|{'---|' * len(shown)}\n"
         + "".join(f"| {' | '.join(each[name] for name in shown)} |\n" for each in cells)
     )
@@ -132,7 +133,7 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
     for panel, (what, places) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
         for value, accuracy, _, measured in places:
             panel.plot(value, accuracy, "o", color="tab:blue", markerfacecolor="tab:blue" if measured else "none")
-        panel.set(xscale="log", xlabel=label, ylabel=f"{what}, %")
+        panel.set(xscale="log", xlabel=label, ylabel=caption(f"{what}, %"))
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(EngFormatter())
         panel.xaxis.set_minor_locator(NullLocator())
@@ -142,7 +143,7 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
     for panel, places in zip(figure.axes, kinds.values(), strict=True):
         _name(panel, [place[:3] for place in places])
     how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}
-    figure.suptitle("full: measured; hollow: published" + "".join(f"; {each}" for each in sorted(how)[:1]), fontsize=8)
+    figure.suptitle("full: measured; hollow: published" + "".join(f"; {caption(each)}" for each in sorted(how)[:1]), fontsize=8)
     figure.savefig(path, dpi=120, metadata=metadata or None)
     return True
 
@@ -161,7 +162,7 @@ def _name(panel: "Axes", marks: Sequence[tuple[float, float, str]]) -> None:
         others = covered[:own] + covered[own + 1 :]
         texts = [
             panel.annotate(
-                name, (x, y), side[:2], textcoords="offset points", fontsize=7, ha=side[2], va=side[3], in_layout=False
+                caption(name), (x, y), side[:2], textcoords="offset points", fontsize=7, ha=side[2], va=side[3], in_layout=False
             )
             for side in _SIDES
         ]
@@ -177,11 +178,7 @@ def _name(panel: "Axes", marks: Sequence[tuple[float, float, str]]) -> None:
 
 def page(rows: Sequence["Row"]) -> str:
     """One file with its data, style and script inside."""
-    data = json.dumps([{k: _finite(v) for k, v in asdict(row).items()} for row in rows], ensure_ascii=False)
+    data = json_text([asdict(row) for row in rows])
     for mark in "<>&":  # nothing in the data may close the element they are in
         data = data.replace(mark, f"\\u{ord(mark):04x}")
     return _PAGE.read_text().replace("/*ROWS*/[]", data, 1)
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import config as run
-from zoo.words import nearest
+from zoo.words import csv_cell, json_text, nearest, printable
 
 CHOICES = {
     "measure": ("training", "inference", "accuracy"),
@@ -157,11 +157,12 @@ def _write_rows(rows: Sequence[Row], folder: Path) -> None:
     from zoo.data._files import write_whole
 
     plain = [asdict(row) for row in rows]
-    write_whole(folder / "benchmark.json", (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(folder / "benchmark.json", (json_text(plain, indent=1) + "\n").encode())
     text = io.StringIO()
     table = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
     table.writeheader()
-    table.writerows({**row, "notes": "; ".join(row["notes"])} for row in plain)
+    for row in plain:
+        table.writerow({key: csv_cell(value) for key, value in {**row, "notes": "; ".join(row["notes"])}.items()})
     write_whole(folder / "benchmark.csv", text.getvalue().encode())
 
 
@@ -273,7 +274,7 @@ def _with_times(row: Row, phase: str, options: Options) -> Row:
             print(f"{row.model}, {notes[-1]} to {trial.batch // 2}", flush=True)
             trial = replace(trial, batch=trial.batch // 2)
         except ValueError as error:
-            print(f"{row.model}, {row.mode} {phase} failed: {error}", flush=True)
+            print(printable(f"{row.model}, {row.mode} {phase} failed: {error}"), flush=True)
             return replace(row, notes=[*notes, f"{phase} failed: {error}"])
     if not timing.finite:
         notes.append(f"{phase}: the result is not finite")
@@ -346,9 +347,9 @@ def main() -> None:
         try:
             benchmark(patterns, options)
         except KeyboardInterrupt:
-            print(f"\nInterrupted; what was measured is in {options.folder}.")
+            print(f"\nInterrupted; what was measured is in {printable(options.folder)}.")
             raise SystemExit(130) from None
-        print(f"The table, the pictures, the page (benchmark.html) and all figures are in {options.folder}")
+        print(f"The table, the pictures, the page (benchmark.html) and all figures are in {printable(options.folder)}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zoo.words import printable
+
 
 @cache
 def palette() -> Tensor:
@@ -59,7 +61,7 @@ def objects(image: Tensor, found: Mapping[str, Tensor], class_names: Sequence[st
         return picture
     colours = [(red, green, blue) for red, green, blue in palette()[1:].tolist()]
     chosen = [colours[number % len(colours)] for number in range(len(found["boxes"]))]
-    names = [class_names[label - 1] for label in found["labels"].tolist()]
+    names = [printable(class_names[label - 1]) for label in found["labels"].tolist()]
     if "scores" in found:
         names = [f"{name} {score:.2f}" for name, score in zip(names, found["scores"].tolist(), strict=True)]
     if "masks" in found:

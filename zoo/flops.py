@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from zoo._formulas import FREE, bind, formula_of, is_cheap
 from zoo._receptive import Extent, Fields
+from zoo.words import printable
 
 Shape = tuple[int, ...]
 
@@ -470,8 +471,8 @@ def _render(p: Profile) -> str:
     head = ["layer", "kind", "output", "weight", "params", "MACs", "FLOPs", "field", "memory"]
     rows = [
         [
-            layer.name,
-            layer.kind + (f" *{layer.calls}" if layer.calls > 1 else ""),
+            printable(layer.name),
+            printable(layer.kind) + (f" *{layer.calls}" if layer.calls > 1 else ""),
             "x".join(map(str, layer.output_shape)),
             "x".join(map(str, layer.weight_shape)),
             f"{layer.params:,}" if layer.params else "",

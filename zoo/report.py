@@ -1,7 +1,6 @@
 """What a run says before and after training, and the pictures it leaves in its folder."""
 
 import csv
-import json
 import logging
 import os
 import platform
@@ -20,6 +19,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+
+from zoo.words import caption, json_text, printable
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -68,7 +69,7 @@ def block(rows: Mapping[str, str]) -> None:
     """Names and values, aligned. Plain lines: a path that a table had folded could not be copied."""
     width = max(map(len, rows))
     for name, value in rows.items():
-        print(f"{name:<{width}}  {value}")
+        print(printable(f"{name:<{width}}  {value}"))
 
 
 def quantity(count: float) -> str:
@@ -134,9 +135,9 @@ def parts(freeze: "Freeze") -> None:
     """What trains and what does not."""
     table = Table("part", "parameters", "", box=None, pad_edge=False)
     for name, count, state in freeze.rows():
-        table.add_row(name, quantity(count), state)
+        table.add_row(printable(name), quantity(count), state)
     print()
-    Console(soft_wrap=True, highlight=False).print(table)
+    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(table)
 
 
 @rank_zero_only
@@ -146,7 +147,7 @@ def name_bad(data: "DataModule") -> None:
         if files:
             print(f"{len(files)} files {why} left out:")
             for path, reason in sorted(files.items()):
-                print(f"  {path}: {reason}")
+                print(printable(f"  {path}: {reason}"))
 
 
 @rank_zero_only
@@ -224,7 +225,7 @@ def write_result(
         "versions": versions(),
         "landmarks": dict(data.landmarks),
     }
-    write_whole(Path(config.run_dir) / "result.json", (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(Path(config.run_dir) / "result.json", (json_text(content, indent=1) + "\n").encode())
 
 
 def versions() -> str:
@@ -268,7 +269,7 @@ def draw_curves(run_dir: Path) -> Path | None:
     for panel, (name, curves) in zip(panels, sorted(series.items()), strict=True):
         for split, (steps, values) in curves.items():
             panel.plot(steps, values, marker="o" if len(steps) < 20 else None, markersize=3, label=split)
-        panel.set(title=name.replace("_", " "), xlabel="step")
+        panel.set(title=caption(name.replace("_", " ")), xlabel="step")
         panel.grid(alpha=0.3)
         panel.legend()
     path = run_dir / "curves.png"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import config as run
+from zoo.words import caption, code, json_text, markdown, printable, shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,11 +63,11 @@ def study(
             outcome = Outcome(**json.loads(path.read_text()))
             if outcome.settings != settings:
                 raise ValueError(f"{path} is of a study with other settings ({outcome.settings}). Choose another folder=.")
-            print(f"seed {seed}: measured before, {path}", flush=True)
+            print(f"seed {seed}: measured before, {printable(path)}", flush=True)
         else:
             outcome = Outcome(settings, seed, report.versions())
             _measure(outcome, folder)
-            write_whole(path, (json.dumps(outcome.__dict__, indent=1) + "\n").encode())  # that it is there means it is done
+            write_whole(path, (json_text(outcome.__dict__, indent=1) + "\n").encode())  # that it is there means it is done
         outcomes.append(outcome)
         write(outcomes, folder)
     return outcomes
@@ -255,7 +256,9 @@ def _frozen_arms(
 
 def _book(outcome: Outcome, share: float, arm: str, val: float, test: float, chosen: str) -> None:
     outcome.rows.append({"share": share, "arm": arm, "val": val, "test": test, "chosen": chosen})
-    print(f"seed {outcome.seed}, {share:g} % of the labels, {arm}: test {test:.4f} ({chosen})", flush=True)
+    print(
+        f"seed {outcome.seed}, {share:g} % of the labels, {printable(arm)}: test {test:.4f} ({printable(chosen)})", flush=True
+    )
 
 
 def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
@@ -269,7 +272,9 @@ def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> None:
     """The table, study.md, and the pictures."""
-    (folder / "study.md").write_text(table(outcomes))
+    from zoo.data._files import write_whole
+
+    write_whole(folder / "study.md", table(outcomes).encode())
     _draw(outcomes, folder)
 
 
@@ -283,12 +288,15 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
     settings = outcomes[0].settings
     shares = sorted(settings["shares"])
+    command = (
+        f"python -m zoo.study {' '.join(map(shell_word, settings['overrides']))} "
+        f"seeds={','.join(str(each.seed) for each in outcomes)} "
+        f"shares={','.join(f'{s:g}' for s in settings['shares'])} pretext.max_epochs={settings['pretext_epochs']}"
+    )
     pretext = _spoken([each.pretext["accuracy"] for each in outcomes])
     lines = [
         "# Rotation study\n\n",
-        f"`python -m zoo.study {' '.join(settings['overrides'])} seeds={','.join(str(each.seed) for each in outcomes)} "
-        f"shares={','.join(f'{s:g}' for s in settings['shares'])} "
-        f"pretext.max_epochs={settings['pretext_epochs']}`\n\n",
+        f"{code(command)}\n\n",
         f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
         f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
         f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
@@ -296,11 +304,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
     ]
     for arm in dict.fromkeys(row["arm"] for row in outcomes[0].rows):
         cells = [_spoken(_scores(outcomes, arm, share)) for share in shares]
-        lines.append(f"| {arm} | {' | '.join(cells)} |\n")
+        lines.append(f"| {markdown(arm)} | {' | '.join(cells)} |\n")
     lines.append("\n")
     for share in shares:
         gains = [_gain(outcome, share) for outcome in outcomes]
-        arms = ", ".join(dict.fromkeys(arm for arm, _ in gains))
+        arms = ", ".join(dict.fromkeys(markdown(arm) for arm, _ in gains))
         lines.append(
             f"At {share:g} % of the labels the pretrained arm that is best on validation ({arms}) "
             f"gains {_spoken([gain for _, gain in gains])} points on scratch.\n"
@@ -339,7 +347,9 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
         scores = [[100 * score for score in _scores(outcomes, arm, share)] for share in shares]
         spread = [statistics.stdev(s) if len(s) > 1 else 0.0 for s in scores]
         style = "k-o" if arm == "scratch" else "o:" if "k-NN" in arm else "o-" if arm == "fine-tuned" else "o--"
-        panel.errorbar(shares, [statistics.mean(s) for s in scores], spread, fmt=style, capsize=3, markersize=4, label=arm)
+        panel.errorbar(
+            shares, [statistics.mean(s) for s in scores], spread, fmt=style, capsize=3, markersize=4, label=caption(arm)
+        )
     panel.set(
         xscale="log", xlabel="% of the labels", ylabel="test accuracy, %", xticks=shares, xticklabels=[f"{s:g}" for s in shares]
     )
@@ -353,7 +363,9 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
             curves = [curve for outcome in outcomes for curve in outcome.curves]
             for number, each in enumerate(c for c in curves if (c["arm"], c["share"]) == (arm, share)):
                 steps, values = zip(*each["curve"], strict=True)
-                panel.plot(steps, [100 * v for v in values], color=colour, alpha=0.6, label=arm if number == 0 else None)
+                panel.plot(
+                    steps, [100 * v for v in values], color=colour, alpha=0.6, label=caption(arm) if number == 0 else None
+                )
         panel.set(title=f"{share:g} % of the labels", xlabel="step", ylabel="validation accuracy, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
@@ -374,7 +386,7 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
                 panel.text(
                     column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color="w" if value > 0.5 else "k"
                 )
-        panel.set(title=name, xticks=range(4), yticks=range(4), xticklabels=turns, yticklabels=turns)
+        panel.set(title=caption(name), xticks=range(4), yticks=range(4), xticklabels=turns, yticklabels=turns)
         panel.tick_params(labelsize=6)
         panel.title.set_fontsize(8)
     figure.supxlabel("told", fontsize=8)
@@ -402,7 +414,7 @@ def main() -> None:
         if not all(0 < share <= 100 for share in shares):
             raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {own['shares']}.")
         study(rest, seeds, shares, epochs, Path(own["folder"]))
-        print(f"The table, the pictures and all figures are in {own['folder']}")
+        print(f"The table, the pictures and all figures are in {printable(own['folder'])}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from zoo import draw
 from zoo.batch import VOID, MaskBatch
 from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.words import printable
 
 
 class SegmentationTask(Task):
@@ -107,7 +108,11 @@ class SegmentationTask(Task):
         if not matrix.any():
             raise ValueError("Every pixel of the split is void, so there is nothing to score. Look at the masks.")
         iou = class_iou(matrix)
-        named = {f"iou/{name}": value for name, value in zip(self.class_names, iou.tolist(), strict=True) if value == value}
+        named = {
+            f"iou/{printable(name)}": value
+            for name, value in zip(self.class_names, iou.tolist(), strict=True)
+            if value == value
+        }
         return {**summary(matrix), "loss": (records["nll"].sum() / matrix.sum()).item(), **named}
 
     def answer(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> Answer:

@@ -1,0 +1,167 @@
+"""Names that others gave, at every place where a verb shows them: see `test_words.py` for the functions that escape them."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+
+from tests.test_words import ODD_NAMES, is_one_plain_line
+from zoo import _charts, benchmark, draw, profile, report, study, sweep
+
+Verb = Callable[..., tuple[int, str, str]]
+
+
+def result(name: str, seed: int) -> dict[str, Any]:
+    return {
+        "names": {"model": name, "data": name, "task": name},
+        "overrides": [f"model={name}", f"data.root={name}", f"seed={seed}"],
+        "seed": seed,
+        "metric": name or "accuracy",
+        "test": 0.5 + seed / 10,
+        "val": None,
+        "scored": 10,
+        "parameters": 10,
+        "macs": 10,
+        "shape": [1, 2, 2],
+        "seconds": 1.0,
+        "device": name,
+        "precision": name,
+        "versions": name,
+        "landmarks": {name: 0.5},
+    }
+
+
+def sweeps(folder: Path) -> None:
+    for number, name in enumerate(ODD_NAMES):
+        place = folder / str(number)
+        place.mkdir()
+        (place / "result.json").write_text(json.dumps(result(name, number % 2)))
+    sweep.summarise(folder)
+    print((folder / "sweep.md").read_text())
+
+
+def studies(folder: Path) -> None:
+    settings = {"overrides": [*ODD_NAMES], "shares": [100.0], "pretext_epochs": 1}
+    outcome = study.Outcome(settings, 0, "versions")
+    outcome.pretext = {
+        "accuracy": 0.5,
+        "classes": list(ODD_NAMES[-8:]),
+        "confusion": torch.eye(4).expand(8, 4, 4).tolist(),
+    }
+    for share in settings["shares"]:
+        for arm in ("scratch", "k-NN, pixels", *ODD_NAMES):
+            study._book(outcome, share, arm, 0.5, 0.5, arm)
+        outcome.curves.append({"share": share, "arm": "scratch", "curve": [(1, 0.1), (2, 0.2)]})
+    study.write([outcome], folder)
+
+
+def benchmarks(folder: Path) -> None:
+    words = ("family", "task", "input_shape", "no_formula", "weights", "accuracy_what", "accuracy_from", "device", "mode")
+    words = (*words, "precision", "layout", "hardware", "versions", "date")
+    rows = [
+        benchmark.Row(
+            model=name,
+            **dict.fromkeys(words, name),
+            params=1,
+            macs=1 + number,
+            flops=2,
+            accuracy=float("nan") if number == 3 else 50.0,
+            latency_p50=1.0,
+            latency_p95=2.0,
+            notes=[name, name],
+        )
+        for number, name in enumerate(ODD_NAMES)
+    ]
+    benchmark._write_rows(rows, folder)
+    _charts.write([row for row in rows if row.accuracy == 50.0][:4], folder)  # as many panels as there are kinds
+    (folder / "benchmark.md").write_text(_charts.table(rows))
+    (folder / "benchmark.html").write_text(_charts.page(rows))
+    for row in rows:
+        print(_charts.line(row))
+    assert [asdict(row)["model"] for row in benchmark.read_rows(folder)] == [*ODD_NAMES]
+
+
+def costs(folder: Path) -> None:
+    net = nn.Sequential()
+    for name in ODD_NAMES:
+        if name and "." not in name:
+            net.add_module(name, nn.Linear(2, 2))
+    print(profile(net, (2,)))
+
+
+def blocks(folder: Path) -> None:
+    report.block({name: name for name in ODD_NAMES})
+    data = SimpleNamespace(bad={name: name for name in ODD_NAMES}, withheld={name: name for name in ODD_NAMES})
+    report.name_bad(cast("Any", data))
+    report.parts(cast("Any", SimpleNamespace(rows=lambda: [(name, 1, "trained") for name in ODD_NAMES])))
+
+
+def curves(folder: Path) -> None:
+    with (folder / "metrics.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        names = [name for name in ODD_NAMES if "/" not in name and "\0" not in name and name.isprintable()]
+        table.writerow(["step", *(f"val/{name}" for name in names)])
+        table.writerow([1, *(0.5 for _ in names)])
+    assert report.draw_curves(folder)
+    (folder / "metrics.csv").unlink()
+
+
+def objects(folder: Path) -> None:
+    found = {
+        "boxes": torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(len(ODD_NAMES), 4),
+        "labels": torch.arange(1, len(ODD_NAMES) + 1),
+        "scores": torch.ones(len(ODD_NAMES)),
+    }
+    draw.objects(torch.zeros(3, 20, 20, dtype=torch.uint8), found, ODD_NAMES)
+
+
+PLACES = (sweeps, studies, benchmarks, costs, blocks, curves, objects)
+
+
+def cells(line: str) -> int:
+    return len(re.findall(r"(?<!\\)(?:\\\\)*\|", line))
+
+
+def written(folder: Path, suffix: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.glob(f"*{suffix}")):
+        yield path, path.read_bytes().decode()  # UTF-8, or it fails
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_names_are_text_wherever_they_are_shown(
+    place: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path)
+    out, err = capsys.readouterr()
+    for text in (out, err, *(text for suffix in (".md", ".csv", ".json", ".html") for _, text in written(tmp_path, suffix))):
+        assert all(map(is_one_plain_line, text.replace("\r\n", "\n").split("\n")))
+    for path, text in written(tmp_path, ".md"):
+        assert "<" not in re.sub(r"(`+).*?\1", "", text), path
+        tables = [line for line in text.split("\n") if line.startswith("|")]
+        assert {cells(line) for line in tables} == {cells(tables[0])}, path
+    for path, text in written(tmp_path, ".csv"):
+        head, *lines = csv.reader(io.StringIO(text))
+        assert text.count("\n") == len(lines) + 1 == len(ODD_NAMES) + 1, path
+        assert all(len(line) == len(head) for line in lines), path
+        assert not [cell for line in lines for cell in line if cell[:1] in ("=", "+", "-", "@") and not words_number(cell)], (
+            path
+        )
+    for _, text in written(tmp_path, ".json"):
+        json.loads(text, parse_constant=pytest.fail)
+    for _, text in written(tmp_path, ".html"):
+        (data,) = re.findall(r"^const rows = (.*);$", text, re.M)
+        assert not set("<>&") & set(data)
+        assert [row["model"] for row in json.loads(data, parse_constant=pytest.fail)] == [*ODD_NAMES]
+
+
+def words_number(cell: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", cell) is not None
