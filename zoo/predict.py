@@ -60,34 +60,12 @@ class Limits:
         """Why a file is too large for these limits; None if it is not, or if its header cannot be read."""
         found = {"max_bytes": path.stat().st_size}
         if not self.max_bytes or found["max_bytes"] <= self.max_bytes:
-            found |= _image_header(path) if layout == 3 else _video_header(path)
+            found |= {} if layout == 3 else _video_header(path)  # an image's is compared where it is opened
         for name, value in found.items():
             limit = getattr(self, name)
             if limit and value > limit:
                 return f"it has {value:,} {name.removeprefix('max_')}, more than {name}={limit} allows"
         return None
-
-
-@contextlib.contextmanager
-def _only_our_limits() -> Iterator[None]:
-    """Without Pillow's own limit, which a user cannot set."""
-    from PIL import Image
-
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _image_header(path: Path) -> dict[str, int]:
-    from PIL import Image
-
-    try:
-        with _only_our_limits(), Image.open(path) as image:
-            return {"max_pixels": image.width * image.height}
-    except (OSError, ValueError, SyntaxError):
-        return {}
 
 
 def _video_header(path: Path) -> dict[str, int]:
@@ -117,6 +95,7 @@ def predict(
 
     from zoo.answers import Gallery
     from zoo.data._decode import SUFFIXES as FILMS
+    from zoo.data._files import pixels_limited
     from zoo.data.base import AXES, Unreadable
 
     content = run.read_checkpoint(checkpoint)
@@ -129,7 +108,7 @@ def predict(
     gallery = Gallery(out)
 
     def answered(path: Path) -> "Answer":
-        with _only_our_limits():
+        with pixels_limited(limits.max_pixels, "max_pixels"):
             samples = data.files([path])
             batch = samples.__getitems__([(0, index) for index in range(len(samples))])
         for name, reason in batch.get("bad", {}).items():

@@ -1,13 +1,14 @@
 """The order of an epoch, the ranks' shares of it, and the same batches whatever the number of workers."""
 
-import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from zoo.data import images
 from zoo.data.base import DataModule, EpochSampler, Samples, Unreadable
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
@@ -105,7 +106,7 @@ def test_a_shape_of_the_wrong_kind_is_refused() -> None:
 
 
 def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe that nobody writes to, in the place of an image, after the headers were checked."""
+    """A disk that does not answer, after the headers were checked."""
     for number in range(12):
         path = tmp_path / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
@@ -113,8 +114,14 @@ def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: 
     data = ImageFolder(root=str(tmp_path), shape=(3, 8, 8), batch_size=3, num_workers=2)
     data.setup()
     victim = data.splits["train"].paths[0]  # type: ignore[attr-defined]
-    victim.unlink()
-    os.mkfifo(victim)
+    before = images.read_image
+
+    def read(path: Path, *arguments: object) -> torch.Tensor:
+        while path == victim:
+            time.sleep(0.1)
+        return before(path, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images, "read_image", read)
     monkeypatch.setattr(ImageFolder, "patience", 1)
     with pytest.raises(
         ValueError, match=r"The workers made no batch in 1 seconds; they are reading .*" + re.escape(str(victim))

@@ -1,5 +1,8 @@
 """Image files of every mode and kind, against Pillow by hand, and what is no image."""
 
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +11,20 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.data import pennfudan
+from zoo.data._files import pixels_limited
 from zoo.data.base import Unreadable
-from zoo.data.images import Crops, ImageFiles, check_image, read_image
+from zoo.data.images import FORMATS, LOSSLESS, SUFFIXES, Crops, ImageFiles, check_image, read_image, upright_size
+from zoo.data.masks import read_mask
+
+OPENERS: dict[str, Callable[[Path], object]] = {
+    "read_image": lambda path: read_image(path, 3),
+    "check_image": check_image,
+    "upright_size": upright_size,
+    "read_mask": lambda path: read_mask(path, 3, 255),
+    "numbered": pennfudan._masks,
+}
+"""All that open a picture."""
 
 
 def picture(height: int = 24, width: int = 32) -> Image.Image:
@@ -143,3 +158,175 @@ def test_left_out_files_count_in_the_result(tmp_path: Path, verb: Callable[..., 
     status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
     assert status == 1
     assert "empty" in err
+
+
+def header_of(width: int, height: int) -> bytes:
+    """A PNG of so many grey pixels, of which hardly any is there."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    ihdr = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "link to itself", "link to nothing", "device", "missing"])
+def test_what_is_no_file_is_refused_unopened(tmp_path: Path, opener: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.chdir(tmp_path)  # a socket's path may have a hundred letters
+    path = Path("x.png")
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind("x.png")
+        case "folder":
+            path.mkdir()
+        case "link to itself" | "link to nothing":
+            path.symlink_to("x.png" if kind == "link to itself" else "y.png")
+        case "device":
+            path.symlink_to("/dev/zero")
+    with pytest.raises(Unreadable, match=r"x\.png"):
+        OPENERS[opener](path)
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_no_process_is_started(tmp_path: Path, opener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    def start(*arguments: object, **more: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n{} loop\n%%EOF\n")
+    with pytest.raises(Unreadable, match="no picture of the kinds"):
+        OPENERS[opener](path)
+    assert not {"EPS", "PDF", "WMF"} & {*FORMATS}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_the_header_s_size_is_compared_before_anything_is_decoded(
+    tmp_path: Path, opener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(header_of(50_000, 50_000))
+
+    def load(self: Image.Image) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(Unreadable, match=r"2,500,000,000 pixels, more than ZOO_MAX_PIXELS=100000000 allows"):
+        OPENERS[opener](path)
+    path.write_bytes(header_of(10, 10))
+    with pixels_limited(99, "max_pixels"), pytest.raises(Unreadable, match="max_pixels=99"):
+        OPENERS[opener](path)
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        struct.error("unpack"),
+        IndexError("list index"),
+        TypeError("none"),
+        AttributeError("fp"),
+        MemoryError(),
+        UnicodeDecodeError("ascii", b"x", 0, 1, "no"),
+        zlib.error("inflate"),
+        RecursionError("deep"),
+        NotImplementedError("pixel format"),
+        ZeroDivisionError("division"),
+    ],
+)
+def test_whatever_goes_wrong_inside_names_the_file(
+    tmp_path: Path, opener: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import PngImagePlugin
+
+    Image.new("L", (9, 9)).save(tmp_path / "x.png")
+
+    def fail(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "_open", fail)
+    with pytest.raises(Unreadable, match=r"x\.png") as caught:
+        OPENERS[opener](tmp_path / "x.png")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "DIB"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_header_s_size_is_that_of_the_picture_in_every_format(tmp_path: Path, name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    arguments = {} if name in ("GIF", "BMP", "PPM") else {"exif": exif}
+    picture().save(tmp_path / "x.jpg", name, **arguments)
+    assert upright_size(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:])
+
+
+def test_an_orientation_that_is_text_turns_nothing(tmp_path: Path) -> None:
+    text = b"Exif\0\0II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 2, 4, b"top\0", 0)
+    picture().save(tmp_path / "x.jpg", exif=text)
+    assert upright_size(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:]) == (24, 32)
+
+
+def test_a_phone_s_two_pictures_in_one_file_are_its_first(tmp_path: Path) -> None:
+    picture().save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=[picture().rotate(90)], quality=95)
+    with Image.open(tmp_path / "x.jpg") as opened:
+        assert opened.format == "MPO"
+    assert (
+        np.abs(read_as(tmp_path / "x.jpg", (3, 24, 32)).permute(1, 2, 0).numpy() - np.array(picture()).astype(int)).mean() < 9
+    )
+
+
+def test_suffixes_are_those_of_the_formats() -> None:
+    assert {".jpg", ".jfif", ".jpe", ".jp2", ".png", ".webp", ".tif", ".bmp", ".gif", ".pgm", ".mpo"} <= SUFFIXES
+    assert not {".eps", ".ps", ".pdf", ".mpg", ".wmf"} & SUFFIXES
+    assert {*LOSSLESS} < {*FORMATS}
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "TIFF", "P, one", "P, many", "RGB, one", "L, one", "I;16, one"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_pictures_lie_on_the_ground(tmp_path: Path, kind: str, channels: int) -> None:
+    """Whatever is hidden below the transparent pixels, and however it is written."""
+    path = tmp_path / "x.png"
+    for hidden in (0, 90, 255):
+        grey = np.full((8, 8), 40, np.uint8)
+        grey[:, 4:] = hidden
+        alpha = np.where(np.arange(8) < 4, 255, 0).astype(np.uint8)[None].repeat(8, 0)
+        mode, _, how = kind.partition(", ")
+        image = Image.fromarray(grey)
+        if how and mode == "I;16":
+            Image.fromarray(grey.astype(np.uint16) * 257).save(path, transparency=hidden * 257)
+        elif how:
+            many = bytes(0 if value == hidden else 255 for value in range(256))
+            transparency: object = many if how == "many" else (hidden,) * 3 if mode == "RGB" else hidden
+            if mode == "P":
+                image.putpalette([value for value in range(256) for _ in range(3)])
+            image.convert(mode).save(path, transparency=transparency)
+        elif mode == "TIFF":
+            whole = image.convert("RGBA")
+            whole.putalpha(Image.fromarray(alpha))
+            path = tmp_path / "x.tif"
+            whole.save(path)
+        else:
+            whole = image.convert(mode)
+            whole.putalpha(Image.fromarray(alpha))
+            whole.save(path)
+        read = read_image(path, channels)[0]
+        assert set(read[..., :4].unique().tolist()) == {40}, hidden
+        assert set(read[..., 4:].unique().tolist()) == {255}, hidden
+        assert set(read_image(path, channels, (0, 0, 0))[..., 4:].unique().tolist()) == {0}
+
+
+def test_integers_of_32_bits_are_bytes_or_refused(tmp_path: Path) -> None:
+    grey = np.arange(24 * 32).reshape(24, 32) % 256
+    Image.fromarray(grey.astype(np.int32)).save(tmp_path / "x.tif")
+    assert np.array_equal(read_as(tmp_path / "x.tif", (1, 24, 32))[0].numpy(), grey)
+    Image.fromarray(grey.astype(np.int32) * 4).save(tmp_path / "x.tif")
+    with pytest.raises(Unreadable, match="from 0 to 1020, of no stated range"):
+        read_image(tmp_path / "x.tif", 1)

@@ -1,7 +1,10 @@
 """Files and folders: where data lie, and how a file is written whole or not at all."""
 
+import contextlib
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -24,6 +27,59 @@ class Unreadable(ValueError):
 
     def __reduce__(self) -> tuple[type["Unreadable"], tuple[Any, str]]:
         return Unreadable, (self.path, self.reason)  # an exception crosses from a worker by its arguments
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def regular(path: File) -> File:
+    """The same place, if there is a file with content: a pipe would be waited for, a device has no end. Nothing is opened.
+    Raises `Unreadable`."""
+    if isinstance(path, Path):  # what lies in an archive is a file
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as error:  # it is missing, a link to itself, or its name is none
+            raise Unreadable(path, reason(error)) from None
+        if not stat.S_ISREG(mode):
+            raise Unreadable(path, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file")
+    return path
+
+
+def reason(error: BaseException) -> str:
+    """What a library's exception says, on one line."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split()).rstrip(".") or type(error).__name__
+
+
+_allowed = int(os.environ.get("ZOO_MAX_PIXELS") or 100_000_000), "ZOO_MAX_PIXELS"
+"""The most pixels that a picture or a frame may have, and what a user sets it by; 0 is any number."""
+
+
+def check_pixels(path: File, width: int, height: int) -> None:
+    """Compare the size that a header states, before anything is decoded: a small file may unpack to more than the memory
+    holds. Raises `Unreadable`."""
+    most, name = _allowed
+    if 0 < most < width * height:
+        raise Unreadable(path, f"it has {width * height:,} pixels, more than {name}={most} allows")
+
+
+@contextlib.contextmanager
+def pixels_limited(most: int, name: str) -> Iterator[None]:
+    """Another limit meanwhile, under the name by which its user sets it."""
+    global _allowed
+    before, _allowed = _allowed, (most, name)
+    try:
+        yield
+    finally:
+        _allowed = before
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

@@ -1,20 +1,53 @@
 """Images: splits held in memory, and files decoded where they are asked for."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import contextlib
+import importlib
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, UnidentifiedImageError, features
 from torch import Tensor
 
 from zoo.batch import Batch, LabelBatch
 from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
-from zoo.data._files import File
+from zoo.data._files import File, check_pixels, reason, regular
 from zoo.data.base import Decoded, Draw, Unreadable, labelled
 
-SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+_PLUGINS = {
+    "JPEG": ("Jpeg", "jpg"),
+    "PNG": ("Png", "zlib"),
+    "WEBP": ("WebP", "webp"),
+    "GIF": ("Gif", None),
+    "BMP": ("Bmp", None),
+    "DIB": ("Bmp", None),
+    "TIFF": ("Tiff", None),
+    "PPM": ("Ppm", None),
+    "AVIF": ("Avif", "avif"),
+    "JPEG2000": ("Jpeg2K", "jpg_2000"),
+    "MPO": ("Mpo", "jpg"),
+}
+"""Pillow's formats of photographs and of scans, the most usual first; where each is read, and what must be compiled in. Not one
+of them is read by starting another program, as PostScript is."""
+
+_COMPILED = tuple(name for name, (_, feature) in _PLUGINS.items() if feature is None or features.check(feature))
+for _name in _COMPILED:
+    importlib.import_module(f"PIL.{_PLUGINS[_name][0]}ImagePlugin")
+FORMATS = tuple(name for name in _COMPILED if name in Image.OPEN)  # an MPO is opened as the JPEG that it begins with
+LOSSLESS = tuple(name for name in FORMATS if name in ("PNG", "GIF", "BMP", "DIB", "TIFF", "PPM"))
+"""Of them those that keep each pixel's number."""
+
+
+def suffixes_of(formats: Sequence[str]) -> frozenset[str]:
+    """All suffixes that Pillow gives to files of these formats."""
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in formats)
+
+
+SUFFIXES = suffixes_of(_COMPILED)
 
 
 class Pixels:
@@ -47,24 +80,92 @@ class Pixels:
         return LabelBatch(input=pixels, label=self.labels[ids], id=ids, view=view, epoch=epoch)
 
 
-def read_image(path: File, channels: int) -> Tensor:
-    """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
+@contextlib.contextmanager
+def picture(path: File, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+    """A picture whose header has been read, and no pixel yet: the only way in which this package opens one.
 
-    What the file holds decides, not its suffix. CMYK and palettes are converted, the first picture of an animation is
-    read, 16-bit grey is scaled to bytes, transparency is dropped. Raises `Unreadable`.
+    What the file holds decides, not its suffix. Raises `Unreadable`, for whatever goes wrong inside as well.
     """
     try:
-        with path.open("rb") as stream, Image.open(stream) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode == "F":
-                raise Unreadable(path, "its pixels are floating-point numbers of no stated range")
-            if image.mode.startswith("I"):
-                # Pillow would clip 16-bit values at 255 instead of scaling them.
-                image = Image.fromarray((np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow's plug-ins raise
-        raise error if isinstance(error, Unreadable) else Unreadable(path, str(error)) from error
+        with regular(path).open("rb") as stream, _opened(stream, formats) as image:
+            check_pixels(path, *image.size)
+            yield image
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable(path, f"it holds no picture of the kinds that are read here ({', '.join(formats)})") from None
+    except Exception as error:  # plug-ins raise what their parsers raise: struct.error, TypeError, zlib.error, MemoryError, ...
+        raise Unreadable(path, reason(error)) from error
+
+
+def _opened(stream: Any, formats: Sequence[str]) -> Image.Image:
+    """As `Image.open(stream, formats=formats)`, without its own limit of pixels, which holds for the whole process."""
+    start = stream.read(16)
+    for factory, accept in map(Image.OPEN.__getitem__, formats):
+        if accept and accept(start) is True:
+            stream.seek(0)
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # as there: a header of another kind
+                return factory(stream, "")
+    raise UnidentifiedImageError
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag, 1 to 8; 1, upright, where it is missing or not to be understood. What Pillow has turned is upright."""
+    try:
+        found = 1 if image.format == "TIFF" else image.getexif().get(0x0112, 1)
+    except Exception:  # a broken tag is no broken picture
+        return 1
+    return found if found in _TURNS else 1
+
+
+def read_image(path: File, channels: int, ground: Sequence[int] = (255, 255, 255)) -> Tensor:
+    """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
+
+    CMYK and palettes are converted, the first picture of an animation is read, 16-bit grey is scaled to bytes by the range of
+    its type. Integers of 32 bits are taken where they are bytes, 0 to 255; they have no range of their own, nor have
+    floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
+    """
+    with picture(path) as image:
+        image.load()
+        if (turn := _TURNS.get(_orientation(image))) is not None:
+            image = image.transpose(turn)
+        if image.mode == "F":
+            raise Unreadable(path, "its pixels are floating-point numbers of no stated range; save it with 8 or 16 bits")
+        if image.mode.startswith("I"):
+            clear = image.info.get("transparency")
+            hidden = None if clear is None else Image.fromarray(np.asarray(image) == clear)
+            image = Image.fromarray(_bytes(path, image))
+            if hidden is not None:
+                image.putalpha(ImageChops.invert(hidden.convert("L")))
+        if image.has_transparency_data:
+            under = Image.new("RGBA", image.size, (*ground, 255))
+            image = Image.alpha_composite(under, image.convert("RGBA"))
+        pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
+
+
+def _bytes(path: File, image: Image.Image) -> NDArray[np.uint8]:
+    """Wide integers as bytes; Pillow would clip them at 255."""
+    values = np.asarray(image).astype(np.int64)
+    if image.mode != "I" or image.format == "PPM":  # 16 bits, or what Pillow has scaled to them
+        return (values >> 8).clip(0, 255).astype(np.uint8)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 255:
+        raise Unreadable(
+            path, f"its pixels are 32-bit integers from {low} to {high}, of no stated range; save it with 8 or 16 bits"
+        )
+    return values.astype(np.uint8)
 
 
 class ImageFiles(Decoded):
@@ -110,10 +211,14 @@ class ImageFiles(Decoded):
         return labelled(recoloured(cut, self.crops.shape[0])[0], self.labels, number)
 
 
-def check_image(path: Path) -> None:
+def check_image(path: File) -> None:
     """Read a file's header, no pixel of it. Raises `Unreadable`."""
-    try:
-        with Image.open(path):
-            pass
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(path, str(error)) from error
+    with picture(path):
+        pass
+
+
+def upright_size(path: File) -> tuple[int, int]:
+    """Height and width of an image file, turned as its EXIF tag asks. Raises `Unreadable`."""
+    with picture(path) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) >= 5 else (height, width)

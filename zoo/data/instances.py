@@ -16,8 +16,7 @@ from torchvision.transforms.v2 import functional
 from zoo.batch import InstanceBatch, Instances
 from zoo.chance import CROP, uniform
 from zoo.data.base import Decoded, Draw, Unreadable
-from zoo.data.images import check_image, read_image
-from zoo.data.masks import upright_size
+from zoo.data.images import read_image, upright_size
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
 """What a data set of objects publishes besides what all do."""
@@ -79,9 +78,8 @@ class Scene:
 def check_scene(scene: Scene) -> Scene:
     """Look at the image's header and at every box: what would end the training in its middle, or teach it nonsense, is
     found before. Raises `Unreadable`, which names image and object."""
-    if not scene.image.is_file():
+    if not scene.image.exists():
         raise Unreadable(scene.image, f"the file of image {scene.number} is missing")
-    check_image(scene.image)
     height, width = upright_size(scene.image)
     if (height, width) != (scene.height, scene.width):
         raise scene.refused(f"the file is {width} x {height} pixels, but its annotations say {scene.width} x {scene.height}")

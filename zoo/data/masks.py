@@ -8,17 +8,15 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
 from zoo.data.base import Decoded, Draw, Unreadable
-from zoo.data.images import SUFFIXES, check_image, read_image
+from zoo.data.images import LOSSLESS, SUFFIXES, picture, read_image, suffixes_of, upright_size
 
-MASK_SUFFIXES = frozenset([".bmp", ".gif", ".png", ".tif", ".tiff"])
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
+MASK_SUFFIXES = suffixes_of(LOSSLESS)
 
 
 def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
@@ -27,17 +25,14 @@ def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
     A palette's indices are the classes, its colours are not looked at. Raises `Unreadable`: a colour picture, or a class
     out of range.
     """
-    try:
-        with Image.open(path) as opened:
-            if opened.mode not in ("1", "L", "P", "I", "I;16"):
-                raise Unreadable(
-                    path,
-                    f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the "
-                    f"indices as a grey or palette PNG",
-                )
-            ids = np.asarray(opened).astype(np.int64)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(path, str(error)) from error
+    with picture(path, LOSSLESS) as opened:
+        if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
+            raise Unreadable(
+                path,
+                f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the indices "
+                f"as a grey or palette PNG",
+            )
+        ids = np.asarray(opened).astype(np.int64)
     ids[ids == void] = VOID
     wrong = np.unique(ids[((ids < 0) | (ids >= num_classes)) & (ids != VOID)]).tolist()
     if wrong:
@@ -90,18 +85,10 @@ SomePictured = TypeVar("SomePictured", bound=Pictured)
 def check_pair(pair: SomePair) -> SomePair:
     """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
     `Unreadable`."""
-    if not pair.image.is_file():
+    if not pair.image.exists():
         raise Unreadable(pair.image, "the image of a mask is missing")
-    check_image(pair.image)
     check_size(pair, upright_size(pair.image), pair.check())
     return pair
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, turned as its EXIF tag asks; no pixel of it is read."""
-    with Image.open(path) as opened:
-        width, height = opened.size
-        return (width, height) if opened.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
 
 
 def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from zoo.data._augment import Augment
 from zoo.data._files import data_root
 from zoo.data.base import DataModule, Samples, Unreadable
-from zoo.data.images import SUFFIXES
+from zoo.data.images import LOSSLESS, SUFFIXES, picture
 from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
 from zoo.data.masks import carved
 
@@ -120,11 +119,8 @@ def _scene(file: MaskedFile) -> Scene:
 
 def _masks(path: Path) -> NDArray[np.bool_]:
     """(N, H, W). Raises `Unreadable`."""
-    try:
-        with Image.open(path) as opened:
-            if opened.mode not in ("1", "L", "P", "I", "I;16"):
-                raise Unreadable(path, f"it is a colour picture (mode {opened.mode}), but its values must number the objects")
-            numbers = np.asarray(opened)
-    except (OSError, SyntaxError) as error:
-        raise Unreadable(path, str(error)) from error
+    with picture(path, LOSSLESS) as opened:
+        if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
+            raise Unreadable(path, f"it is a colour picture (mode {opened.mode}), but its values must number the objects")
+        numbers = np.asarray(opened)
     return np.asarray(numbers == np.unique(numbers[numbers > 0])[:, None, None])
