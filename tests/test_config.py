@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from zoo import cli
 from zoo import config as run
 
 NAMES = [
@@ -70,7 +71,7 @@ def test_other_values_are_left_to_hydra() -> None:
 def test_a_misspelling_names_the_nearest(override: str, said: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (the sentence is what matters, and is looked at)
         run.check_overrides([override])
-    sentence = run.sentence(caught.value)
+    sentence = cli.sentence(caught.value)
     assert sentence is not None
     assert said in sentence
     assert "\n" not in sentence
@@ -136,7 +137,7 @@ def test_a_misspelt_key_inside_a_yaml_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodle:\n  norm: true\n")
     with pytest.raises(Exception) as caught:  # noqa: PT011 (as above)
         run.check_overrides(["experiment=mine"], str(tmp_path))
-    assert "modle" in (run.sentence(caught.value) or "")
+    assert "modle" in (cli.sentence(caught.value) or "")
 
 
 RECIPE = {

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo import cli
 from zoo import config as run
 from zoo.data import _motion
 
@@ -335,7 +336,7 @@ def outcome(kind: str, number: int, folder: Path) -> str:
     except AssertionError as error:
         return f"wrong: {error!r}"
     except Exception as error:
-        said = run.sentence(error)
+        said = cli.sentence(error)
         return "refused" if said and "\n" not in said else f"{type(error).__name__}: {error}"
     return "read"
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from zoo import resume
+from zoo.cli import AGAIN
 from zoo.logs import MetricsCsv
 
 Started = Callable[..., Any]
@@ -184,7 +185,7 @@ def test_a_signal_before_there_is_anything_to_save(started: Started, tmp_path: P
         "zoo.train.main()"
     )
     done = started(*TINY, cwd=tmp_path, code=code)
-    assert done.status == resume.REQUEUE, done.err
+    assert done.status == AGAIN, done.err
 
 
 def test_a_full_disk_is_a_sentence_and_the_last_good_state_stays(started: Started, tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ import itertools
 import json
 import re
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from zoo import cli
 from zoo import config as run
 from zoo.words import csv_cell, json_text, nearest, printable
 
@@ -328,28 +328,27 @@ def read_options(arguments: Sequence[str]) -> Options:
     return Options(**given, overrides=tuple(run.literal_paths(rest)))
 
 
-def main() -> None:
+def _main(arguments: list[str]) -> None:
     import torch
 
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return
-        patterns = [a for a in arguments if "=" not in a]
-        if not patterns:
-            raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
-        options = read_options([a for a in arguments if "=" in a])
-        if options.device == ("cuda",) and not torch.cuda.is_available():
-            raise ValueError("There is no CUDA device here: device=cpu")
-        for name in chosen_models(patterns) if options.overrides else ():
-            run.check_overrides([f"model={name}", *options.overrides])
-        try:
-            benchmark(patterns, options)
-        except KeyboardInterrupt:
-            print(f"\nInterrupted; what was measured is in {printable(options.folder)}.")
-            raise SystemExit(130) from None
-        print(f"The table, the pictures, the page (benchmark.html) and all figures are in {printable(options.folder)}")
+    patterns = [a for a in arguments if "=" not in a]
+    if not patterns:
+        raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
+    options = read_options([a for a in arguments if "=" in a])
+    if options.device == ("cuda",) and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device here: device=cpu")
+    for name in chosen_models(patterns) if options.overrides else ():
+        run.check_overrides([f"model={name}", *options.overrides])
+    try:
+        benchmark(patterns, options)
+    except cli.Stopped as stopped:
+        stopped.said += f" What was measured is in {printable(options.folder)}."
+        raise
+    print(f"The table, the pictures, the page (benchmark.html) and all figures are in {printable(options.folder)}")
+
+
+def main() -> None:
+    cli.verb(_main, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,31 @@
 """The anatomy of a run, and everything that knows Hydra: composing, refusing in the user's words, building the objects.
 
-A run is model + task + data. `launch` turns a command line into a composed configuration, `build_*` turn that into
-objects, `recipe_of` turns it into the names and plain values that a checkpoint carries, and `compose_recipe` back.
+A run is model + task + data. `composed` turns a command line into a configuration, `build_*` turn that into objects,
+`recipe_of` turns it into the names and plain values that a checkpoint carries, and `compose_recipe` back.
 """
 
-import contextlib
 import dataclasses
-import functools
 import importlib
 import inspect
 import os
 import re
-import sys
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from yaml import YAMLError
 
 from zoo.words import nearest
 
@@ -90,58 +84,6 @@ _KEYS = tuple(field.name for field in dataclasses.fields(Run))
 
 
 # The command line
-
-
-def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
-    """Run a job under Hydra: `--help`, `-m` sweeps and launchers are Hydra's; a mistake is one sentence and status 1."""
-    import hydra
-
-    with plainly(debug="debug=true" in arguments):
-        arguments = in_one_folder(literal_paths(arguments))
-        parsed, unknown = get_args_parser().parse_known_args(list(arguments))
-        if unknown:
-            raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
-        if not (parsed.help or parsed.hydra_help or parsed.info):
-            check_overrides(parsed.overrides, parsed.config_dir)
-
-    @functools.wraps(job)
-    def plain_job(config: DictConfig) -> None:
-        with plainly(config.debug):
-            job(config)
-
-    sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(plain_job)()
-
-
-@contextlib.contextmanager
-def plainly(debug: bool) -> Iterator[None]:
-    """Turn what the user can mend into one sentence on standard error and exit status 1; anything else is our mistake."""
-    try:
-        yield
-    except Exception as error:
-        said = sentence(error)
-        if debug or said is None:
-            raise
-        print(f"Error: {said}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def sentence(error: BaseException) -> str | None:
-    """What to tell the user of an error; None if it is not one of theirs."""
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MissingMandatoryValue):
-            return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
-        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
-            return " ".join(str(cause).split())
-        if not isinstance(cause, HydraException | OmegaConfBaseException):
-            return None
-        if cause.__cause__ is None:
-            return " ".join(str(cause).split())
-        cause = cause.__cause__
-    return None
 
 
 def in_one_folder(arguments: Sequence[str]) -> list[str]:

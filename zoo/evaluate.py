@@ -4,11 +4,11 @@ Everything is rebuilt from the checkpoint alone. `split=val` scores the validati
 the same classes.
 """
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo import cli
 from zoo import config as run
 
 
@@ -44,18 +44,17 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
+def _main(arguments: list[str]) -> None:
+    settings = dict(argument.partition("=")[::2] for argument in arguments[1:] if argument.startswith("split="))
+    rest = [argument for argument in arguments[1:] if not argument.startswith("split=")]
+    for argument in rest:
+        if "=" not in argument:
+            raise ValueError(f"{argument} is not a setting (key=value); one checkpoint is evaluated at a time.")
+    evaluate(arguments[0], run.literal_paths(rest), **settings)
+
+
 def main() -> None:
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return
-        settings = dict(argument.partition("=")[::2] for argument in arguments[1:] if argument.startswith("split="))
-        rest = [argument for argument in arguments[1:] if not argument.startswith("split=")]
-        for argument in rest:
-            if "=" not in argument:
-                raise ValueError(f"{argument} is not a setting (key=value); one checkpoint is evaluated at a time.")
-        evaluate(arguments[0], run.literal_paths(rest), **settings)
+    cli.verb(_main, __doc__)
 
 
 if __name__ == "__main__":

@@ -513,29 +513,29 @@ def _render(p: Profile) -> str:
     return "\n".join(text + [textwrap.fill(fact, _WIDTH, subsequent_indent="  ") for fact in [*facts, p.note] if fact])
 
 
+def _main(arguments: list[str]) -> None:
+    from zoo import config as run
+
+    own = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith(("clips=", "crops=", "regions="))}
+    if not all(value.isdigit() for value in own.values()):
+        raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
+    overrides = [a for a in arguments if a.partition("=")[0] not in own]
+    with torch.device("meta"):
+        _, net, shape = run.paper_net(overrides)
+    regions = int(own["regions"]) if "regions" in own else None
+    print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
+
+
 def main() -> None:
     """`python -m zoo.flops model=c3d [input_shape=[3,16,112,112]] [clips=10] [crops=3] [regions=100] [model.key=value ...]`.
 
     The paper's network at the paper's input shape, but for what is set: not the YAML's departures for small data.
     """
     import inspect
-    import sys
 
-    from zoo import config as run
+    from zoo import cli
 
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(inspect.cleandoc(main.__doc__ or ""))
-            return
-        own = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith(("clips=", "crops=", "regions="))}
-        if not all(value.isdigit() for value in own.values()):
-            raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
-        overrides = [a for a in arguments if a.partition("=")[0] not in own]
-        with torch.device("meta"):
-            _, net, shape = run.paper_net(overrides)
-        regions = int(own["regions"]) if "regions" in own else None
-        print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
+    cli.verb(_main, inspect.cleandoc(main.__doc__ or ""))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo import cli
 from zoo import config as run
 from zoo.words import json_text, printable
 
@@ -180,33 +181,28 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
     return found
 
 
-def main() -> None:
+def _main(arguments: list[str]) -> None:
     from zoo.answers import Gallery
 
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return
-        # What exists is a path; of the rest, what looks like a setting is one.
-        settings = [a for a in arguments[1:] if not Path(a).exists() and "=" in a]
-        paths = [a for a in arguments[1:] if a not in settings]
-        if not paths:
-            raise ValueError("Name at least one file or folder to predict: python -m zoo.predict CHECKPOINT FILE ...")
-        numbers = ("top_k", *(limit.name for limit in fields(Limits)))
-        own = tuple(f"{name}=" for name in ("json", "out", *numbers))
-        options = dict(s.partition("=")[::2] for s in settings if s.startswith(own))
-        for name in options.keys() & {*numbers}:
-            if not options[name].isdecimal():
-                raise ValueError(f"{name} is {options[name]!r}, but it must be a whole number.")
-        rest = [s for s in settings if not s.startswith(own)]
-        top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
-        limits = Limits(**{name: int(value) for name, value in options.items() if name.startswith("max_")})
-        if "out" in options:
-            Gallery(out).check()
-        with _told(options.get("json")) as tell:
-            for prediction in predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits):
-                tell(prediction)
+    # What exists is a path; of the rest, what looks like a setting is one.
+    settings = [a for a in arguments[1:] if not Path(a).exists() and "=" in a]
+    paths = [a for a in arguments[1:] if a not in settings]
+    if not paths:
+        raise ValueError("Name at least one file or folder to predict: python -m zoo.predict CHECKPOINT FILE ...")
+    numbers = ("top_k", *(limit.name for limit in fields(Limits)))
+    own = tuple(f"{name}=" for name in ("json", "out", *numbers))
+    options = dict(s.partition("=")[::2] for s in settings if s.startswith(own))
+    for name in options.keys() & {*numbers}:
+        if not options[name].isdecimal():
+            raise ValueError(f"{name} is {options[name]!r}, but it must be a whole number.")
+    rest = [s for s in settings if not s.startswith(own)]
+    top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
+    limits = Limits(**{name: int(value) for name, value in options.items() if name.startswith("max_")})
+    if "out" in options:
+        Gallery(out).check()
+    with _told(options.get("json")) as tell:
+        for prediction in predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits):
+            tell(prediction)
 
 
 @contextlib.contextmanager
@@ -232,13 +228,20 @@ def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
 
         try:
             yield tell
-        except BaseException:
+        except BaseException as error:
             if said := sum(counts.values()):
                 kept = f"; their answers are in {printable(where)}" if lines else ""
-                print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)
+                if isinstance(error, cli.Stopped):
+                    error.said += f" It had answered {said:,} files{kept}."
+                else:
+                    print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)
             raise
     if counts["unreadable"]:
         print(f"{counts['unreadable']:,} of {sum(counts.values()):,} files could not be read.", file=sys.stderr)
+
+
+def main() -> None:
+    cli.verb(_main, __doc__)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ on where it stopped.
 """
 
 import inspect
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo import cli
 from zoo import config as run
 
 
@@ -31,30 +31,29 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
     report.name_bad(data)
 
 
-def main() -> None:
+def _main(arguments: list[str]) -> None:
     from omegaconf import OmegaConf
 
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return
-        name, *rest = arguments
-        overrides: list[str] = []
-        options: dict[str, Any] = {}
-        places = [argument for argument in rest if "=" not in argument or Path(argument).exists()]
-        if len(places) > 1:
-            raise ValueError(f"{places[1]} is not a setting (key=value); one folder is prepared at a time.")
-        known = inspect.signature(run.located(run.composed([f"data={name}"]).data._target_).prepare).parameters
-        for argument in rest:
-            key = argument.partition("=")[0]
-            if argument in places:
-                overrides.append(f"data.root={run.quoted(argument)}")
-            elif key in known:
-                options[key] = OmegaConf.from_dotlist([argument])[key]
-            else:
-                overrides += run.literal_paths([argument])
-        prepare(name, overrides, **options)
+    name, *rest = arguments
+    overrides: list[str] = []
+    options: dict[str, Any] = {}
+    places = [argument for argument in rest if "=" not in argument or Path(argument).exists()]
+    if len(places) > 1:
+        raise ValueError(f"{places[1]} is not a setting (key=value); one folder is prepared at a time.")
+    known = inspect.signature(run.located(run.composed([f"data={name}"]).data._target_).prepare).parameters
+    for argument in rest:
+        key = argument.partition("=")[0]
+        if argument in places:
+            overrides.append(f"data.root={run.quoted(argument)}")
+        elif key in known:
+            options[key] = OmegaConf.from_dotlist([argument])[key]
+        else:
+            overrides += run.literal_paths([argument])
+    prepare(name, overrides, **options)
+
+
+def main() -> None:
+    cli.verb(_main, __doc__, goes_on="The same command goes on where it stopped.")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import random
 import shlex
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -27,17 +26,10 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from zoo.cli import AGAIN, STOPPING, Stopped, handled
 from zoo.config import quoted
 from zoo.data._files import write_whole
 from zoo.tasks.base import NotFinite
-
-REQUEUE = os.EX_TEMPFAIL
-"""75, "try again later" (sysexits.h): the status of a run that was asked to stop and has saved itself. It is the code to name
-in SLURM's `RequeueExit`, or to look for in a job script."""
-STOPPING = (signal.SIGTERM, signal.SIGUSR1)
-"""What a scheduler sends before it takes the machine away: SIGTERM, or SIGUSR1 by `sbatch --signal=USR1@120`."""
-
-Handler = Callable[[int, FrameType | None], Any]
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -91,19 +83,20 @@ class Best(ModelCheckpoint):
         }
 
 
-class Interrupted(SystemExit):
-    """The run was asked to stop, and has saved itself. `said` is what the user is told last."""
+class Interrupted(Stopped):
+    """The run was asked to stop, and has saved itself; on standard output stands how to go on with it."""
 
-    def __init__(self, status: int, said: str = "") -> None:
-        super().__init__(status)
-        self.said = said
+    def tell(self) -> None:
+        if self.said:
+            print(f"\n{self.said}", flush=True)
+        self.said = ""
 
 
 class Savepoints(Callback):
     """Keep `last.ckpt`, from which a run goes on as if it had never stopped.
 
     It is written before the first batch of each epoch, within epochs where the time has come, at the end, and on Ctrl-C,
-    SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `REQUEUE`. A second
+    SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `AGAIN`. A second
     Ctrl-C stops at once. In the midst of accumulated gradients nothing is saved; it waits for the optimiser's step.
 
     Args:
@@ -115,6 +108,7 @@ class Savepoints(Callback):
         self.path = Path(folder) / "last.ckpt"
         self.minutes = minutes
         self._asked: int | None = None
+        self._before: dict[int, Any] = {}
         self._saved = time.monotonic()
         self._restored: dict[str, Any] = {}
 
@@ -140,13 +134,16 @@ class Savepoints(Callback):
                 rewind(begun)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # Lightning's handler for SIGTERM talks to the other ranks wherever they are, and its handler for SLURM's signal saves
-        # in the midst of a step. At the end of the training Lightning puts back what was there before its own.
-        handle(self._ask, signal.SIGINT, *STOPPING)
+        self._before = handled(self._ask, *STOPPING)
         self._saved = time.monotonic()
 
-    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        handle(_leave, *STOPPING)  # likewise; all there is to lose is the test
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        for number, handler in self._before.items():
+            handled(handler, number)
+        self._before = {}
 
     # When it is saved
 
@@ -192,45 +189,41 @@ class Savepoints(Callback):
         # The first process speaks for all: where one launches the others, a failed one would have the rest killed.
         if not trainer.is_global_zero:
             raise Interrupted(0)
-        earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-        command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(self.path.parent.parent))}"])
         raise Interrupted(
-            128 + signal.SIGINT if self._asked == signal.SIGINT else REQUEUE,
-            f"Interrupted at step {trainer.global_step}; the run is saved. Go on with it by\n{command}",
+            128 + signal.SIGINT if self._asked == signal.SIGINT else AGAIN,
+            f"Interrupted at step {trainer.global_step}; the run is saved. {_go_on(self.path.parent.parent)}",
         )
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
+        self._hand_back()
         if isinstance(exception, NotFinite):
             found = {"step": exception.step, "loss": str(exception.loss), "rank": trainer.global_rank, "ids": exception.ids}
             write_whole(self.path.parent.parent / "not_finite.json", (json.dumps(found) + "\n").encode())
 
 
-def handle(handler: Handler, *numbers: int) -> None:
-    """Have signals handled; elsewhere than in the main thread Python cannot."""
-    if threading.current_thread() is threading.main_thread():
-        for number in numbers:
-            signal.signal(number, handler)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(REQUEUE)
+def _go_on(folder: Path) -> str:
+    earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
+    command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(folder))}"])
+    return f"Go on with it by\n{command}"
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Where there is nothing to save yet, or no longer, a scheduler's signal ends the process with `REQUEUE`."""
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    handle(_leave, *STOPPING)
+def how_to_go_on(folder: str) -> Iterator[None]:
+    """Where a run is stopped before or after its training, say what the user can do."""
     try:
         yield
-    except Interrupted as stop:
-        if stop.said:  # the progress bar has left the screen by now
-            print(f"\n{stop.said}", flush=True)
+    except Stopped as stop:
+        if stop.said and not isinstance(stop, Interrupted):
+            saved = (Path(folder) / "checkpoints" / "last.ckpt").is_file()
+            stop.said += f" What was learned is saved. {_go_on(Path(folder))}" if saved else " Nothing was to be saved yet."
         raise
-    finally:
-        for number, handler in before.items():
-            if handler is not None:
-                handle(handler, number)  # type: ignore[arg-type]
+
+
+def without_handlers(trainer: lightning.Trainer) -> lightning.Trainer:
+    """Keep Lightning from handling signals: its handler for SIGTERM talks to the other ranks wherever they are, and its handler
+    for SLURM's saves in the midst of a step."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 # The state of a process

@@ -10,13 +10,13 @@ weight decay and numbers of neighbours are chosen on validation data; test is sc
 
 import json
 import math
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import cli
 from zoo import config as run
 from zoo.words import caption, code, json_text, markdown, printable, shell_word
 
@@ -140,6 +140,8 @@ def _fit(
     """Train for so many steps; the task, and its validation accuracy along the way."""
     import lightning
 
+    from zoo.resume import without_handlers
+
     config = run.composed([*settings, "run_dir=."])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     run.publish(config, run.facts_of(data))
@@ -154,21 +156,23 @@ def _fit(
         def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             curve.append((trainer.global_step, float(trainer.callback_metrics["val/accuracy"])))
 
-    trainer = lightning.Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        max_steps=steps,
-        max_epochs=-1,
-        val_check_interval=max(1, steps // checks),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        logger=False,
-        callbacks=[Curve()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
+    trainer = without_handlers(
+        lightning.Trainer(
+            accelerator=config.trainer.accelerator,
+            devices=1,
+            max_steps=steps,
+            max_epochs=-1,
+            val_check_interval=max(1, steps // checks),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            gradient_clip_val=config.trainer.gradient_clip_val,
+            logger=False,
+            callbacks=[Curve()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
     )
     trainer.fit(task, datamodule=data)
     return task.eval(), curve
@@ -394,27 +398,26 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     figure.savefig(folder / "confusion.png", dpi=130)
 
 
+def _main(arguments: list[str]) -> None:
+    own = {"seeds": "0,1,2", "shares": "1,10,100", "pretext.max_epochs": "10", "folder": "runs/study"}
+    own |= dict(a.partition("=")[::2] for a in arguments if a.partition("=")[0] in own)
+    rest = run.literal_paths([a for a in arguments if a.partition("=")[0] not in own])
+    run.check_overrides(rest)
+    try:
+        seeds, shares = [int(s) for s in own["seeds"].split(",")], [float(s) for s in own["shares"].split(",")]
+        epochs = int(own["pretext.max_epochs"])
+    except ValueError:
+        raise ValueError(
+            "seeds and pretext.max_epochs are whole numbers, shares are percentages: shares=0.1,1,10,100"
+        ) from None
+    if not all(0 < share <= 100 for share in shares):
+        raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {own['shares']}.")
+    study(rest, seeds, shares, epochs, Path(own["folder"]))
+    print(f"The table, the pictures and all figures are in {printable(own['folder'])}")
+
+
 def main() -> None:
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if "-h" in arguments or "--help" in arguments:
-            print(__doc__)
-            return
-        own = {"seeds": "0,1,2", "shares": "1,10,100", "pretext.max_epochs": "10", "folder": "runs/study"}
-        own |= dict(a.partition("=")[::2] for a in arguments if a.partition("=")[0] in own)
-        rest = run.literal_paths([a for a in arguments if a.partition("=")[0] not in own])
-        run.check_overrides(rest)
-        try:
-            seeds, shares = [int(s) for s in own["seeds"].split(",")], [float(s) for s in own["shares"].split(",")]
-            epochs = int(own["pretext.max_epochs"])
-        except ValueError:
-            raise ValueError(
-                "seeds and pretext.max_epochs are whole numbers, shares are percentages: shares=0.1,1,10,100"
-            ) from None
-        if not all(0 < share <= 100 for share in shares):
-            raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {own['shares']}.")
-        study(rest, seeds, shares, epochs, Path(own["folder"]))
-        print(f"The table, the pictures and all figures are in {printable(own['folder'])}")
+    cli.verb(_main, __doc__, bare=True, goes_on="The seeds that are done are kept; the same command goes on with the others.")
 
 
 if __name__ == "__main__":

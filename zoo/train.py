@@ -3,9 +3,10 @@
 From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
 """
 
-import sys
+import functools
 from typing import TYPE_CHECKING, Any
 
+from zoo import cli
 from zoo import config as run
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 def train(config: "DictConfig") -> dict[str, float]:
     """Build what the configuration describes, fit it, score its best checkpoint once on the test split."""
-    from zoo.resume import stoppable
+    from zoo.resume import how_to_go_on
 
-    with stoppable():
+    with how_to_go_on(config.run_dir):
         return _train(config)
 
 
@@ -79,7 +80,7 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 
     from zoo import bfloat16
-    from zoo.resume import WholeCheckpoints
+    from zoo.resume import WholeCheckpoints, without_handlers
 
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     config.trainer.precision = bfloat16.precision(str(config.trainer.precision), on_gpu)
@@ -92,8 +93,7 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
         "callbacks": [instantiate(node, _convert_="all") for node in config.callbacks.values() if node],
         "logger": [instantiate(node, _convert_="all") for node in config.logger.values() if node] or False,
     }
-    trainer: lightning.Trainer = run.make(config.trainer, "trainer")(**{**parts, **changes})
-    return trainer
+    return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
 
 
 def best_checkpoint(trainer: "lightning.Trainer") -> str | None:
@@ -102,7 +102,7 @@ def best_checkpoint(trainer: "lightning.Trainer") -> str | None:
 
 
 def main() -> None:
-    run.launch(train, sys.argv[1:])
+    cli.verb(functools.partial(cli.launch, train), goes_on="")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ data are missing. Settings are those of `python -m zoo.evaluate`: data.root=FOLD
 """
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo import cli
 from zoo import config as run
 
 if TYPE_CHECKING:
@@ -72,27 +72,26 @@ def _check_file(entry: "Weights", weights: str) -> None:
         raise ValueError(f"The file {entry.path()} is not the published one of {weights}: its SHA-256 differs.")
 
 
+def _main(arguments: list[str]) -> None:
+    name, _, tag = arguments[0].partition(":")
+    given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
+    rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
+    for argument in rest:
+        if "=" not in argument:
+            raise ValueError(f"{argument} is not a setting (key=value); one set of weights is verified at a time.")
+    try:
+        tolerance = float(given[-1]) if given else None
+    except ValueError:
+        raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
+    verdicts = verify(name, tag or None, run.literal_paths(rest), tolerance)
+    for verdict in verdicts:
+        print(f"{verdict}\nprotocol {verdict.published.protocol}")
+    if wrong := [verdict for verdict in verdicts if not verdict.holds]:
+        raise ValueError(f"{'; '.join(map(str, wrong))}.")
+
+
 def main() -> None:
-    arguments = sys.argv[1:]
-    with run.plainly(debug="debug=true" in arguments):
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(__doc__)
-            return
-        name, _, tag = arguments[0].partition(":")
-        given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
-        rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
-        for argument in rest:
-            if "=" not in argument:
-                raise ValueError(f"{argument} is not a setting (key=value); one set of weights is verified at a time.")
-        try:
-            tolerance = float(given[-1]) if given else None
-        except ValueError:
-            raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
-        verdicts = verify(name, tag or None, run.literal_paths(rest), tolerance)
-        for verdict in verdicts:
-            print(f"{verdict}\nprotocol {verdict.published.protocol}")
-        if wrong := [verdict for verdict in verdicts if not verdict.holds]:
-            raise ValueError(f"{'; '.join(map(str, wrong))}.")
+    cli.verb(_main, __doc__)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
+
+SECONDS_TO_LEAVE = 2.0
+"""In which a process that is asked to end may close and remove what it was writing."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,7 +29,7 @@ def mapped(
 ) -> Iterator[Result]:
     """The results of `work` on each item, as they come, in no order; from processes of their own, under a progress bar.
 
-    `work` and the items must be picklable. Stopping in the middle stops the processes once each is done with its chunk.
+    `work` and the items must be picklable. Stopping in the middle stops the processes: each leaves its work as at Ctrl-C.
 
     Args:
         chunk: items handed over at a time; more than one where they are small.
@@ -56,6 +60,7 @@ def mapped(
                     else:
                         continue
                     if why:
+                        each.process.kill()
                         each.stop()
                         if lost is None or not each.part:
                             raise RuntimeError(f"A process failed: {why}.")
@@ -71,9 +76,9 @@ def mapped(
                     yield from results
         finally:
             for each in busy:
-                each.pipe.close()
+                each.process.terminate()
             for each in busy:
-                each.process.join(min(patience, 3600))
+                each.stop()
 
 
 class _Process(Generic[Item, Result]):
@@ -106,6 +111,7 @@ class _Process(Generic[Item, Result]):
         return outcome, ""
 
     def stop(self) -> None:
+        self.process.join(SECONDS_TO_LEAVE)
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -117,7 +123,8 @@ class _Failure:
 
 
 def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer: it closes the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer: it ends this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what removes half a file
     part: Sequence[Any] = ()
     while True:
         outcome: Any

@@ -1,0 +1,128 @@
+"""What all verbs share at their edges: signals, statuses, letters, mistakes."""
+
+import importlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo import cli
+
+Verb = Callable[..., tuple[int, str, str]]
+
+VERBS = {
+    "train": ("zoo.train.build_trainer", ("model=linear",)),
+    "evaluate": ("zoo.evaluate.evaluate", ("lenet5:fashion_mnist",)),
+    "predict": ("zoo.predict.predict", ("lenet5:fashion_mnist", ".")),
+    "prepare": ("zoo.prepare.prepare", ("digits",)),
+    "verify": ("zoo.verify.verify", ("lenet5",)),
+    "study": ("zoo.study.study", ("model=lenet5",)),
+    "benchmark": ("zoo.benchmark.benchmark", ("linear",)),
+    "flops": ("zoo.flops.profile", ("model=linear",)),
+}
+"""What each verb calls for its work, and arguments that bring it there."""
+GO_ON = ("train", "prepare", "study")
+
+
+def test_every_verb_is_in_this_list() -> None:
+    source = Path(cli.__file__).parent
+    assert {path.stem for path in source.glob("*.py") if "cli.verb(" in path.read_text()} == VERBS.keys()
+    assert {path.stem for path in source.glob("*.py") if "\ndef main()" in path.read_text()} == {*VERBS, "_timing"}
+
+
+@pytest.mark.parametrize("number", cli.STOPPING)
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_ends_on_every_signal(name: str, number: int, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, arguments = VERBS[name]
+    child = []
+
+    def work(*_: Any, **__: Any) -> None:
+        child.append(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]))
+        signal.raise_signal(number)
+
+    module, _, function = place.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(module), function, work)
+    before = [signal.getsignal(each) for each in cli.STOPPING]
+    status, _, err = verb(name, *arguments)
+    assert status == (130 if number == signal.SIGINT else cli.AGAIN if name in GO_ON else 128 + number)
+    assert f"Stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}." in err
+    assert "Traceback" not in err
+    assert child[0].wait(5) in (-signal.SIGTERM, -signal.SIGKILL), "its processes are ended too"
+    assert [signal.getsignal(each) for each in cli.STOPPING] == before
+
+
+def test_a_reader_that_waits_for_ever_does_not_keep_the_process(tmp_path: Path) -> None:
+    """A thread opens a pipe into which nobody writes; Python would wait for it at the exit."""
+    code = (
+        "import os, sys, threading, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from zoo import cli\n"
+        "cli.PATIENCE = 0.2\n"
+        "def work(arguments):\n"
+        "    with ThreadPoolExecutor(1) as pool:\n"
+        "        wait = pool.submit(open, 'pipe')\n"
+        "        print('waits', flush=True)\n"
+        "        wait.result()\n"
+        "sys.argv[1:] = []\n"
+        "cli.verb(work, bare=True)\n"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"waits\n"
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"Stopped in the midst of something that does not end" in err
+
+
+def test_the_end_of_a_verb_ends_its_timer(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("zoo.verify"), "verify", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert verb("verify", "lenet5")[0] == 143
+    assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_no_letter_is_too_much_for_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence with letters that ASCII has not, and with a byte that is no letter in any encoding."""
+
+    def work(*_: Any, **__: Any) -> None:
+        print("图片 \udce9")
+        raise ValueError("There is no folder Bücher/图片.")
+
+    place, arguments = VERBS[name]
+    module, _, function = place.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(module), function, work)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(f"zoo.{name}").main()
+    assert stop.value.code == 1
+    written = []
+    for stream in (out, err):
+        stream.flush()
+        stream.buffer.seek(0)
+        written.append(stream.buffer.read().decode())
+    assert "\\u56fe\\u7247" in written[0]
+    assert written[1] == "Error: There is no folder B\\xfccher/\\u56fe\\u7247.\n"
+
+
+@pytest.mark.parametrize("arguments", [("zoo.verify", "--help"), ("zoo.train", "--help")])
+def test_a_reader_that_goes_away_sees_no_traceback(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """As in `--help | head -1`: the pipe is closed before the first word."""
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
+    os.close(read)
+    os.close(write)
+    _, err = process.communicate(timeout=60)
+    assert err == b""
+    assert process.returncode == 128 + signal.SIGPIPE

@@ -1,0 +1,256 @@
+"""What all verbs share at their edges: help, words for mistakes, what a signal does, and an output that never fails.
+
+A verb is a function of the command line's arguments, and `verb` runs it. SIGTERM, SIGUSR1 and Ctrl-C raise `Stopped` where the
+main thread is, so that files are closed and what is there can be said on the way out. The processes that the verb has begun are
+ended too; and where the way out is blocked, by a reader that waits for ever for instance, the process leaves without it.
+"""
+
+import contextlib
+import functools
+import io
+import locale
+import multiprocessing
+import multiprocessing.resource_tracker
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from omegaconf import DictConfig
+
+from zoo import config as run
+from zoo.words import printable
+
+AGAIN = getattr(os, "EX_TEMPFAIL", 75)
+"""75, "try again later" (sysexits.h): the status of a verb that was asked to stop and that the same command goes on with. It is
+the code to name in SLURM's `RequeueExit`, or to look for in a job script."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+"""What a scheduler sends before it takes the machine away (SIGTERM, or SIGUSR1 by `sbatch --signal=USR1@120`), and Ctrl-C."""
+PATIENCE = 5.0
+"""Seconds that the way out may take after a signal."""
+
+
+class Stopped(SystemExit):
+    """The verb was asked to stop. `said` is what the user is told last; whoever it passes may fill it in."""
+
+    def __init__(self, status: int, said: str = "") -> None:
+        super().__init__(status)
+        self.said = said
+
+    def tell(self) -> None:
+        """Say it once, where it disturbs no output that is read by a program."""
+        if self.said and _rank() == 0:
+            print(f"\n{self.said}", file=sys.stderr, flush=True)
+        self.said = ""
+
+
+def verb(
+    work: Callable[[list[str]], object], usage: str | None = None, *, bare: bool = False, goes_on: str | None = None
+) -> None:
+    """Run a verb on the command line's arguments.
+
+    Args:
+        usage: what is printed for `--help`, and without arguments; None where `work` sees to that.
+        bare: whether it also runs without arguments.
+        goes_on: what to add for the user where the same command goes on with a verb that was stopped; its status is then
+            `AGAIN`, else 128 and the signal's number. Ctrl-C's is always 130.
+    """
+    arguments = sys.argv[1:]
+    _speak_any_letters()
+    before = _descendants()
+    try:
+        with stopping(goes_on), plainly(debug="debug=true" in arguments):
+            if usage is not None and (arguments[:1] in (["-h"], ["--help"]) or not (arguments or bare)):
+                print(usage)
+            else:
+                work(arguments)
+            sys.stdout.flush()  # here a reader that has gone is no traceback yet
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or error.code:
+            _end(_descendants() - before)
+        raise
+
+
+def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
+    """Run a job under Hydra: `--help`, `-m` sweeps and launchers are Hydra's."""
+    import hydra
+    from hydra._internal.utils import get_args_parser
+
+    arguments = run.in_one_folder(run.literal_paths(arguments))
+    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+    if unknown:
+        raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
+    if not (parsed.help or parsed.hydra_help or parsed.info):
+        run.check_overrides(parsed.overrides, parsed.config_dir)
+
+    @functools.wraps(job)
+    def plain_job(config: DictConfig) -> None:
+        # Once more: Hydra shows tracebacks of its own, and may run the job in another process.
+        with stopping(""), plainly(config.debug):
+            job(config)
+
+    sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
+    hydra.main(version_base="1.3", config_path=str(run.CONF), config_name="train")(plain_job)()
+
+
+# Words
+
+
+@contextlib.contextmanager
+def plainly(debug: bool) -> Iterator[None]:
+    """Turn what the user can mend into one sentence on standard error and exit status 1; anything else is our mistake."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unheard():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
+            raise SystemExit(128 + signal.SIGPIPE) from None  # as of any program whose reader has gone
+        said = sentence(error)
+        if debug or said is None:
+            raise
+        print(f"Error: {said}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def sentence(error: BaseException) -> str | None:
+    """What to tell the user of an error; None if it is not one of theirs."""
+    from hydra.errors import HydraException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from yaml import YAMLError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MissingMandatoryValue):
+            return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
+        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
+            return _line(cause)
+        if not isinstance(cause, HydraException | OmegaConfBaseException):
+            return None
+        if cause.__cause__ is None:
+            return _line(cause)
+        cause = cause.__cause__
+    return None
+
+
+def _line(error: BaseException) -> str:
+    return printable(" ".join(str(error).split()))
+
+
+def _speak_any_letters() -> None:
+    """Letters that the terminal has not are written as escapes; files are UTF-8 whatever the system's language."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
+        with contextlib.suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+
+
+def _unheard() -> bool:
+    """Whether whoever read our standard output has gone."""
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _rank() -> int:
+    """Of many processes of one run the first speaks."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
+
+
+# Signals
+
+
+@contextlib.contextmanager
+def stopping(goes_on: str | None) -> Iterator[None]:
+    """Have signals raise `Stopped`, and say in the end that they did. See `verb` for `goes_on`."""
+    leaving: list[threading.Timer] = []
+    threads = threading.enumerate()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        status = AGAIN if goes_on is not None and number != signal.SIGINT else 128 + number
+        if leaving:  # on the way out already: only the one who asks at a keyboard is heard a second time
+            if number == signal.SIGINT:
+                _leave(status)
+            return
+        leaving.append(threading.Timer(PATIENCE, _leave, (status,)))
+        leaving[0].daemon = True
+        leaving[0].start()
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        raise Stopped(status, f"Stopped by {name}. {goes_on or ''}".strip())
+
+    before = handled(stop, *STOPPING)
+    try:
+        yield
+    except Stopped as stopped:  # the progress bar has left the screen by now
+        stopped.tell()
+        raise
+    finally:
+        # A thread that does not end would keep the process at its exit.
+        if all(each.daemon for each in threading.enumerate() if each not in threads):
+            for timer in leaving:
+                timer.cancel()
+                timer.join()
+        for number, handler in before.items():
+            handled(handler, number)
+
+
+def handled(handler: Any, *numbers: int) -> dict[int, Any]:
+    """Have signals handled; what handled them before. Elsewhere than in the main thread Python cannot."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, signal.SIG_DFL if handler is None else handler) for number in numbers}
+
+
+def _leave(status: int) -> None:
+    """End at once: something does not let go."""
+    _end(_descendants())
+    os.write(2, b"\nStopped in the midst of something that does not end.\n")
+    os._exit(status)
+
+
+# Processes
+
+
+def _descendants() -> set[int]:
+    """The processes that this one has begun, and theirs; not multiprocessing's keeper of shared memory, which ends itself."""
+    if not Path("/proc/self/task").is_dir():
+        return {child.pid for child in multiprocessing.active_children() if child.pid}
+    keeper = getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None)
+    found: set[int] = set()
+    to_ask = [os.getpid()]
+    while to_ask:
+        for path in Path(f"/proc/{to_ask.pop()}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                to_ask += [pid for each in path.read_text().split() if (pid := int(each)) != keeper and pid not in found]
+        found.update(to_ask)
+    return found
+
+
+def _end(processes: set[int], patience: float = 3.0) -> None:
+    """Ask processes to end, then make them."""
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 0.0)):
+        for pid in processes:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        until = time.monotonic() + wait
+        while (processes := {pid for pid in processes if _runs(pid)}) and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is more than an entry that its parent has not read yet."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat")
+        return not state.exists() or state.read_text().rpartition(") ")[2][:1] != "Z"
+    return False
