@@ -157,6 +157,54 @@ def test_a_place_for_pictures_that_is_no_folder_is_refused_before_the_work(verb:
     assert place.is_symlink() or place.is_fifo() or place.read_text() == "kept"
 
 
+# Files
+
+
+def test_what_is_no_picture_is_named_and_the_others_are_answered(
+    verb: Verb, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(pictures / "pipe.png")
+    (pictures / "dead.png").symlink_to("nowhere")
+    (pictures / "loop.png").symlink_to("loop.png")
+    (pictures / "linked.png").symlink_to("0.png")
+    (pictures / "folder.png").mkdir()
+    (pictures / "folder.png" / "inside.png").hardlink_to(pictures / "0.png")
+    (pictures / "closed").mkdir()
+    (pictures / "empty.png").touch()
+    for hidden in (".zoo/short/a.png", ".ipynb_checkpoints/a.png", "folder.png/.b/a.png", "._0.png"):
+        (pictures / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / hidden).hardlink_to(pictures / "0.png")
+    for other in ("notes.txt", "more.TXT", "README"):
+        (pictures / other).touch()
+
+    def closing(listing: Callable[..., Any]) -> Callable[..., Any]:
+        def closed(place: Any = ".") -> Any:
+            if os.path.basename(place) == "closed":  # noqa: PTH119
+                raise PermissionError(13, "Permission denied", os.fspath(place))
+            return listing(place)
+
+        return closed
+
+    for name in ("scandir", "listdir"):  # permissions would not stop a superuser
+        monkeypatch.setattr(os, name, closing(getattr(os, name)))
+    status, _, err = verb(
+        "predict", LENET, str(pictures), str(pictures / "pipe.png"), str(pictures / "._0.png"), "json=a.jsonl"
+    )
+    assert status == 0, err
+    told = {str(Path(row["file"]).relative_to(pictures)): row.get("error") for row in rows(Path("a.jsonl"))}
+    answered = {"0.png", "1.png", "2.png", "linked.png", "folder.png/inside.png", "._0.png"}
+    assert {name for name, error in told.items() if error is None} == answered
+    assert {name: error for name, error in told.items() if error and name != "empty.png"} == {
+        "pipe.png": "it is no regular file",
+        "dead.png": "No such file or directory",
+        "loop.png": "Too many levels of symbolic links",
+        "closed": "Permission denied",
+    }
+    assert told["empty.png"]
+    assert "Left out, by suffix: 2 .txt, 1 no suffix. Name a file to have it read." in err
+    assert "6 of 12 files could not be read." in err
+
+
 # Lines
 
 

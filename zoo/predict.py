@@ -10,7 +10,10 @@ lets it in.
 """
 
 import contextlib
+import os
+import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -118,8 +121,14 @@ def predict(
         with torch.inference_mode():
             return task.answer(batch, facts["class_names"], top_k)
 
-    for path in listed(paths, data.suffixes, AXES[data.layout]):
+    found, others = listed(paths, data.suffixes, AXES[data.layout])
+    if others:
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items()))
+        print(printable(f"Left out, by suffix: {counts}. Name a file to have it read."), file=sys.stderr)
+    for path in found:
         try:
+            if reason := _why_not(path):
+                raise Unreadable(path, reason)
             film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
             if refusal := limits.refusal(path, 4 if film else data.layout):
                 raise Unreadable(path, refusal)
@@ -164,21 +173,43 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], gallery: "Gallery") 
     return Answer(f"{len(frames)} frames", {"frames": frames}), drawn
 
 
-def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> list[Path]:
-    """The files named, and those of the kind in the folders named, in order; not what was prepared of them (in `.zoo`)."""
+def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> tuple[list[Path], Counter[str]]:
+    """The files named, and those of the kind in the folders named, in order; and how many others the folders hold, by suffix.
+
+    What is hidden, at any depth, is neither; what was prepared of the files (in `.zoo`) lies there. A folder that cannot be
+    listed is in its place among the files.
+    """
     found: list[Path] = []
+    others: Counter[str] = Counter()
     for place in map(Path, paths):
-        if not place.exists():
+        if not os.path.lexists(place):
             raise ValueError(f"There is no file or folder {place}.")
-        if place.is_dir():
-            kinds = sorted(p for p in place.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-            inside = [p for p in kinds if ".zoo" not in p.relative_to(place).parts]
-            if not inside:
-                raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
-            found += inside
-        else:
+        if not place.is_dir():
             found.append(place)
-    return found
+            continue
+        closed: list[OSError] = []
+        every: list[Path] = []
+        for folder, folders, names in os.walk(place, onerror=closed.append):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            every += [Path(folder) / name for name in names if not name.startswith(".")]
+        inside = [path for path in every if path.suffix.lower() in suffixes]
+        if not inside and not closed:
+            raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
+        found += sorted([*inside, *(Path(error.filename) for error in closed)])
+        others.update(path.suffix.lower() or "no suffix" for path in every if path.suffix.lower() not in suffixes)
+    return found, others
+
+
+def _why_not(path: Path) -> str | None:
+    """Why a path is no file that can be opened; a pipe would be waited for."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            next(path.iterdir(), None)
+            return "it is a folder"
+    except OSError as error:
+        return str(error.strerror)
+    return None if stat.S_ISREG(mode) else "it is no regular file"
 
 
 def _main(arguments: list[str]) -> None:
