@@ -195,7 +195,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(
     answered = {"0.png", "1.png", "2.png", "linked.png", "folder.png/inside.png", "._0.png"}
     assert {name for name, error in told.items() if error is None} == answered
     assert {name: error for name, error in told.items() if error and name != "empty.png"} == {
-        "pipe.png": "it is no regular file",
+        "pipe.png": "it is a pipe, not a file",
         "dead.png": "No such file or directory",
         "loop.png": "Too many levels of symbolic links",
         "closed": "Permission denied",

@@ -11,7 +11,6 @@ lets it in.
 
 import contextlib
 import os
-import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from zoo.words import json_text, printable
 
 if TYPE_CHECKING:
     from zoo.answers import Gallery
+    from zoo.data._files import Unreadable
     from zoo.tasks.base import Answer
 
 
@@ -99,8 +99,8 @@ def predict(
 
     from zoo.answers import Gallery
     from zoo.data._decode import SUFFIXES as FILMS
-    from zoo.data._files import pixels_limited
-    from zoo.data.base import AXES, Unreadable
+    from zoo.data._files import Unreadable, pixels_limited, regular
+    from zoo.data.base import AXES
 
     content = run.read_checkpoint(checkpoint)
     config = run.compose_recipe(content["zoo"], overrides)
@@ -127,8 +127,9 @@ def predict(
         print(printable(f"Left out, by suffix: {counts}. Name a file to have it read."), file=sys.stderr)
     for path in found:
         try:
-            if reason := _why_not(path):
-                raise Unreadable(path, reason)
+            if isinstance(path, Unreadable):
+                raise path
+            regular(path)
             film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
             if refusal := limits.refusal(path, 4 if film else data.layout):
                 raise Unreadable(path, refusal)
@@ -138,7 +139,7 @@ def predict(
                 answer = answered(path)
                 drawn = gallery.save(path, answer.pictures)
         except Unreadable as error:
-            yield Prediction(str(path), None, error.reason)
+            yield Prediction(error.path if path is error else str(path), None, error.reason)
             continue
         yield Prediction(str(path), answer, pictures=drawn)
 
@@ -173,13 +174,15 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], gallery: "Gallery") 
     return Answer(f"{len(frames)} frames", {"frames": frames}), drawn
 
 
-def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> tuple[list[Path], Counter[str]]:
+def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":
     """The files named, and those of the kind in the folders named, in order; and how many others the folders hold, by suffix.
 
     What is hidden, at any depth, is neither; what was prepared of the files (in `.zoo`) lies there. A folder that cannot be
-    listed is in its place among the files.
+    listed is among the files, as the error.
     """
-    found: list[Path] = []
+    from zoo.data._files import Unreadable, reason
+
+    found: list[Path | Unreadable] = []
     others: Counter[str] = Counter()
     for place in map(Path, paths):
         if not os.path.lexists(place):
@@ -195,21 +198,10 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
         inside = [path for path in every if path.suffix.lower() in suffixes]
         if not inside and not closed:
             raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
-        found += sorted([*inside, *(Path(error.filename) for error in closed)])
+        found += sorted(inside)
+        found += [Unreadable(Path(error.filename), reason(error)) for error in closed]
         others.update(path.suffix.lower() or "no suffix" for path in every if path.suffix.lower() not in suffixes)
     return found, others
-
-
-def _why_not(path: Path) -> str | None:
-    """Why a path is no file that can be opened; a pipe would be waited for."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            next(path.iterdir(), None)
-            return "it is a folder"
-    except OSError as error:
-        return str(error.strerror)
-    return None if stat.S_ISREG(mode) else "it is no regular file"
 
 
 def _main(arguments: list[str]) -> None:
