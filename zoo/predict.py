@@ -256,7 +256,7 @@ def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
                 kept = f"; their answers are in {printable(where)}" if lines else ""
                 if isinstance(error, cli.Stopped):
                     error.said += f" It had answered {said:,} files{kept}."
-                else:
+                elif not isinstance(error, BrokenPipeError):  # a reader that has seen enough, head for instance
                     print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)
             raise
     if counts["unreadable"]:
