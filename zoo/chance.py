@@ -50,5 +50,5 @@ def permutation(seed: int, epoch: int, length: int) -> Tensor:
     return uniform(seed, epoch, torch.arange(length), 1, stream=ORDER).squeeze(1).argsort()
 
 
-ORDER, CLIP_TIME, CROP, VALIDATION, HELD_OUT, FRACTION, ROTATION, AUGMENT = 1, 2, 3, 4, 5, 6, 7, 1000
+ORDER, CLIP_TIME, CROP, VALIDATION, HELD_OUT, FRACTION, ROTATION, SPREAD, AUGMENT = 1, 2, 3, 4, 5, 6, 7, 8, 1000
 """Streams; the k-th augmentation of a data set takes AUGMENT + k."""

@@ -260,7 +260,7 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
             continue
         if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise ValueError(f"{place} takes no argument {name!r}; {nearest(name, list(known))}")
-        value = OmegaConf.to_container(node[name]) if OmegaConf.is_config(node[name]) else node[name]
+        value = OmegaConf.to_container(node[name], resolve=True) if OmegaConf.is_config(node[name]) else node[name]
         if not isinstance(value, dict) and not _fits(value, hints.get(name, Any)):
             raise ValueError(f"{place}.{name} is {value!r}, but it must be {_spoken(hints[name])}.")
 

@@ -15,6 +15,7 @@ from zoo import config as run
 def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> dict[str, float]:
     """Score a checkpoint on a split, print the result, return the metrics by name."""
     from zoo import report
+    from zoo.protocol import protocol
     from zoo.train import build_trainer
 
     if split not in ("val", "test"):
@@ -39,7 +40,10 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
         trainer = build_trainer(config, logger=False, default_root_dir=folder, callbacks=[], enable_checkpointing=False)
         (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
     data.gather_bad()
-    report.scores(task, data, split, trainer.callback_metrics)
+    how = report.Conditions(
+        report.weights_of(checkpoint, content), protocol(config, data, content["zoo"], str(trainer.precision))
+    )
+    report.scores(task, data, split, trainer.callback_metrics, how)
     report.name_bad(data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

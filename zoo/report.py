@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from zoo.config import checkpoint_path
 from zoo.words import caption, json_text, printable
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ _NOISE = (
     "It is recommended to use `self.log.*sync_dist=True",  # what is logged at an epoch's end was gathered before
     "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows where it stood
     "Checkpoint directory .* exists and is not empty",  # that of a run that goes on
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # averages, which a test must not undo
     "`weights_only` was not set",  # it is set wherever this project loads
 )
 
@@ -50,6 +54,18 @@ def quiet() -> None:
 
 
 SAMPLES = {3: "images", 4: "clips"}
+FEW = 100
+"""Below so many steps a network hardly learns; on fewer samples than that, two epochs are hardly told apart."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a figure is of, as it is printed and written beside it."""
+
+    weights: str
+    """See `weights_of`."""
+    protocol: str
+    """See `zoo.protocol`."""
 
 
 class Clock:
@@ -118,10 +134,47 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             else str(batch),
             "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})"
             + (f", scaled from the recipe's batch of {config.reference_batch} to {batch}" if config.reference_batch else ""),
+            "steps": _steps(trainer, data),
+            **_limited(trainer),
             "run folder": str(config.run_dir),
         }
     )
     name_bad(data)
+
+
+def steps_of(trainer: lightning.Trainer, data: "DataModule") -> tuple[int, int | None]:
+    """Optimizer's steps an epoch, and of the whole run; None if the time decides."""
+    batches = data.training_batches(trainer.world_size)
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+    ends = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    ends += [epoch * trainer.max_epochs] if trainer.max_epochs is not None and trainer.max_epochs >= 0 else []
+    return epoch, min(ends, default=None)
+
+
+def _steps(trainer: lightning.Trainer, data: "DataModule") -> str:
+    """`2,400 (8 epochs of 300)`; of too few it says so, and how to take more."""
+    epoch, steps = steps_of(trainer, data)
+    if steps is None:
+        return f"as many as the time allows, {epoch:,} an epoch"
+    epochs = steps / max(1, epoch)
+    said = f"{steps:,} ({epochs:.3g} epoch{'s' * (epochs != 1)} of {epoch:,})"
+    if steps < FEW:
+        said += f"; a network hardly learns in fewer than about {FEW}: trainer.max_steps=1000 takes more"
+    return said
+
+
+def _limited(trainer: lightning.Trainer) -> dict[str, str]:
+    """What is left of validation and test, where the Trainer's limits leave less than all."""
+    rows = {}
+    for split, limit in (("val", trainer.limit_val_batches), ("test", trainer.limit_test_batches)):
+        if limit == 0:
+            rows[f"{split} split"] = f"none (trainer.limit_{split}_batches=0)"
+        elif limit != 1.0 or isinstance(limit, int):
+            much = f"{limit:,} batches" if isinstance(limit, int) else f"{100 * limit:g} %"
+            rows[f"{split} split"] = f"{much} at most, of samples from every part of the split (trainer.limit_{split}_batches)"
+    return rows
 
 
 @rank_zero_only
@@ -151,18 +204,42 @@ def name_bad(data: "DataModule") -> None:
 
 
 @rank_zero_only
-def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any]) -> None:
-    """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted."""
+def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any], how: Conditions) -> None:
+    """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted, of which weights, and how."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
     main = own.pop(task.metric)
     print(f"{split} {task.metric} {figure(main)}")
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
-    views = data.splits[split].views
-    listed = count(data.splits[split]) + data.left_out.get(split, 0)
-    print(f"scored {task.scored[split]:,} of {listed:,} {split} samples")
-    if data.protocol or views > 1:
-        print(f"protocol {data.protocol or f'{views} views each, probabilities averaged'}")
+    print(f"scored {counted(task, data, split)}")
+    print(f"weights {printable(how.weights)}")
+    print(f"protocol {printable(how.protocol)}")
+
+
+def counted(task: "Task", data: "DataModule", split: str) -> str:
+    """`32 of 128 test samples, one of every 4 (trainer.limit_test_batches)`."""
+    scored, listed = task.scored[split], count(data.splits[split]) + data.left_out.get(split, 0)
+    limited = data.limited.get(split)
+    part = f", one of every {count(data.splits[split]) / limited:.3g} (trainer.limit_{split}_batches)" if limited else ""
+    return f"{scored:,} of {listed:,} {split} samples{part}"
+
+
+def weights_of(place: str | Path | None, content: Mapping[str, Any]) -> str:
+    """`best.ckpt, after 300 steps, averaged (EMAWeightAveraging)`: whose figure it is.
+
+    Args:
+        place: the checkpoint, its run folder, or published weights `MODEL:TAG`; None where no checkpoint was kept.
+        content: of the checkpoint; published weights state no step.
+    """
+    if place is None:
+        return "those of the end of training, which no checkpoint keeps"
+    if "global_step" not in content:
+        return str(place)
+    parts = [checkpoint_path(place).name, f"after {int(content['global_step']):,} steps"]
+    if "averaging_state" in content:  # Lightning's key; the raw weights are in the checkpoint too, but not loaded
+        names = [str(name).partition("{")[0] for name in content.get("callbacks", {}) if "WeightAveraging" in str(name)]
+        parts.append(f"averaged{''.join(f' ({name})' for name in names[:1])}")
+    return ", ".join(parts)
 
 
 @rank_zero_only
@@ -171,21 +248,27 @@ def after(
     task: "Task",
     data: "DataModule",
     metrics: Mapping[str, Tensor],
-    best: str | None,
+    checkpoint: str | None,
+    how: Conditions,
     run_dir: str,
     clock: Clock,
 ) -> None:
     """The block after training."""
     print()
     callback: Any = trainer.checkpoint_callback
-    if best and callback.best_model_score is not None:
-        print(f"best val {task.metric} {figure(float(callback.best_model_score))}")
+    score = getattr(callback, "best_model_score", None)
+    if score is not None:
+        print(f"best val {task.metric} {figure(float(score))}")
+        few = f" Fewer than {FEW} hardly tell one epoch from another." if task.scored["val"] < FEW else ""
+        print(f"chosen on {counted(task, data, 'val')}{'.' if few else ''}{few}")
+    else:
+        print("Nothing was validated, so no epoch was chosen: the weights are those of the end of training.")
     if "test" in task.scored:
-        scores(task, data, "test", metrics)
+        scores(task, data, "test", metrics, how)
     name_bad(data)
     print(f"time {clock}")
-    if best:
-        print(f"checkpoint {best}")
+    if checkpoint:
+        print(f"checkpoint {checkpoint}")
         folder = shlex.quote(str(run_dir))
         print(f"evaluate   python -m zoo.evaluate {folder}")
         print(f"predict    python -m zoo.predict {folder} FILE")
@@ -201,6 +284,7 @@ def write_result(
     overrides: Sequence[str],
     macs: int,
     clock: Clock,
+    how: Conditions,
 ) -> None:
     """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
     from zoo.data._files import write_whole
@@ -216,6 +300,8 @@ def write_result(
         "tests": {name.removeprefix("test/"): float(value) for name, value in metrics.items() if name.startswith("test/")},
         "val": None if best is None else float(best),
         "scored": task.scored["test"],
+        "weights": how.weights,
+        "protocol": how.protocol,
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "macs": macs,
         "shape": list(data.shape),

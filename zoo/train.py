@@ -28,6 +28,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
 
     from zoo import determinism, report
     from zoo.flops import profile
+    from zoo.protocol import protocol
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
@@ -52,6 +53,8 @@ def _train(config: "DictConfig") -> dict[str, float]:
         unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
         task.recipe["training"]["unsteady_on_gpu"] = unsteady
     macs = profile(task.net, data.shape).macs
+    # A short epoch, or a short run, is logged once at least.
+    trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
     report.before(trainer, task, data, config, macs)
     if asked:
         report.steadiness(unsteady)
@@ -60,14 +63,17 @@ def _train(config: "DictConfig") -> dict[str, float]:
     clock = report.Clock()
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
-    best = best_checkpoint(trainer)
+    checkpoint = chosen_checkpoint(trainer)
     if config.test and not config.trainer.fast_dev_run:
-        trainer.test(task, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+        forget_averages(trainer)
+        trainer.test(task, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics |= trainer.callback_metrics
     data.gather_bad()
-    report.after(trainer, task, data, metrics, best, config.run_dir, clock)
+    weights = report.weights_of(checkpoint, run.read_checkpoint(checkpoint) if checkpoint else {})
+    how = report.Conditions(weights, protocol(config, data, task.recipe, str(trainer.precision)))
+    report.after(trainer, task, data, metrics, checkpoint, how, config.run_dir, clock)
     if "test" in task.scored:
-        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), macs, clock)
+        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), macs, clock, how)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}
@@ -82,6 +88,8 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     from zoo import bfloat16
     from zoo.resume import WholeCheckpoints, without_handlers
 
+    if config.trainer.max_steps > 0 and not any(each.startswith("trainer.max_epochs=") for each in run.overrides_of(config)):
+        config.trainer.max_epochs = -1  # who asks for steps gets them, however few make up an epoch
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     config.trainer.precision = bfloat16.precision(str(config.trainer.precision), on_gpu)
     if config.trainer.sync_batchnorm and (config.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
@@ -96,9 +104,27 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
 
 
-def best_checkpoint(trainer: "lightning.Trainer") -> str | None:
-    callback = trainer.checkpoint_callback
-    return getattr(callback, "best_model_path", None) or None
+def chosen_checkpoint(trainer: "lightning.Trainer") -> str | None:
+    """The best one by validation; without any validation the last, as `zoo.evaluate` chooses; None if there is neither."""
+    from zoo.resume import Savepoints
+
+    best = getattr(trainer.checkpoint_callback, "best_model_path", None)
+    if best or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return best or None
+    saved = [callback.path for callback in trainer.callbacks if isinstance(callback, Savepoints)]  # type: ignore[attr-defined]
+    return str(saved[0]) if saved and saved[0].is_file() else None
+
+
+def forget_averages(trainer: "lightning.Trainer") -> None:
+    """Training is over: a checkpoint's weights are those that were validated, be they averages or not.
+
+    Lightning's `WeightAveraging` would put the raw weights in their place when a checkpoint is loaded, to go on with them, and
+    the figure would be of weights that nobody chose and no `zoo.evaluate` sees.
+    """
+    from lightning.pytorch.callbacks import WeightAveraging
+
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks[:] = [callback for callback in callbacks if not isinstance(callback, WeightAveraging)]
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.batch import Batch, MaskBatch
-from zoo.chance import AUGMENT, permutation
+from zoo.chance import AUGMENT, SPREAD, permutation, uniform
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 from zoo.data._files import Unreadable as Unreadable
 
@@ -221,6 +221,9 @@ class EpochSampler(Sampler[Draw]):
             and an epoch mixes the archives and the samples of `MIXED` at a time.
         groups: (length,): samples of one number are put into one batch, but for a few at the borders; None mixes all.
         batch: samples a step on each rank.
+        spread: begin with so many samples, over all ranks, from every part of the split: an evaluation that is cut short would
+            score the first classes of a folder only. None keeps the order.
+        views: samples that belong together, and are taken together by `spread`.
     """
 
     def __init__(
@@ -234,7 +237,11 @@ class EpochSampler(Sampler[Draw]):
         blocks: Sequence[int] | None = None,
         groups: Tensor | None = None,
         batch: int = 1,
+        spread: int | None = None,
+        views: int = 1,
     ) -> None:
+        self.spread = spread
+        self.views = views
         self.groups = groups
         self.batch = batch
         self.length = length
@@ -262,8 +269,10 @@ class EpochSampler(Sampler[Draw]):
         order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
         if self.shuffle and self.groups is not None:
             order = self._grouped(order)
+        if not self.shuffle and self.spread is not None:
+            order = spread_order(self.length, self.spread, self.views)
         steps = torch.arange(len(self))
-        if self.blocks is None:
+        if self.blocks is None or self.spread is not None:
             dealt = order[(steps * self.world + self.rank) % max(1, self.length)]
         else:
             if self.shuffle:
@@ -288,6 +297,23 @@ class EpochSampler(Sampler[Draw]):
         whole = [step for step in steps if len(step) == self.batch * self.world]
         chosen = permutation(self.seed, self.epoch, len(whole)).tolist()
         return torch.cat([*(whole[at] for at in chosen), *steps[len(whole) :]])
+
+
+def spread_order(length: int, count: int, views: int = 1) -> Tensor:
+    """All samples, (length,), those first that stand for the whole split: of each of `count` equal stretches one.
+
+    Which one of a stretch is drawn, the same each time: every k-th of a set whose classes take turns could be of one class.
+    The `views` of an image or video stay together.
+    """
+    numbers = length // views
+    parts = min(numbers, max(1, count // views))
+    edges = torch.arange(parts + 1) * numbers // parts
+    place = uniform(0, 0, torch.arange(parts), 1, SPREAD).squeeze(1)
+    chosen = edges[:-1] + (place * (edges[1:] - edges[:-1])).long()
+    others = torch.ones(numbers, dtype=torch.bool)
+    others[chosen] = False
+    order = torch.cat([chosen, others.nonzero().squeeze(1)])
+    return (order[:, None] * views + torch.arange(views)).flatten()
 
 
 def _as_is(batch: Any) -> Any:
@@ -325,6 +351,12 @@ class DataModule(lightning.LightningDataModule):
     """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
+    spoken: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of which `protocol` speaks. Any other that is set is written beside a figure too, unless it is `unscored`."""
+    unscored: ClassVar[frozenset[str]] = frozenset(
+        ["batch_size", "num_workers", "seed", "max_bad", "augment", "flip", "scale", "fraction", "download", "target"]
+    )
+    """Arguments on which no figure of an evaluation depends: they change the training alone, or what is refused."""
     landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
 
@@ -358,6 +390,8 @@ class DataModule(lightning.LightningDataModule):
         """Of each split how many files its samples lack since their headers were checked."""
         self.withheld: dict[str, str] = {}
         """File to reason: what an official list holds and no split serves."""
+        self.limited: dict[str, int] = {}
+        """Of each split that an evaluation cut short, by the Trainer's limit: how many images or videos it takes."""
         self.splits: dict[str, Samples] = {}
         self._begun = (0, 0)
 
@@ -412,6 +446,7 @@ class DataModule(lightning.LightningDataModule):
         """Batches of a split, this rank's share of it."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        size = 1 if self.full_size and not train else self.batch_size
         sampler = EpochSampler(
             len(samples),
             seed=self.seed,
@@ -421,14 +456,21 @@ class DataModule(lightning.LightningDataModule):
             blocks=getattr(samples, "blocks", None),
             groups=getattr(samples, "groups", None),
             batch=self.batch_size,
+            views=samples.views,
         )
         if train:
             sampler.go_on(*self._begun)
+        elif trainer and not trainer.overfit_batches:  # type: ignore[attr-defined]
+            limit = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
+            batches = limit if isinstance(limit, int) else int(math.ceil(len(sampler) / size) * limit)
+            if batches * size < len(sampler):
+                sampler.spread = batches * size * world
+                self.limited["test" if trainer.testing else "val"] = max(1, sampler.spread // samples.views)
         workers = self.num_workers if self.num_workers is not None else self.default_workers()
         return Loader(
             samples,
             patience=self.patience,
-            batch_size=1 if self.full_size and not train else self.batch_size,
+            batch_size=size,
             sampler=sampler,
             # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
             drop_last=train and len(sampler) >= self.batch_size,
@@ -439,6 +481,10 @@ class DataModule(lightning.LightningDataModule):
             # The loader draws a number for its workers; from its own generator, so that the global one stays untouched.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def training_batches(self, world: int) -> int:
+        """Of an epoch, on each of so many ranks; a last, short one is left out (see `loader`)."""
+        return max(1, math.ceil(len(self.splits["train"]) / world) // self.batch_size)
 
     def default_workers(self) -> int:
         """For files that must be decoded: half of the cores, eight at most."""

@@ -23,6 +23,8 @@ class ImageFolder(DataModule):
 
     layout = 3
     suffixes = SUFFIXES
+    spoken = frozenset(["shape", "crops", "scales"])
+    unscored = DataModule.unscored | {"short_side"}
 
     def __init__(
         self,

@@ -24,6 +24,8 @@ class ImageShards(ImageFolder):
         short_side, crops, scales: as of `image_folder`.
     """
 
+    unscored = ImageFolder.unscored | {"source", "shard_bytes", "cache_bytes"}
+
     def __init__(
         self,
         *,

@@ -28,6 +28,7 @@ class Stored(DataModule):
 
     layout = 3
     suffixes = SUFFIXES
+    spoken = frozenset(["shape", "crops", "scales"])
     source_mean: ClassVar[tuple[float, ...]]
     source_std: ClassVar[tuple[float, ...]]
     """Over the training split, of the channels that the source has: one or three."""

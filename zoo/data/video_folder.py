@@ -43,6 +43,7 @@ class VideoFolder(DataModule):
 
     layout = 4
     suffixes = SUFFIXES
+    spoken = frozenset(["shape", "rate", "segments", "clips", "crops", "short_side", "decoder"])
 
     def __init__(
         self,

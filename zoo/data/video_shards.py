@@ -25,6 +25,8 @@ class VideoShards(VideoFolder):
         rate, clips, short_side, flip: as of `video_folder`.
     """
 
+    unscored = VideoFolder.unscored | {"source", "shard_bytes", "cache_bytes"}
+
     def __init__(
         self,
         *,

@@ -89,6 +89,10 @@ class Task(lightning.LightningModule):
 
     target: ClassVar[str] = "label"
     """What it learns from: a key of `batch.TARGETS`. The data are asked for it."""
+    unscored: ClassVar[frozenset[str]] = frozenset(
+        ["net", "num_outputs", "optimizer", "scheduler", "metric", "mode", "channels_last"]
+    )
+    """Arguments on which no figure of an evaluation depends. Any other that is set is written beside a figure."""
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class ClassificationTask(Task):
         cutmix: alpha of CutMix (Yun et al. 2019); 0 is none. With both, each batch takes one of them, evenly.
     """
 
+    unscored = Task.unscored | {"loss", "margin", "label_smoothing", "mixup", "cutmix"}
+
     def __init__(
         self,
         net: nn.Module,

@@ -35,6 +35,7 @@ class DetectionTask(Task):
     """
 
     target = "instances"
+    unscored = Task.unscored | {"threshold", "results"}
 
     def __init__(
         self,

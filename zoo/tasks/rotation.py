@@ -32,6 +32,7 @@ class RotationTask(Task):
     """
 
     target = "none"
+    unscored = Task.unscored | {"copies", "seed"}
 
     def __init__(
         self,
