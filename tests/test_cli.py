@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from zoo import cli
 
@@ -126,3 +127,29 @@ def test_a_reader_that_goes_away_sees_no_traceback(arguments: tuple[str, ...], t
     _, err = process.communicate(timeout=60)
     assert err == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_run_may_be_called_anything(verb: Verb, tmp_path: Path) -> None:
+    """Its folder, its data and the pictures to predict; every verb finds it by the same name."""
+    odd = "-ünï 图片, [1] {a}=b 'c' \"d\" ~#$HOME (y)%&;"
+    root = tmp_path / "data"
+    for number, name in enumerate(("ant = [1]", "Bär, 熊")):
+        (root / odd / name).mkdir(parents=True)
+        for each in range(10):
+            Image.new("RGB", (8, 8), (200 * number, 20 * each, 0)).save(root / odd / name / f"{each}.png")
+    settings = ("model=linear", "data=image_folder", f"data.root=data/{odd}", "data.shape=[3,8,8]", "data.num_workers=0")
+    limits = ("trainer.max_epochs=1", "trainer.limit_train_batches=1", "callbacks.pictures=null")
+    status, out, err = verb("train", *settings, *limits, f"hydra.run.dir={odd}")
+    assert status == 0, err
+    assert (tmp_path / odd / "result.json").is_file()
+    for name, arguments in (
+        ("evaluate", (odd, f"data.root=data/{odd}")),
+        ("predict", (odd, f"data/{odd}", f"out={odd}/{odd}")),
+        ("flops", (odd,)),
+        ("prepare", ("image_folder", f"data.root=data/{odd}")),
+        ("prepare", ("image_folder", f"data/{odd}")),
+        ("train", (*settings, "trainer.max_epochs=2", *limits[1:], f"resume={odd}")),
+    ):
+        status, out, err = verb(name, *arguments)
+        assert status == 0, (name, err)
+        assert out

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from zoo import cli
 from zoo import config as run
@@ -49,14 +50,56 @@ def test_the_name_of_an_existing_folder_is_taken_literally(tmp_path: Path, name:
     assert run.composed(["data=video_folder", "model=c3d", argument]).data.root == str(folder)
 
 
+def test_a_place_that_is_not_there_is_taken_literally_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is in its name, for each setting that names one."""
+    monkeypatch.chdir(tmp_path)
+    names = [name for name in NAMES if name not in ("null", "true")]
+    odd = [
+        "odd/ünï",
+        "图片",
+        "a=b",
+        "'x",
+        "-x",
+        "a;b&c|d",
+        "<a>`b`!^?*%",
+        "a\nb\tc",
+        "2024",
+        "a\udce9",
+        "s3://b/x{1..3}.tar",
+        "@x",
+    ]
+    for name in [*names, *odd]:
+        settings = ("data.root", "run_dir", "hydra.run.dir", "hydra.sweep.dir", "resume", "model.pretrained")
+        config = run.composed(["data=video_folder", "model=c3d", *run.literal_paths([f"{key}={name}" for key in settings])])
+        for key in settings:
+            assert OmegaConf.select(config, key) == (f"./{name}" if name[0] == "~" else name), key
+
+
+def test_home_is_meant_by_a_tilde_unless_something_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of user")
+    assert run.literal_paths(["data.root=~/x"]) == ["data.root='/home/of user/x'"]
+    assert run.place("~") == "/home/of user"
+    (tmp_path / "~").mkdir()
+    assert run.place("~") == "./~"
+
+
+def test_places_of_a_sweep_are_values_of_their_own() -> None:
+    assert run.literal_paths(["-m", "data.root=a,b c,图"]) == ["-m", "data.root=a,'b c','图'"]
+    assert run.literal_paths(["data.root=a,b"]) == ["data.root='a,b'"]
+
+
 def test_other_values_are_left_to_hydra() -> None:
     arguments = ["model=lenet5,c3d", "seed=0,1", "--help", "-m", "data.root='x'", "optimizer.betas=[0.9,0.99]", "~logger"]
+    arguments += ["resume=null", "hydra.run.dir=runs/${model.name}", "model.pretrained=true"]
     assert run.literal_paths(arguments) == arguments
 
 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
+        ("data=image_folder data.rot=3", "data has no setting 'rot'; did you mean root"),
+        ("data=image_folder data.root=x trainer.max_epoch=3", "trainer has no setting 'max_epoch'; did you mean max_epochs"),
         ("model=c3dd", "There is no model 'c3dd'; did you mean c3d"),
         ("data=digit", "There is no data 'digit'; did you mean digits"),
         ("modle=c3d", "There is no setting 'modle'; did you mean model"),
@@ -70,7 +113,7 @@ def test_other_values_are_left_to_hydra() -> None:
 )
 def test_a_misspelling_names_the_nearest(override: str, said: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (the sentence is what matters, and is looked at)
-        run.check_overrides([override])
+        run.check_overrides(override.split())
     sentence = cli.sentence(caught.value)
     assert sentence is not None
     assert said in sentence

@@ -118,6 +118,9 @@ def chosen_models(patterns: Sequence[str]) -> list[str]:
 
     for pattern in patterns:
         if not list_models(pattern):
+            if Path(pattern).exists():
+                model = run.read_checkpoint(pattern)["zoo"]["names"].get("model")
+                raise ValueError(f"{pattern} is a run's; a benchmark is of networks by name: python -m zoo.benchmark {model}")
             bare = re.sub(r"[*?\[\]]", "", pattern)
             raise ValueError(f"No model matches {pattern!r}; {nearest(bare, list_models())}")
     return list_models(patterns)
@@ -308,7 +311,7 @@ def read_options(arguments: Sequence[str]) -> Options:
                 if each not in CHOICES[key]:
                     raise ValueError(f"{key} is {value!r}; it is one or several of {', '.join(CHOICES[key])}.")
         elif key == "folder":
-            given[key] = Path(value).expanduser()
+            given[key] = Path(run.place(value))
         elif key == "data.root":
             given["root"] = value
         elif key in ("batch", "seconds", "limit"):

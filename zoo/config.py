@@ -4,6 +4,7 @@ A run is model + task + data. `composed` turns a command line into a configurati
 `recipe_of` turns it into the names and plain values that a checkpoint carries, and `compose_recipe` back.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -130,21 +131,55 @@ def stamp() -> str:
 OmegaConf.register_new_resolver("stamp", stamp, use_cache=True, replace=True)
 
 
+_PLACES = frozenset("root source dir run_dir resume pretrained results folder save_dir dirpath default_root_dir".split())
+"""Last words of the settings that name a file or a folder, which may not be there yet."""
+
+
 def literal_paths(arguments: Sequence[str]) -> list[str]:
-    """Quote the values that name an existing file or folder: Hydra's grammar reads commas, brackets and more as its own."""
-    result = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        special = equals and re.fullmatch(r"[\w.@/+~]+", key) and re.search(r"[^\w./:-]", value)
-        if special and value[0] not in "'\"" and Path(value).expanduser().exists():
-            argument = f"{key}={quoted(value)}"
-        result.append(argument)
-    return result
+    """Quote what names a file or a folder: Hydra's grammar reads commas, brackets and more as its own, and knows no letters but
+    ASCII's. So a place can be written as it is called; one that begins with ~ is below the user's home.
+
+    What has a meaning for Hydra keeps it: null, references (`${...}`), a value in quotation marks, in a sweep (`-m`) a comma.
+    """
+    sweep = not {"-m", "--multirun"}.isdisjoint(arguments)
+    return [_literal(argument, sweep) for argument in arguments]
+
+
+def _literal(argument: str, sweep: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or not value or not re.fullmatch(r"[\w.@/+~]+", key, re.ASCII):
+        return argument
+    in_marks = value[0] in "'\"" and value[-1] == value[0] and len(value) > 1
+    if in_marks and key == "hydra.run.dir" and os.environ.get("LOCAL_RANK", "0") != "0":
+        return f"{key}={quoted(value[1:-1])}"  # as Lightning writes it when it starts a further process, whatever is in it
+    if Path(value).exists():
+        plain = re.fullmatch(r"[\w./:-]*", value, re.ASCII) and key.rpartition(".")[2] not in _PLACES
+        return argument if plain else f"{key}={quoted(place(value))}"
+    if key.rpartition(".")[2] not in _PLACES or in_marks or "${" in value or value.lower() in _WORDS:
+        return argument
+    if sweep and ("," in value or value.endswith(")")):
+        with contextlib.suppress(ValueError):
+            parse([argument])
+            return argument
+        return f"{key}={','.join(quoted(place(each)) for each in value.split(','))}"
+    return f"{key}={quoted(place(value))}"
+
+
+def place(name: str) -> str:
+    """A file or folder as the user means it: ~ is their home, unless something here is called so."""
+    if not name.startswith("~"):
+        return name
+    home = name if Path(name).exists() else os.path.expanduser(name)  # noqa: PTH111 (Path's fails where there is no such user)
+    return f"./{home}" if home.startswith("~") else home
+
+
+_WORDS = ("null", "true", "false", "nan", "inf", "???")
+"""What Hydra does not take for text."""
 
 
 def quoted(value: str) -> str:
     """A string as Hydra's grammar reads it back, whatever is in it."""
-    if re.fullmatch(r"[A-Za-z_/][\w./-]*", value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+    if re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII) and value.lower() not in _WORDS:
         return value
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes mean themselves, but for those before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
@@ -156,8 +191,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise ValueError(
-            f"The setting {error.override} cannot be read. Write key=value, and quote a value that has brackets or commas "
-            f"in it twice, as in data.root='\"my folder (1)\"'."
+            f"The setting {error.override} cannot be read. Write key=value; a list is [1,2], and text with other signs than "
+            f"letters and numbers stands in two pairs of quotation marks: key='\"a (b)\"'."
         ) from None
 
 
@@ -214,7 +249,7 @@ def _explain(overrides: Sequence[Override]) -> None:
         for depth, key in enumerate(path):
             if override in choices or override.is_add() or override.is_force_add() or path[0] == "hydra":
                 break
-            if not isinstance(node, DictConfig) or key not in node:
+            if not isinstance(node, DictConfig) or key not in node.keys():  # noqa: SIM118 (what has no value yet is not "in" it)
                 place = ".".join(path[:depth]) or "a run"
                 names = list(node) if isinstance(node, DictConfig) else []
                 ending = (
@@ -428,6 +463,15 @@ def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[i
     return config, create_model(name, **chosen), shape
 
 
+def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[nn.Module, tuple[int, ...]]":
+    """The network of a run or a checkpoint without its weights, and the shape of a sample that it was trained at."""
+    content = read_checkpoint(place)
+    config = compose_recipe(content["zoo"], overrides)
+    publish(config, content["zoo"]["facts"])
+    config.model.pretrained = None
+    return build_task(config).net, tuple(config.input_shape)
+
+
 # What a checkpoint carries
 
 
@@ -504,9 +548,9 @@ def _harmless(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
-def checkpoint_path(place: str | Path) -> Path:
+def checkpoint_path(named: str | Path) -> Path:
     """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
-    path = Path(place).expanduser()
+    path = Path(place(str(named)))
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / "checkpoints" / name).is_file():
@@ -557,10 +601,10 @@ def resumable(config: DictConfig) -> str | None:
     return str(path)
 
 
-def resumed_path(place: str) -> Path:
+def resumed_path(named: str) -> Path:
     """The checkpoint that a run goes on from: the last one of a folder, not its best."""
-    last = Path(place).expanduser() / "checkpoints" / LAST
-    return last if last.is_file() else checkpoint_path(place)
+    last = Path(place(named)) / "checkpoints" / LAST
+    return last if last.is_file() else checkpoint_path(named)
 
 
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:

@@ -514,14 +514,22 @@ def _render(p: Profile) -> str:
 
 
 def _main(arguments: list[str]) -> None:
+    from pathlib import Path
+
     from zoo import config as run
 
     own = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith(("clips=", "crops=", "regions="))}
     if not all(value.isdigit() for value in own.values()):
         raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
-    overrides = [a for a in arguments if a.partition("=")[0] not in own]
+    overrides = run.literal_paths([a for a in arguments if a.partition("=")[0] not in own])
+    places = [a for a in overrides if "=" not in a or Path(a).exists()]
+    if len(places) > 1:
+        raise ValueError(f"{places[1]} is not a setting (key=value); one run is counted at a time.")
     with torch.device("meta"):
-        _, net, shape = run.paper_net(overrides)
+        if places:
+            net, shape = run.trained_net(places[0], [a for a in overrides if a not in places])
+        else:
+            _, net, shape = run.paper_net(overrides)
     regions = int(own["regions"]) if "regions" in own else None
     print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
 
@@ -530,6 +538,7 @@ def main() -> None:
     """`python -m zoo.flops model=c3d [input_shape=[3,16,112,112]] [clips=10] [crops=3] [regions=100] [model.key=value ...]`.
 
     The paper's network at the paper's input shape, but for what is set: not the YAML's departures for small data.
+    `python -m zoo.flops CHECKPOINT|RUN_FOLDER`: the network that a run trained, at the shape it was trained at.
     """
     import inspect
 

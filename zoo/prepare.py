@@ -44,7 +44,7 @@ def _main(arguments: list[str]) -> None:
     for argument in rest:
         key = argument.partition("=")[0]
         if argument in places:
-            overrides.append(f"data.root={run.quoted(argument)}")
+            overrides.append(f"data.root={run.quoted(run.place(argument))}")
         elif key in known:
             options[key] = OmegaConf.from_dotlist([argument])[key]
         else:

@@ -412,7 +412,7 @@ def _main(arguments: list[str]) -> None:
         ) from None
     if not all(0 < share <= 100 for share in shares):
         raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {own['shares']}.")
-    study(rest, seeds, shares, epochs, Path(own["folder"]))
+    study(rest, seeds, shares, epochs, Path(run.place(own["folder"])))
     print(f"The table, the pictures and all figures are in {printable(own['folder'])}")
 
 

@@ -8,6 +8,7 @@ data are missing. Settings are those of `python -m zoo.evaluate`: data.root=FOLD
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import cli
@@ -73,7 +74,11 @@ def _check_file(entry: "Weights", weights: str) -> None:
 
 
 def _main(arguments: list[str]) -> None:
+    from zoo.models._registry import list_models
+
     name, _, tag = arguments[0].partition(":")
+    if name not in list_models() and Path(arguments[0]).exists():
+        raise ValueError(f"{arguments[0]} is no name of published weights; a run is scored by python -m zoo.evaluate.")
     given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
     rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
     for argument in rest:
