@@ -44,6 +44,7 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
         report.weights_of(checkpoint, content), protocol(config, data, content["zoo"], str(trainer.precision))
     )
     report.scores(task, data, split, trainer.callback_metrics, how)
+    report.notes(data)
     report.name_bad(data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

@@ -181,6 +181,7 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
     listed is among the files, as the error.
     """
     from zoo.data._files import Unreadable, reason
+    from zoo.data._folders import listing
 
     found: list[Path | Unreadable] = []
     others: Counter[str] = Counter()
@@ -190,17 +191,12 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
         if not place.is_dir():
             found.append(place)
             continue
-        closed: list[OSError] = []
-        every: list[Path] = []
-        for folder, folders, names in os.walk(place, onerror=closed.append):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            every += [Path(folder) / name for name in names if not name.startswith(".")]
-        inside = [path for path in every if path.suffix.lower() in suffixes]
-        if not inside and not closed:
+        folder = listing(place, suffixes)
+        if not folder.files and not folder.closed:
             raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
-        found += sorted(inside)
-        found += [Unreadable(Path(error.filename), reason(error)) for error in closed]
-        others.update(path.suffix.lower() or "no suffix" for path in every if path.suffix.lower() not in suffixes)
+        found += folder.files
+        found += [Unreadable(Path(error.filename), reason(error)) for error in folder.closed]
+        others += folder.others
     return found, others
 
 

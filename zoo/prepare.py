@@ -28,6 +28,7 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
     data.setup()
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{name}: {counts}, {data.num_classes} classes")
+    report.notes(data)
     report.name_bad(data)
 
 

@@ -139,6 +139,7 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             "run folder": str(config.run_dir),
         }
     )
+    notes(data)
     name_bad(data)
 
 
@@ -191,6 +192,13 @@ def parts(freeze: "Freeze") -> None:
         table.add_row(printable(name), quantity(count), state)
     print()
     Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(table)
+
+
+@rank_zero_only
+def notes(data: "DataModule") -> None:
+    """What was found in the files and would not be expected."""
+    for note in data.notes:
+        print(printable(note))
 
 
 @rank_zero_only
@@ -310,6 +318,7 @@ def write_result(
         "precision": str(trainer.precision),
         "versions": versions(),
         "landmarks": dict(data.landmarks),
+        "left_out": dict(sorted(data.bad.items())),
     }
     write_whole(Path(config.run_dir) / "result.json", (json_text(content, indent=1) + "\n").encode())
 

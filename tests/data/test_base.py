@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.crops import Crops
 from zoo.data import images
-from zoo.data.base import DataModule, EpochSampler, Samples, Unreadable
+from zoo.data.base import DataModule, Decoded, EpochSampler, Samples, Unreadable
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import Pixels
@@ -82,20 +83,57 @@ def test_unreadable_files_are_booked_and_too_many_refused() -> None:
     data.setup()
     assert len(data.splits["train"]) == 8
     assert data.bad == {"3": "it is torn", "7": "it is torn"}
-    with pytest.raises(
-        ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0\.1 allows; .*3 \(it is torn\)"
-    ):
-        Broken({3, 7}, max_bad=0.1).setup()
+    with pytest.raises(ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0 allows; .*3 \(it is torn\)"):
+        Broken({3, 7}, max_bad=0).setup()
+    Broken({1, 2, 3, 4, 5}, max_bad=0.01).setup()  # a handful
+    with pytest.raises(ValueError, match=r"6 of 10 files cannot be read, more than data\.max_bad=0\.01 allows"):
+        Broken({1, 2, 3, 4, 5, 6}, max_bad=0.01).setup()
+    with pytest.raises(ValueError, match="Not one of 10 files can be read"):
+        Broken({*range(10)}, max_bad=1).setup()
 
 
 def test_a_failure_while_decoding_counts_too() -> None:
-    data = Broken(set(), max_bad=0.1)
+    """In files, however many views are served of each."""
+    data = Broken(set(), max_bad=0.3)
     data.setup()
+    data.splits["train"] = Pixels(
+        torch.zeros(20, 1, 1, 1, dtype=torch.uint8), torch.zeros(20).long(), Crops((1, 1, 1), crops=10)
+    )
+    assert len(data.splits["train"]) == 200
     batch = data.splits["train"].__getitems__([(0, 1)])
-    data.on_before_batch_transfer({**batch, "bad": {"x": "torn"}}, 0)  # type: ignore[typeddict-item]
-    assert data.bad == {"x": "torn"}
-    with pytest.raises(ValueError, match="2 of 10 files"):
+    names = [f"{number}.png" for number in range(6)]
+    data.on_before_batch_transfer({**batch, "bad": dict.fromkeys(names, "torn")}, 0)  # type: ignore[typeddict-item]
+    assert [*data.bad] == names
+    with pytest.raises(ValueError, match="7 of 20 files"):
         data.on_before_batch_transfer({**batch, "bad": {"y": "torn"}}, 0)  # type: ignore[typeddict-item]
+
+
+class Torn(Decoded):
+    """Samples of which only some can be read."""
+
+    def __init__(self, count: int, good: set[int]) -> None:
+        super().__init__(count)
+        self.good = good
+
+    def read(self, epoch: int, number: int, view: int) -> dict[str, torch.Tensor]:
+        if number not in self.good:
+            raise Unreadable(Path(f"{number}.png"), "torn")
+        return {"input": torch.full((1, 1, 1), number, dtype=torch.uint8)}
+
+    def blank(self) -> dict[str, torch.Tensor]:
+        return {"input": torch.zeros(1, 1, 1, dtype=torch.uint8)}
+
+
+def test_a_batch_of_which_nothing_can_be_read_is_of_the_next_samples() -> None:
+    """So that each process has something to take its step with."""
+    samples = Torn(20, good={0, 9, 11, 12})
+    batch = samples.__getitems__([(3, 5), (3, 17), (3, 6)])
+    assert batch["id"].tolist() == batch["input"].flatten().tolist() == [9, 11], "two: BatchNorm cannot learn from one"
+    assert batch["epoch"].tolist() == [3, 3]
+    assert {*batch["bad"]} == {f"{number}.png" for number in (5, 6, 7, 8, 10, 17)}
+    assert samples.__getitems__([(0, 18)])["id"].tolist() == [0]
+    assert samples.__getitems__([(0, 5), (0, 12)])["id"].tolist() == [12]
+    assert Torn(7, good=set()).__getitems__([(0, 2)])["id"].tolist() == []
 
 
 def test_a_shape_of_the_wrong_kind_is_refused() -> None:

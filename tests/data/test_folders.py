@@ -1,10 +1,12 @@
 """Folders of classes: every layout, stable and disjoint splits, and mistakes named."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from zoo.data._folders import labelled_splits
+from zoo.data._folders import labelled_splits, listing
 
 KINDS = frozenset({".png"})
 
@@ -58,7 +60,7 @@ def test_given_splits_are_kept(tmp_path: Path, given: tuple[str, ...]) -> None:
         (lambda root: None, "has no class folders"),
         (lambda root: (root / "a").mkdir(), "The class folder .*a holds no files of the kinds .png"),
         (lambda root: fill(root / "train", ["a"], 3), "neither val nor test"),
-        (lambda root: [fill(root / "train", ["a"], 3), fill(root / "test", ["b"], 3)], r"differ \(a, b\)"),
+        (lambda root: [fill(root / "train", ["a"], 3), fill(root / "test", ["b"], 3)], r"differ \(b\)"),
         (lambda root: root.rmdir(), "There is no folder"),
     ],
 )
@@ -79,3 +81,80 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "iterdir", refuse)  # the superuser, who may run the tests, is refused nothing
     with pytest.raises(ValueError, match="may not be read"):
         labelled_splits(tmp_path, KINDS)
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        ".ipynb_checkpoints/0-checkpoint.png",
+        "._0.png",
+        "deep/.cache/0.png",
+        "deep/._0.png",
+        ".zoo/0.png",
+        "@eaDir/0.png",
+        "__MACOSX/0.png",
+    ],
+)
+def test_hidden_and_foreign_things_are_no_data(tmp_path: Path, hidden: str) -> None:
+    fill(tmp_path, ["a", "b"], 10)
+    put(tmp_path / "a", hidden)
+    if not hidden.startswith("deep"):
+        put(tmp_path, hidden)
+    names, splits = labelled_splits(tmp_path, KINDS)
+    assert names == ("a", "b")
+    assert sum(map(len, splits.values())) == 20
+    assert set(listing(tmp_path, KINDS).files) == {path for files in splits.values() for path, _ in files}
+
+
+def test_a_hidden_folder_may_hold_the_data(tmp_path: Path) -> None:
+    fill(tmp_path / ".cache" / "set", ["a"], 10)
+    assert sum(map(len, labelled_splits(tmp_path / ".cache" / "set", KINDS)[1].values())) == 10
+
+
+def test_what_is_not_taken_is_counted_and_said(tmp_path: Path) -> None:
+    fill(tmp_path, ["a", "b"], 40)
+    put(tmp_path / "a", "1.heic", "2.HEIC", "deep/3.heic", "notes.txt", "README", "Thumbs.db", "@eaDir/x.png")
+    put(tmp_path / "b", "odd/one.gif")
+    (tmp_path / "b" / "linked").symlink_to(tmp_path / "a")
+    notes: list[str] = []
+    labelled_splits(tmp_path, frozenset({".png", ".gif"}), notes)
+    assert notes == [
+        f"Not taken from the class folders of {tmp_path}: 3 .heic, 1 .txt, 1 @eaDir, 1 Thumbs.db, 1 links to folders, "
+        "1 no suffix.",
+        f"The files in {tmp_path} are of several kinds, and all are used: 80 .png, 1 .gif; the few are b/odd/one.gif.",
+    ]
+
+
+def test_what_only_looks_like_a_file_is_left_to_be_refused_by_name(tmp_path: Path) -> None:
+    fill(tmp_path, ["a"], 3)
+    put(tmp_path, "a/folder.png/inside.png")
+    (tmp_path / "a" / "loop.png").symlink_to("loop.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    found = listing(tmp_path, KINDS)
+    assert {path.name for path in found.files} >= {"inside.png", "loop.png", "pipe.png"}
+    assert [path.name for path in found.disguised] == ["folder.png"]
+    notes: list[str] = []
+    labelled_splits(tmp_path, KINDS, notes)
+    assert notes == ["Folders named like files are taken for folders: a/folder.png (1)."]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_class_may_be_missing_from_what_is_scored(tmp_path: Path, split: str, empty: bool) -> None:
+    for each in ("train", "val", "test"):
+        fill(tmp_path / each, ["ant", "bee", "cow"], 6)
+    shutil.rmtree(tmp_path / split / "ant")
+    if empty:
+        (tmp_path / split / "ant").mkdir()
+    notes: list[str] = []
+    names, splits = labelled_splits(tmp_path, KINDS, notes)
+    assert names == ("ant", "bee", "cow")
+    assert all(path.parent.name == names[label] for files in splits.values() for path, label in files)
+    assert [label for _, label in splits[split]] == [1] * 6 + [2] * 6
+    assert notes == [f"The {split} split has no files of ant: what it scores says nothing of them."]

@@ -1,5 +1,6 @@
 """Image files of every mode and kind, against Pillow by hand, and what is no image."""
 
+import json
 import os
 import struct
 import zlib
@@ -112,7 +113,7 @@ def test_broken_files_are_left_out_and_named(tmp_path: Path) -> None:
     assert batch["id"].tolist() == [1]
     assert batch["label"].tolist() == [1]  # type: ignore[typeddict-item]
     assert set(batch["bad"]) == {str(bad[0]), str(bad[2])}
-    assert files.__getitems__([(0, 0)])["input"].shape == (0, 3, 8, 8)
+    assert ImageFiles(bad[:1], [0], Crops((3, 8, 8))).__getitems__([(0, 0)])["input"].shape == (0, 3, 8, 8)
 
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
@@ -145,15 +146,15 @@ def test_left_out_files_count_in_the_result(tmp_path: Path, verb: Callable[..., 
         picture().save(folder / f"{k}.png")
     (tmp_path / "data" / "test" / "class0" / "broken.png").write_bytes(b"")
     short = ["model=linear", "data=image_folder", "data.shape=[1,8,8]", "trainer.max_epochs=1", "callbacks.pictures=null"]
-    status, out, err = verb(
-        "train", *short, f"data.root={tmp_path / 'data'}", "data.max_bad=0.2", f"run_dir={tmp_path / 'run'}"
-    )
+    status, out, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
     assert status == 0, err
     assert "scored 10 of 11 test samples" in out
     assert out.count("broken.png") >= 1
-    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
+    left_out = json.loads((tmp_path / "run" / "result.json").read_text())["left_out"]
+    assert [Path(path).name for path in left_out] == ["broken.png"]
+    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", "data.max_bad=0", f"run_dir={tmp_path / 'run'}")
     assert status == 1
-    assert "more than data.max_bad=0.01 allows" in err
+    assert "more than data.max_bad=0 allows" in err
     (tmp_path / "data" / "train" / "empty").mkdir()
     status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
     assert status == 1

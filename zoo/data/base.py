@@ -93,10 +93,33 @@ class Decoded:
             else:
                 found.append(outcome)
                 kept.append((number, view, epoch))
+        if not found and wishes:
+            self._stand_in(wishes, found, kept, bad)
         _note(_NOTHING)
         fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
         ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
         return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
+
+    def _stand_in(
+        self,
+        wishes: Sequence[tuple[int, int, int]],
+        found: list[Mapping[str, Any]],
+        kept: list[tuple[int, int, int]],
+        bad: dict[str, str],
+    ) -> None:
+        """Read the next samples in place of a batch of which none could be read: where several processes train, each must
+        take each step. (Two, as BatchNorm needs; a sample that is scored twice counts once.)"""
+        epoch, first, view = wishes[0]
+        for step in range(1, min(self.count, _STAND_INS)):
+            wish = epoch, (first + step) % self.count, view
+            outcome = _attempt(lambda each: self.read(*each), wish)
+            if isinstance(outcome, Unreadable):
+                bad[str(outcome.path)] = outcome.reason
+                continue
+            found.append(outcome)
+            kept.append((wish[1], view, epoch))
+            if len(found) == min(2, len(wishes)):
+                return
 
     def _outcomes(self, wishes: Sequence[tuple[int, int, int]]) -> Iterable[Mapping[str, Any] | Unreadable]:
         def outcome(wish: tuple[int, int, int]) -> Mapping[str, Any] | Unreadable:
@@ -112,6 +135,8 @@ class Decoded:
             return list(pool.map(outcome, wishes))
 
 
+_STAND_INS = 100
+"""Samples that are tried in place of those of a batch that cannot be read."""
 _NOTHING = -1
 _reading: tuple[Tensor, int] | None = None
 """In a loader's worker: the table that it shares with the main process, and its own place there."""
@@ -205,6 +230,9 @@ def labelled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[
     """The fields of a sample that is told by a label, or by none."""
     return {"input": pixels} if labels is None else {"input": pixels, "label": torch.tensor(labels[number])}
 
+
+HANDFUL = 5
+"""So many unreadable files end no run, whatever their share."""
 
 MIXED = 4
 """Archives whose samples are mixed with one another: a reader needs these few at a time, and no more."""
@@ -328,7 +356,8 @@ class DataModule(lightning.LightningDataModule):
         batch_size: samples a step on each device.
         num_workers: processes that read ahead; None is the data set's own choice.
         seed: of order, clip times and augmentation.
-        max_bad: share of a split's files that may be unreadable before the run is refused.
+        max_bad: share of a split's files that may be unreadable before the run is refused; five may be in any case, unless it
+            is 0.
         augment: what is done to training batches on the device, by name and in this order; null drops one.
     """
 
@@ -392,6 +421,8 @@ class DataModule(lightning.LightningDataModule):
         """File to reason: what an official list holds and no split serves."""
         self.limited: dict[str, int] = {}
         """Of each split that an evaluation cut short, by the Trainer's limit: how many images or videos it takes."""
+        self.notes: list[str] = []
+        """Sentences about what was found in the files and would not be expected, to be said before training."""
         self.splits: dict[str, Samples] = {}
         self._begun = (0, 0)
 
@@ -525,9 +556,8 @@ class DataModule(lightning.LightningDataModule):
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Keep the book of files that failed to decode; too many end the run."""
         self.bad.update(batch.pop("bad", {}))
-        total = sum(len(samples) for samples in self.splits.values())
-        if self.splits and len(self.bad) > self.max_bad * total:
-            raise ValueError(too_many_bad(self.bad, total, self.max_bad))
+        if self.splits:
+            self._check_share(self.bad, sum(len(samples) // samples.views for samples in self.splits.values()))
         return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -549,11 +579,16 @@ class DataModule(lightning.LightningDataModule):
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
             outcomes = list(pool.map(lambda item: _attempt(check, item), items))
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        if len(failures) > self.max_bad * len(items):
-            raise ValueError(too_many_bad(failures, len(items), self.max_bad))
+        self._check_share(failures, len(items))
         self.bad.update(failures)
         self.left_out[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
+
+    def _check_share(self, bad: Mapping[str, str], total: int) -> None:
+        """Refuse more unreadable files of so many than are allowed. A handful is left out of any set, but not all of one."""
+        allowed = max(HANDFUL, self.max_bad * total) if self.max_bad else 0
+        if len(bad) > allowed or len(bad) == total > 0:
+            raise ValueError(too_many_bad(bad, total, self.max_bad))
 
 
 def _attempt(check: Callable[[Item], Found], item: Item) -> Found | Unreadable:
@@ -565,6 +600,8 @@ def _attempt(check: Callable[[Item], Found], item: Item) -> Found | Unreadable:
 
 def too_many_bad(bad: Mapping[str, str], total: int, allowed: float) -> str:
     path, reason = next(iter(bad.items()))
+    if len(bad) == total:
+        return f"Not one of {total} files can be read; the first is {path} ({reason}). Repair or replace them."
     return (
         f"{len(bad)} of {total} files cannot be read, more than data.max_bad={allowed:g} allows; the first is {path} "
         f"({reason}). Repair or remove them, or raise data.max_bad."

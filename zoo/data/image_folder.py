@@ -61,7 +61,7 @@ class ImageFolder(DataModule):
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
         """The classes, and the labelled files of each split."""
-        return labelled_splits(self.root, SUFFIXES)
+        return labelled_splits(self.root, SUFFIXES, self.notes)
 
     def load(self) -> dict[str, Samples]:
         self.class_names, files = self.find()

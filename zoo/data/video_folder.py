@@ -94,7 +94,7 @@ class VideoFolder(DataModule):
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
         """The classes, and the labelled files of each split."""
-        return labelled_splits(self.root, SUFFIXES)
+        return labelled_splits(self.root, SUFFIXES, self.notes)
 
     @property
     def folder(self) -> Path:
