@@ -13,14 +13,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Launcher
-from tests.test_words import ODD_NAMES, is_one_plain_line
+from tests.test_words import FILE_NAMES, is_one_plain_line
 from zoo import answers
 from zoo.answers import Gallery, Lines, mark
 from zoo.data._files import write_whole
 from zoo.draw import Film
 
 Verb = Callable[..., tuple[int, str, str]]
-FILE_NAMES = [name for name in ODD_NAMES if name and "\0" not in name and "\ud800" not in name]
 LENET = "lenet5:fashion_mnist"
 
 

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from tests.test_words import ODD_NAMES, is_one_plain_line
+from tests.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
 from zoo import _charts, benchmark, draw, profile, report, study, sweep
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -165,3 +166,39 @@ def test_names_are_text_wherever_they_are_shown(
 
 def words_number(cell: str) -> bool:
     return re.fullmatch(r"-?\d+(\.\d+)?", cell) is not None
+
+
+def test_classes_and_files_of_odd_names_from_training_to_prediction(verb: Verb, tmp_path: Path) -> None:
+    names = [name.replace("/", "-") for name in FILE_NAMES if "${" not in name]
+    for label, name in enumerate(names):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("L", (8, 8), 9 * label + number).save(tmp_path / "set" / name / f"{number}.png")
+        (tmp_path / "set" / name / "0.png").rename(tmp_path / "set" / name / f"{name}.png")
+        (tmp_path / "set" / name / f"torn {name}.png").write_bytes(b"no picture")
+    own = ("data=image_folder", "data.root=set", "data.shape=[1,8,8]", "data.num_workers=0", "data.max_bad=0.5")
+    small = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "model=linear", f"hydra.run.dir={tmp_path}/run")
+    said = [verb("train", *own, *small), verb("evaluate", "run"), verb("predict", "run", "set", "top_k=3", "json=-")]
+    said.append(verb("prepare", "image_folder", "set"))
+    other = ("data.root=other", "trainer.accelerator=cpu")
+    (tmp_path / "other").mkdir()
+    for name in names[:2]:
+        (tmp_path / "other" / f"other {name}").mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / "other" / f"other {name}" / "0.png")
+        Image.new("L", (8, 8)).save(tmp_path / "other" / f"other {name}" / "1.png")
+    said += [verb("evaluate", "run", *other), verb("predict", "run", f"no {names[0]}")]
+    assert [status for status, _, _ in said[:3]] == [0, 0, 0], said
+    (tmp_path / "set" / "${oc.env:HOME}").mkdir()
+    for number in range(5):
+        Image.new("L", (8, 8)).save(tmp_path / "set" / "${oc.env:HOME}" / f"{number}.png")
+    said.append(verb("train", *own, *small[:-1]))
+    assert "A class is called '${oc.env:HOME}'; a name may not hold ${. Rename it." in said[-1][2]
+    for _, out, err in said:
+        for line in (out + err).split("\n"):
+            assert is_one_plain_line(line), line
+    assert len(said[2][1].splitlines()) == 6 * len(names)
+    for line in said[2][1].splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+    for name in ("result.json", "metrics.csv"):
+        content = (tmp_path / "run" / name).read_bytes().decode()
+        assert all(map(is_one_plain_line, content.replace("\r\n", "\n").split("\n")))

@@ -44,6 +44,8 @@ ODD_NAMES = (
     "图片 é",
     "",
 )
+FILE_NAMES = [name for name in ODD_NAMES if name and "\0" not in name and "\ud800" not in name]
+"""Those that a file can have, but for slashes."""
 NAMED = pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
 
 

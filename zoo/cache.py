@@ -24,7 +24,7 @@ def alone(path: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    lock = cache_folder() / "locks" / hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    lock = cache_folder() / "locks" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as stream:
         with contextlib.suppress(OSError):  # a network disk may have none

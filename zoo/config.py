@@ -391,6 +391,9 @@ def build_data(config: DictConfig) -> "DataModule":
 
 def facts_of(data: "DataModule") -> dict[str, Any]:
     """What the data set owns and others read: published in the configuration as `${data.NAME}`, carried by the checkpoint."""
+    for name in data.class_names:
+        if not _harmless(name):  # it would be read as a reference to a setting, or to the environment
+            raise ValueError(f"A class is called {name!r}; a name may not hold ${{. Rename it.")
     return {
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),

@@ -97,11 +97,14 @@ def predict(
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
     import torch
 
+    from zoo import report
     from zoo.answers import Gallery
     from zoo.data._decode import SUFFIXES as FILMS
     from zoo.data._files import Unreadable, pixels_limited, regular
+    from zoo.data._folders import counted
     from zoo.data.base import AXES
 
+    report.quiet()
     content = run.read_checkpoint(checkpoint)
     config = run.compose_recipe(content["zoo"], overrides)
     facts = content["zoo"]["facts"]
@@ -123,8 +126,7 @@ def predict(
 
     found, others = listed(paths, data.suffixes, AXES[data.layout])
     if others:
-        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items()))
-        print(printable(f"Left out, by suffix: {counts}. Name a file to have it read."), file=sys.stderr)
+        print(printable(f"Left out, by suffix: {counted(others)}. Name a file to have it read."), file=sys.stderr)
     for path in found:
         try:
             if isinstance(path, Unreadable):

@@ -13,12 +13,14 @@ from typing import Any
 
 from zoo import cli
 from zoo import config as run
+from zoo.words import printable
 
 
 def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
     """Prepare a data set by name, and say what it holds. The options are the arguments of its `prepare`."""
     from zoo import report
 
+    report.quiet()
     config = run.composed([f"data={name}", *overrides])
     # What lies on disk does not depend on the shape that is served, which is the model's to say.
     config.data.shape = [3, 16, 32, 32] if run.layout_of(config) == 4 else [3, 32, 32]
@@ -27,7 +29,7 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
     data.prepare(**options)
     data.setup()
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
-    print(f"{name}: {counts}, {data.num_classes} classes")
+    print(f"{printable(name)}: {counts}, {data.num_classes} classes")
     report.notes(data)
     report.name_bad(data)
 

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import re
-import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from zoo.config import checkpoint_path
-from zoo.words import caption, json_text, printable
+from zoo.words import caption, json_text, printable, shell_word
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -51,6 +50,12 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
+    warnings.formatwarning = _spoken  # after Lightning, which has its own
+
+
+def _spoken(message: Warning | str, *where: object, **line: object) -> str:
+    """A warning as one line; where a library gave it tells a user nothing."""
+    return f"Warning: {printable(' '.join(str(message).split()))}\n"
 
 
 SAMPLES = {3: "images", 4: "clips"}
@@ -276,8 +281,8 @@ def after(
     name_bad(data)
     print(f"time {clock}")
     if checkpoint:
-        print(f"checkpoint {checkpoint}")
-        folder = shlex.quote(str(run_dir))
+        print(f"checkpoint {printable(checkpoint)}")
+        folder = shell_word(run_dir)
         print(f"evaluate   python -m zoo.evaluate {folder}")
         print(f"predict    python -m zoo.predict {folder} FILE")
 

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import random
-import shlex
 import signal
 import sys
 import time
@@ -30,6 +29,7 @@ from zoo.cli import AGAIN, STOPPING, Stopped, handled
 from zoo.config import quoted
 from zoo.data._files import write_whole
 from zoo.tasks.base import NotFinite
+from zoo.words import shell_word
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -203,7 +203,7 @@ class Savepoints(Callback):
 
 def _go_on(folder: Path) -> str:
     earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-    command = shlex.join(["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(folder))}"])
+    command = " ".join(map(shell_word, ["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(folder))}"]))
     return f"Go on with it by\n{command}"
 
 

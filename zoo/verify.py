@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from zoo import cli
 from zoo import config as run
+from zoo.words import printable
 
 if TYPE_CHECKING:
     from zoo.models._entries import Accuracy, Weights
@@ -90,7 +91,7 @@ def _main(arguments: list[str]) -> None:
         raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
     verdicts = verify(name, tag or None, run.literal_paths(rest), tolerance)
     for verdict in verdicts:
-        print(f"{verdict}\nprotocol {verdict.published.protocol}")
+        print(f"{printable(verdict)}\nprotocol {printable(verdict.published.protocol)}")
     if wrong := [verdict for verdict in verdicts if not verdict.holds]:
         raise ValueError(f"{'; '.join(map(str, wrong))}.")
 

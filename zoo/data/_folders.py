@@ -185,7 +185,7 @@ def _carve(root: Path, files: Labelled, share: float) -> tuple[Labelled, Labelle
     taken: set[Path] = set()
     for label in {label for _, label in files}:
         members = [path for path, its in files if its == label]
-        members.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
+        members.sort(key=lambda path: hashlib.sha256(os.fsencode(path.relative_to(root).as_posix())).digest())
         count = max(1, round(share * len(members))) if len(members) > 1 else 0
         taken.update(members[:count])
     return [f for f in files if f[0] not in taken], [f for f in files if f[0] in taken]

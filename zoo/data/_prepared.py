@@ -31,6 +31,7 @@ from zoo.data._decode import Places, Video, opened, probe, read_frames, upright
 from zoo.data._fields import Fields, computed, write_fields
 from zoo.data._files import Unreadable, write_whole
 from zoo.data._parallel import mapped
+from zoo.words import json_text
 
 PATIENCE = 3600.0
 """Seconds that a file may take: hours of film do not, and what hangs does for ever."""
@@ -133,7 +134,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         inside = root / ".zoo"
-        digits = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+        digits = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
         outside = cache_folder() / "prepared" / f"{root.name}-{digits}"
         self.folder = inside if inside.is_dir() or os.access(root, os.W_OK) else outside
         self.ledger = self.folder / "ledger.jsonl"
@@ -149,7 +150,7 @@ class Store:
         """A file's path in the folder; of one outside, a name that no other has."""
         if path.is_relative_to(self.root):
             return path.relative_to(self.root).as_posix()
-        return f"outside/{hashlib.sha256(str(path).encode()).hexdigest()[:12]}-{path.name}"
+        return f"outside/{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}-{path.name}"
 
     def entry(self, path: Path) -> Entry | None:
         """The file's line, if it is still the file that was scanned."""
@@ -176,7 +177,7 @@ class Store:
         self.entries[entry.file] = entry
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.ledger.open("a", encoding="utf-8") as stream:
-            stream.write(self._start + json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+            stream.write(self._start + json_text(asdict(entry)) + "\n")
         self._start = ""
 
 

@@ -1,6 +1,7 @@
 """Images with a class for every pixel: files, the checks before training, and the geometry that image and mask share."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def paired(images: Path, masks: Path, num_classes: int, void: int | None) -> lis
 
 def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictured], list[SomePictured]]:
     """What stays and what is carved out: the share whose images' names hash lowest, so that adding files moves no other."""
-    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image.stem.encode()).digest())
+    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.image.stem)).digest())
     taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}
     return [pair for pair in pairs if pair.image not in taken], [pair for pair in pairs if pair.image in taken]
 

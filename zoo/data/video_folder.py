@@ -1,6 +1,5 @@
 """One's own videos, one folder a class; and what all sets of video files share."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.video import ClipFiles, Clips
 from zoo.draw import save, sheet
 from zoo.flow import from_bytes, picture, wheel
+from zoo.words import printable, shell_word
 
 FlowKind = Literal["dis", "raft"]
 
@@ -116,9 +116,9 @@ class VideoFolder(DataModule):
         paths = [path for labelled in self.find()[1].values() for path, _ in labelled]
         prepare(Store(self.folder), paths, short_side, flow, patience)
         store = Store(self.folder)
-        print(f"ledger {store.ledger}")
+        print(f"ledger {printable(store.ledger)}")
         if flow:
-            print(f"flow   {_draw_flow(store, paths, short_side, flow)}")
+            print(f"flow   {printable(_draw_flow(store, paths, short_side, flow))}")
 
     def load(self) -> dict[str, Samples]:
         self.class_names, files = self.find()
@@ -156,7 +156,7 @@ class VideoFolder(DataModule):
 
     def _remedy(self) -> str:
         name = type(self).__module__.rpartition(".")[2]
-        root = f" {shlex.quote(self.given_root)}" if self.given_root else ""
+        root = f" {shell_word(self.given_root)}" if self.given_root else ""
         wishes = [f" short_side={self.prepared}"] * bool(self.prepared) + [f" flow={self.flow}"] * bool(self.flow)
         return f"Prepare it by: python -m zoo.prepare {name}{root}{''.join(wishes)}"
 
