@@ -86,6 +86,7 @@ def test_home_is_meant_by_a_tilde_unless_something_is_called_so(tmp_path: Path, 
 
 def test_places_of_a_sweep_are_values_of_their_own() -> None:
     assert run.literal_paths(["-m", "data.root=a,b c,图"]) == ["-m", "data.root=a,'b c','图'"]
+    assert run.literal_paths(["-m", "hydra.sweep.dir=a,b"]) == ["-m", "hydra.sweep.dir='a,b'"]
     assert run.literal_paths(["data.root=a,b"]) == ["data.root='a,b'"]
 
 

@@ -1,14 +1,21 @@
 """A sweep's table and chart, of results written by hand."""
 
+import csv
 import json
+import shlex
+import signal
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from zoo.resume import Savepoints
 from zoo.sweep import grouped, summarise
+from zoo.words import markdown
 
 
 def result(folder: Path, number: int, overrides: list[str], score: float, seed: int = 0) -> dict[str, Any]:
@@ -70,3 +77,45 @@ def test_bars_are_as_long_as_the_scores(tmp_path: Path) -> None:
 def test_a_folder_without_results_gets_no_table(tmp_path: Path) -> None:
     assert summarise(tmp_path) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_outlives_a_run_that_fails(verb: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """Whatever it fails of: a sentence for the user, or a mistake of ours. The table names it."""
+    settings = ("-m", "model=linear", "optimizer=sgd", "trainer.max_epochs=1", "trainer.limit_train_batches=3")
+    settings = (*settings, "data.num_workers=0", "callbacks.pictures=null", "hydra.sweep.dir=all")
+    status, out, err = verb("train", *settings, "optimizer.lr=0.01,1e30,0.001")
+    assert status == 1
+    assert "Traceback" not in err
+    (said,) = [line.removeprefix("Error: ") for line in err.splitlines() if line.startswith("Error: ")]
+    assert sorted(path.parent.name[0] for path in (tmp_path / "all").glob("*/result.json")) == ["0", "2"]
+    table = (tmp_path / "all" / "sweep.md").read_text()
+    assert table in out
+    assert f"failed: {markdown(said)}" in table
+    assert table.count("| accuracy ") == 2
+    with (tmp_path / "all" / "sweep.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted(bool(row["error"]) for row in rows) == [False, False, True]
+
+
+def test_an_interrupted_sweep_goes_on_by_the_command_that_it_prints(
+    verb: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("-m", "model=linear,mlp", "trainer.max_epochs=1", "trainer.limit_train_batches=3", "callbacks.pictures=null")
+    start = Savepoints.on_train_start
+
+    def stopped(self: Savepoints, trainer: Any, task: Any) -> None:
+        start(self, trainer, task)
+        if task.recipe["names"]["model"] == "mlp":
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Savepoints, "on_train_start", stopped)
+    status, out, _ = verb("train", *settings, "hydra.sweep.dir=all, of them")
+    assert status == 75
+    assert "| linear | digits | accuracy" in (tmp_path / "all, of them" / "sweep.md").read_text()
+    (command,) = [line for line in out.splitlines() if line.startswith("python -m zoo.train")]
+    monkeypatch.setattr(Savepoints, "on_train_start", start)
+    status, out, err = verb("train", *shlex.split(command)[3:])
+    assert status == 0, err
+    table = (tmp_path / "all, of them" / "sweep.md").read_text()
+    assert "| linear | digits | accuracy" in table
+    assert "| mlp | digits | accuracy" in table

@@ -25,7 +25,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zoo import config as run
-from zoo.words import printable
+from zoo.sweep import SweepTable, outlived
+from zoo.words import printable, shell_word
 
 AGAIN = getattr(os, "EX_TEMPFAIL", 75)
 """75, "try again later" (sysexits.h): the status of a verb that was asked to stop and that the same command goes on with. It is
@@ -81,6 +82,8 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     """Run a job under Hydra: `--help`, `-m` sweeps and launchers are Hydra's."""
     import hydra
     from hydra._internal.utils import get_args_parser
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     arguments = run.in_one_folder(run.literal_paths(arguments))
     parsed, unknown = get_args_parser().parse_known_args(list(arguments))
@@ -92,11 +95,24 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:
         # Once more: Hydra shows tracebacks of its own, and may run the job in another process.
-        with stopping(""), plainly(config.debug):
+        sweep = HydraConfig.get().mode is RunMode.MULTIRUN
+        with stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
             job(config)
 
     sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
-    hydra.main(version_base="1.3", config_path=str(run.CONF), config_name="train")(plain_job)()
+    with SweepTable.written():
+        hydra.main(version_base="1.3", config_path=str(run.CONF), config_name="train")(plain_job)()
+
+
+def go_on(folder: Path) -> str:
+    """The command that takes up again the run of this folder, or the sweep that it is part of."""
+    again = ("resume=", "hydra.sweep.dir=") if SweepTable.under_way else ("resume=",)
+    earlier = [argument for argument in sys.argv[1:] if not argument.startswith(again)]
+    if SweepTable.under_way:
+        place = [f"hydra.sweep.dir={run.quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]
+    else:
+        place = [f"resume={run.quoted(str(folder))}"]
+    return f"Go on with it by\n{' '.join(map(shell_word, ['python', '-m', 'zoo.train', *earlier, *place]))}"
 
 
 # Words

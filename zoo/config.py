@@ -157,7 +157,7 @@ def _literal(argument: str, sweep: bool) -> str:
         return argument if plain else f"{key}={quoted(place(value))}"
     if key.rpartition(".")[2] not in _PLACES or in_marks or "${" in value or value.lower() in _WORDS:
         return argument
-    if sweep and ("," in value or value.endswith(")")):
+    if sweep and not key.startswith("hydra.") and ("," in value or value.endswith(")")):
         with contextlib.suppress(ValueError):
             parse([argument])
             return argument

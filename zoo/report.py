@@ -272,8 +272,9 @@ def after(
     score = getattr(callback, "best_model_score", None)
     if score is not None:
         print(f"best val {task.metric} {figure(float(score))}")
-        few = f" Fewer than {FEW} hardly tell one epoch from another." if task.scored["val"] < FEW else ""
-        print(f"chosen on {counted(task, data, 'val')}{'.' if few else ''}{few}")
+        if "val" in task.scored:  # a finished run that is taken up again has nothing left to validate
+            few = f" Fewer than {FEW} hardly tell one epoch from another." if task.scored["val"] < FEW else ""
+            print(f"chosen on {counted(task, data, 'val')}{'.' if few else ''}{few}")
     else:
         print("Nothing was validated, so no epoch was chosen: the weights are those of the end of training.")
     if "test" in task.scored:

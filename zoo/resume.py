@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +24,11 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from zoo.cli import AGAIN, STOPPING, Stopped, handled
+from zoo.cli import AGAIN, STOPPING, Stopped, go_on, handled
 from zoo.config import quoted
 from zoo.data._files import write_whole
+from zoo.sweep import SweepTable
 from zoo.tasks.base import NotFinite
-from zoo.words import shell_word
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -191,7 +190,7 @@ class Savepoints(Callback):
             raise Interrupted(0)
         raise Interrupted(
             128 + signal.SIGINT if self._asked == signal.SIGINT else AGAIN,
-            f"Interrupted at step {trainer.global_step}; the run is saved. {_go_on(self.path.parent.parent)}",
+            f"Interrupted at step {trainer.global_step}; the run is saved. {go_on(self.path.parent.parent)}",
         )
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
@@ -199,12 +198,6 @@ class Savepoints(Callback):
         if isinstance(exception, NotFinite):
             found = {"step": exception.step, "loss": str(exception.loss), "rank": trainer.global_rank, "ids": exception.ids}
             write_whole(self.path.parent.parent / "not_finite.json", (json.dumps(found) + "\n").encode())
-
-
-def _go_on(folder: Path) -> str:
-    earlier = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-    command = " ".join(map(shell_word, ["python", "-m", "zoo.train", *earlier, f"resume={quoted(str(folder))}"]))
-    return f"Go on with it by\n{command}"
 
 
 @contextmanager
@@ -215,7 +208,8 @@ def how_to_go_on(folder: str) -> Iterator[None]:
     except Stopped as stop:
         if stop.said and not isinstance(stop, Interrupted):
             saved = (Path(folder) / "checkpoints" / "last.ckpt").is_file()
-            stop.said += f" What was learned is saved. {_go_on(Path(folder))}" if saved else " Nothing was to be saved yet."
+            stop.said += " What was learned is saved." if saved else " Nothing was to be saved yet."
+            stop.said += f" {go_on(Path(folder))}" if saved or SweepTable.under_way else ""
         raise
 
 

@@ -1,7 +1,8 @@
 """What a sweep leaves beside its runs: `python -m zoo.train -m model=lenet5,lenet_wide seed=0,1,2` writes a table and a chart.
 
 Every run writes its `result.json`; the sweep's table is made of those that lie below its folder, so that a second sweep
-into the same folder adds to it, and an interrupted one keeps what it has.
+into the same folder adds to it, and an interrupted one keeps what it has. A run that fails leaves its sentence in
+`failed.json`, and the others run.
 """
 
 import csv
@@ -9,48 +10,110 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zoo.words import caption, csv_cell, markdown, printable
+from zoo.words import caption, csv_cell, json_text, markdown, printable
+
+FAILED = "failed.json"
 
 
 class SweepTable(Callback):
-    """Hydra's callback at the end of a sweep."""
+    """Hydra's callback at the beginning of a sweep, and what is done at its end, which may come early."""
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        if summarise(folder):
-            print(f"\n{(folder / 'sweep.md').read_text()}\nThe table and the chart are in {printable(folder)}", flush=True)
+    under_way: "SweepTable | None" = None
+
+    @classmethod
+    @contextmanager
+    def written(cls) -> Iterator[None]:
+        """Write and say the table at the end of a sweep, if there is one, however it ends; the status is 1 if a run failed."""
+        failed = 0
+        try:
+            yield
+        finally:
+            if cls.under_way:
+                failed = cls.under_way.end()
+        if failed:
+            raise SystemExit(1)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepTable.under_way = self
+        self.folder = Path(config.hydra.sweep.dir)
+        self.before = self._failures()
+
+    def _failures(self) -> set[tuple[Path, int]]:
+        return {(path, path.stat().st_mtime_ns) for path in self.folder.glob(f"*/{FAILED}")}
+
+    def end(self) -> int:
+        """Write and say the table; how many runs of this sweep failed."""
+        SweepTable.under_way = None
+        if summarise(self.folder):
+            print(f"\n{(self.folder / 'sweep.md').read_text()}\nThe table is in {printable(self.folder)}", flush=True)
+        return len(self._failures() - self.before)
+
+
+@contextmanager
+def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]) -> Iterator[None]:
+    """Let a run of a sweep fail without the others: its sentence is said, and kept in its folder."""
+    from zoo import config as run
+    from zoo.data._files import write_whole
+
+    path = Path(config.run_dir) / FAILED
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        said = sentence(error)
+        if said is None or config.debug:
+            traceback.print_exc()
+        said = said or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        print(f"Error: {said}", file=sys.stderr, flush=True)
+        overrides = run.overrides_of(config)
+        content = {"names": run.choices_of(config), "overrides": overrides, "seed": config.seed, "error": said}
+        write_whole(path, f"{json_text(content, indent=1)}\n".encode())
+
+
+def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{name}"))]
 
 
 def summarise(folder: Path) -> list[Mapping[str, Any]]:
-    """Read the results below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
+    """Read the outcomes below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
     from zoo.data._files import write_whole
 
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    results = [*_read(folder, "result.json"), *_read(folder, FAILED)]
     if results:
         groups = grouped(results)
         write_whole(folder / "sweep.md", table(groups).encode())
         stream = io.StringIO(newline="")
         writer = csv.writer(stream)
-        writer.writerow(["run", "seed", "metric", "test", "val", "scored", "parameters", "multiply-adds", "seconds"])
+        writer.writerow(["run", "seed", "metric", "test", "val", "scored", "parameters", "multiply-adds", "seconds", "error"])
         for name, runs in groups.items():
             for run in runs:
-                keys = ("seed", "metric", "test", "val", "scored", "parameters", "macs", "seconds")
-                writer.writerow(map(csv_cell, [name, *(run[key] for key in keys)]))
+                keys = ("seed", "metric", "test", "val", "scored", "parameters", "macs", "seconds", "error")
+                writer.writerow(map(csv_cell, [name, *(run.get(key, "") for key in keys)]))
         write_whole(folder / "sweep.csv", stream.getvalue().encode())
-        draw(groups, folder / "sweep.png")
+        if done := _done(groups):
+            draw(done, folder / "sweep.png")
     return results
+
+
+def _done(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The groups without the runs that failed."""
+    done = {name: [run for run in runs if "error" not in run] for name, runs in groups.items()}
+    return {name: runs for name, runs in done.items() if runs}
 
 
 def grouped(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Runs that differ by their seed only, under the settings that not all runs share, or the model's name."""
-    settings = [[each for each in run["overrides"] if not each.startswith("seed=")] for run in results]
+    settings = [[each for each in run["overrides"] if not each.startswith(("seed=", "resume="))] for run in results]
     common = set.intersection(*map(set, settings))
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run, own in zip(results, settings, strict=True):
@@ -64,17 +127,22 @@ def table(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     from zoo.report import figure, quantity
 
     lines = ["| run | data | test | scored | parameters | multiply-adds | seeds | time |\n|---|---|---|---|---|---|---|---|\n"]
-    for name, runs in groups.items():
-        scores, one = [run["test"] for run in runs], runs[0]
+    for name, done in _done(groups).items():
+        scores, one = [run["test"] for run in done], done[0]
         metric = f"{markdown(one['metric'])} {figure(statistics.mean(scores))}"
-        spread = f" ± {statistics.stdev(scores):.3f}" if len(runs) > 1 else ""
-        seconds = f"{min(run['seconds'] for run in runs):.0f} to {max(run['seconds'] for run in runs):.0f} s"
+        spread = f" ± {statistics.stdev(scores):.3f}" if len(done) > 1 else ""
+        seconds = f"{min(run['seconds'] for run in done):.0f} to {max(run['seconds'] for run in done):.0f} s"
         lines.append(
             f"| {markdown(name)} | {markdown(one['names']['data'])} | {metric}{spread} | "
             f"{one['scored']:,} | {quantity(one['parameters'])} | {quantity(one['macs'])} at "
-            f"{' x '.join(map(str, one['shape']))} | {', '.join(str(run['seed']) for run in runs)} | {seconds} |\n"
+            f"{' x '.join(map(str, one['shape']))} | {', '.join(str(run['seed']) for run in done)} | {seconds} |\n"
         )
-    everything = [run for runs in groups.values() for run in runs]
+    for name, runs in groups.items():
+        for run in runs:
+            if "error" in run:
+                where = f"{markdown(name)} | {markdown(run['names']['data'])}"
+                lines.append(f"| {where} | failed: {markdown(run['error'])} | | | | {run['seed']} | |\n")
+    everything = [run for runs in _done(groups).values() for run in runs]
     conditions = sorted({f"{run['device']}, precision {run['precision']}; {run['versions']}" for run in everything})
     return "".join(lines) + "\n" + "\n".join(map(markdown, conditions)) + "\n"
 
