@@ -33,6 +33,8 @@ HYDRA = {
     "report.py",
     "study.py",
     "benchmark.py",
+    "cli.py",
+    "protocol.py",
     "verify.py",
 }
 
