@@ -56,7 +56,9 @@ class Crops:
         pixels = recoloured(pixels, self.shape[0])
         height, width = self.shape[1:]
         if self.scales is None:
-            cut = region(pixels, top, left, min(pixels.shape[2] / height, pixels.shape[3] / width), (height, width))
+            rows, columns = window(pixels.shape[2:], top, left, float(max(pixels.shape[2:])), (height, width))
+            columns = in_mirror(columns, pixels.shape[3]) if mirrored else columns
+            cut = resized(pixels[:, :, rows, columns], (height, width))
         else:
             # The whole image is scaled and then cut, as published protocols do; torchvision rounds the same way.
             short, full = self.scales[scale], pixels.shape[2:]
@@ -65,7 +67,8 @@ class Crops:
             floats = interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
             scaled = floats.round_().to(torch.uint8)
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
-            cut = scaled[:, :, y : y + height, x : x + width]
+            columns = slice(x, x + width)
+            cut = scaled[:, :, y : y + height, in_mirror(columns, scaled.shape[3]) if mirrored else columns]
         return cut.flip(-1) if mirrored else cut
 
 
@@ -75,11 +78,21 @@ def check_crops(crops: int) -> None:
 
 
 def place(crop: int, crops: int, height: int, width: int) -> tuple[float, float, bool]:
-    """Where crop 0 <= crop < crops of a picture lies: (top, left) in 0..1 of the space left; and whether it is mirrored."""
+    """Where crop 0 <= crop < crops of a picture lies: (top, left) in 0..1 of the space left; and whether it is mirrored.
+
+    Of a mirrored one it is the place in the mirrored picture, as torchvision's `ten_crop` counts: where the space left is
+    odd, the center of the mirror is not the mirror of the center.
+    """
     if crops == 3:
         along = (0.5, 0.0, 1.0)[crop]
         return (0.5, along, False) if width >= height else (along, 0.5, False)
-    return *_PLACES[crop % 5], crop >= 5
+    top, left = _PLACES[crop % 5]
+    return (top, 1 - left, True) if crop >= 5 else (top, left, False)
+
+
+def in_mirror(columns: slice, width: int) -> slice:
+    """The columns of a picture that are these columns of its mirror image, still to be mirrored."""
+    return slice(width - columns.stop, width - columns.start)
 
 
 def brightness(x: Tensor) -> Tensor:

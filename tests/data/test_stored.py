@@ -14,6 +14,7 @@ import torch
 import torchvision
 from torchvision.transforms.v2 import functional as v2
 
+from zoo.crops import Crops
 from zoo.data._stratified import stratified
 from zoo.data.cifar10 import Cifar10
 from zoo.data.digits import Digits
@@ -137,6 +138,18 @@ def test_ten_crops_are_torchvisions() -> None:
     near = [min((abs(torch.tensor(a) - torch.tensor(b)).max().item()) for b in wanted) for a in found]
     assert max(near) <= 1
     assert "10 crops (centre, corners, mirrored) at short sides 16, 20, 12 x 12" in data.protocol
+
+
+@pytest.mark.parametrize("size", [(16, 21), (21, 16), (19, 19), (18, 23)])
+def test_ten_crops_are_torchvisions_to_the_byte(size: tuple[int, int]) -> None:
+    """Where the space left is odd, too: the centre of the mirror image is then another than the mirrored centre."""
+    image = torch.randint(256, (1, 3, *size), dtype=torch.uint8)
+    crops = Crops((3, 12, 12), (min(size),), 10)
+    found = [crops.cut(image, view) for view in range(10)]
+    # Top left, top right, bottom left, bottom right, centre; then of the mirror.
+    corners = torchvision.transforms.v2.TenCrop((12, 12))(image)
+    for view, theirs in enumerate((4, 0, 1, 2, 3, 9, 6, 5, 8, 7)):
+        assert torch.equal(found[view], corners[theirs]), view
 
 
 def test_views_that_cannot_be_cut_are_refused() -> None:

@@ -340,11 +340,22 @@ def test_r3d_18_is_torchvisions() -> None:
     assert round(zoo.profile(zoo.create_model("r3d_18"), (3, 16, 112, 112)).macs / 1e9, 2) == 40.70
 
 
+def test_slow_fusions_normalisation_is_the_papers() -> None:
+    """b = a / (2 + 1e-4 * the sum of a squared over five channels) ** 0.5, written out (Krizhevsky et al. 2012)."""
+    layer, a = zoo.create_model("slow_fusion", input_shape=(3, 10, 40, 40)).features.norm1, 50 * torch.rand(2, 96, 4, 3, 3)
+    square = nn.functional.pad(a**2, (0, 0, 0, 0, 0, 0, 2, 2))
+    total = sum(square[:, at : at + 96] for at in range(5))
+    torch.testing.assert_close(layer(a), a / (2 + 1e-4 * total) ** 0.5)
+
+
 def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
     from pytorchvideo.models.slowfast import create_slowfast
 
     published = create_slowfast(
-        slowfast_fusion_conv_stride=(8, 1, 1), model_num_class=5, head_pool_kernel_sizes=((2, 1, 1), (16, 1, 1))
+        slowfast_fusion_conv_kernel_size=(5, 1, 1),
+        slowfast_fusion_conv_stride=(8, 1, 1),
+        model_num_class=5,
+        head_pool_kernel_sizes=((2, 1, 1), (16, 1, 1)),
     ).eval()
     net, x = made("slowfast_r50_4x16", num_classes=5), clips(3, 16, 32, 32)
     assert load_fitting(net, published.state_dict()) == []
@@ -354,10 +365,11 @@ def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
 def test_slowfast_stages_are_the_tables() -> None:
     net = zoo.create_model("slowfast_r50_4x16")
     profile = zoo.profile(net, (3, 32, 224, 224))
-    assert profile.params == 34_566_488
-    assert round(profile.macs / 1e9, 1) == 27.8
-    kernel5 = zoo.create_model("slowfast_r50_4x16", fusion_kernel=5)
-    assert round(zoo.profile(kernel5, (3, 32, 224, 224)).macs / 1e9, 2) == 27.64
+    assert round(profile.params / 1e6, 2) == 34.48
+    assert round(profile.macs / 1e9, 2) == 27.64
+    assert round(zoo.profile(net, (3, 32, 256, 256)).macs / 1e9, 2) == 36.10  # the paper's 36.1
+    kernel7 = zoo.create_model("slowfast_r50_4x16", fusion_kernel=7)
+    assert zoo.profile(kernel7, (3, 32, 224, 224)).params == 34_566_488
     rows = {layer.name.removeprefix("features.net.blocks."): layer for layer in profile.layers}
     for pathway, frames, share in ((0, 4, 1), (1, 32, 8)):
         stem = rows[f"0.multipathway_blocks.{pathway}.conv"]
@@ -378,7 +390,7 @@ def test_slowfast_stages_are_the_tables() -> None:
                 assert c.output_shape == (outer, frames, edge, edge)
     for stage, fast in enumerate((8, 32, 64, 128)):
         lateral = rows[f"{stage}.multipathway_fusion.conv_fast_to_slow"]
-        assert lateral.weight_shape == (2 * fast, fast, 7, 1, 1)
+        assert lateral.weight_shape == (2 * fast, fast, 5, 1, 1)
         assert lateral.output_shape[1] == 4
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.chance import CLIP_TIME, uniform
-from zoo.crops import CROPS, check_crops, place, resized, window
+from zoo.crops import CROPS, check_crops, in_mirror, place, resized, window
 from zoo.data._decode import Box, Frames, Video, check_decoder, read_frames
 from zoo.data._fields import FlowOf
 from zoo.data.base import Decoded, labelled
@@ -118,8 +118,9 @@ class Clips:
         """What crop 0 <= crop < crops is of a frame."""
 
         def cut(height: int, width: int) -> tuple[slice, slice]:
-            top, left, _ = place(crop, self.crops, height, width)
-            return self.box(top, left)(height, width)
+            top, left, mirrored = place(crop, self.crops, height, width)
+            rows, columns = self.box(top, left)(height, width)
+            return rows, in_mirror(columns, width) if mirrored else columns
 
         return cut
 

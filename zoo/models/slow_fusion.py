@@ -62,7 +62,8 @@ def slow_fusion(
         layers[f"relu{number}"] = nn.ReLU(inplace=True)
         edges = [(extent + 2 * pad - edge) // step + 1 for extent in edges]
         if norm == "local" and number in _NORMALISED:
-            layers[f"norm{number}"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.5, k=2.0)  # k, n, alpha, beta: section 3.1
+            # "k = 2, n = 5, alpha = 10^-4, beta = 0.5" (section 3.1), of a sum over n channels; torch takes their mean.
+            layers[f"norm{number}"] = nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.5, k=2.0)
         if number in _POOLED:
             layers[f"pool{number}"] = nn.MaxPool3d((1, 2, 2))
             edges = [extent // 2 for extent in edges]
