@@ -170,6 +170,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(
     (pictures / "folder.png" / "inside.png").hardlink_to(pictures / "0.png")
     (pictures / "closed").mkdir()
     (pictures / "empty.png").touch()
+    (pictures / "byte.png").write_bytes(b"B")
     for hidden in (".zoo/short/a.png", ".ipynb_checkpoints/a.png", "folder.png/.b/a.png", "._0.png"):
         (pictures / hidden).parent.mkdir(parents=True, exist_ok=True)
         (pictures / hidden).hardlink_to(pictures / "0.png")
@@ -193,15 +194,16 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(
     told = {str(Path(row["file"]).relative_to(pictures)): row.get("error") for row in rows(Path("a.jsonl"))}
     answered = {"0.png", "1.png", "2.png", "linked.png", "folder.png/inside.png", "._0.png"}
     assert {name for name, error in told.items() if error is None} == answered
-    assert {name: error for name, error in told.items() if error and name != "empty.png"} == {
+    assert {name: error for name, error in told.items() if error and name not in ("empty.png", "byte.png")} == {
         "pipe.png": "it is a pipe, not a file",
         "dead.png": "No such file or directory",
         "loop.png": "Too many levels of symbolic links",
         "closed": "Permission denied",
     }
-    assert told["empty.png"]
+    assert told["empty.png"] == "it is empty"
+    assert told["byte.png"].startswith("it holds no picture of the kinds that are read here")  # type: ignore[union-attr]
     assert "Left out, by suffix: 2 .txt, 1 no suffix. Name a file to have it read." in err
-    assert "6 of 12 files could not be read." in err
+    assert "7 of 13 files could not be read." in err
 
 
 # Lines

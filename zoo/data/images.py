@@ -101,10 +101,12 @@ def picture(path: File, formats: Sequence[str] = FORMATS) -> Iterator[Image.Imag
 def _opened(stream: Any, formats: Sequence[str]) -> Image.Image:
     """As `Image.open(stream, formats=formats)`, without its own limit of pixels, which holds for the whole process."""
     start = stream.read(16)
+    if not start:
+        raise ValueError("it is empty")
     for factory, accept in map(Image.OPEN.__getitem__, formats):
-        if accept and accept(start) is True:
-            stream.seek(0)
-            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # as there: a header of another kind
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # as there: a header of another kind
+            if accept and accept(start) is True:
+                stream.seek(0)
                 return factory(stream, "")
     raise UnidentifiedImageError
 
