@@ -403,3 +403,24 @@ def test_a_whole_file_replaces_no_other_thing(tmp_path: Path, kind: str) -> None
     assert place.lstat() == before
     assert sorted(tmp_path.iterdir()) == sorted([place, *([elsewhere] if kind == "link" else [])])
     assert kind != "link" or elsewhere.read_text() == "kept"
+
+
+def test_the_pictures_of_a_run_replace_no_link(tmp_path: Path) -> None:
+    """A run that goes on in a folder from a stranger writes where it was told to, and nowhere else."""
+    from torch import nn
+
+    from zoo import draw, report
+
+    (tmp_path / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
+    (tmp_path / "victim").write_text("kept")
+    doings: dict[str, Callable[[], object]] = {
+        "curves.png": lambda: report.draw_curves(tmp_path),
+        "filters.png": lambda: report.draw_filters(nn.Conv2d(1, 1, 3), tmp_path),
+        "filters.gif": lambda: report.draw_filters(nn.Conv3d(1, 1, 3), tmp_path),
+        "predictions.png": lambda: draw.save(Image.new("L", (2, 2)), tmp_path / "predictions.png"),
+    }
+    for name, doing in doings.items():
+        (tmp_path / name).symlink_to("victim")
+        with pytest.raises(ValueError, match=f"{name} is no regular file, so it is not replaced"):
+            doing()
+    assert (tmp_path / "victim").read_text() == "kept"

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.draw import save
 from zoo.report import quantity
 from zoo.words import caption, code, json_text, markdown, printable
 
@@ -144,7 +145,7 @@ def draw(rows: Sequence["Row"], x: str, label: str, path: Path, **metadata: str)
         _name(panel, [place[:3] for place in places])
     how = {f"{row.mode}, {row.precision}, {row.hardware}" for row in rows if row.mode and x.startswith("latency")}
     figure.suptitle("full: measured; hollow: published" + "".join(f"; {caption(each)}" for each in sorted(how)[:1]), fontsize=8)
-    figure.savefig(path, dpi=120, metadata=metadata or None)
+    save(figure, path, dpi=120, metadata=metadata or None)
     return True
 
 

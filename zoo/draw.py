@@ -1,9 +1,10 @@
 """Drawing with class masks and objects: colours, overlays, contact sheets. Pictures are uint8 tensors (3, H, W)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +12,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zoo.data._files import replaceable
 from zoo.words import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @cache
@@ -141,7 +146,9 @@ class Film:
             self._container.close()
 
 
-def save(picture: Image.Image, path: Path) -> Path:
+def save(picture: "Image.Image | Figure", path: Path, **how: Any) -> Path:
+    """A picture of Pillow's, or a figure of Matplotlib's, in a file. Raises ValueError where a link or a pipe has its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    write: Callable[..., object] = picture.save if isinstance(picture, Image.Image) else picture.savefig
+    write(replaceable(path), **how)
     return path

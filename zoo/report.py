@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from zoo.config import checkpoint_path
+from zoo.draw import save
 from zoo.words import caption, json_text, printable, shell_word
 
 if TYPE_CHECKING:
@@ -374,7 +375,7 @@ def draw_curves(run_dir: Path) -> Path | None:
         panel.grid(alpha=0.3)
         panel.legend()
     path = run_dir / "curves.png"
-    figure.savefig(path, dpi=120)
+    save(figure, path, dpi=120)
     return path
 
 
@@ -409,8 +410,8 @@ def draw_filters(net: nn.Module, run_dir: Path) -> Path | None:
         frames.append(Image.fromarray((canvas.numpy() * 255).round().astype(np.uint8)))
     if len(frames) == 1:
         path = run_dir / "filters.png"
-        frames[0].save(path)
+        save(frames[0], path)
     else:
         path = run_dir / "filters.gif"
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=300, loop=0)
+        save(frames[0], path, save_all=True, append_images=frames[1:], duration=300, loop=0)
     return path

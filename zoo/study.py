@@ -344,6 +344,8 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
 
     from matplotlib.figure import Figure
 
+    from zoo.draw import save
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     panel = figure.subplots()
     shares = sorted(outcomes[0].settings["shares"])
@@ -359,7 +361,7 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     )
     panel.grid(alpha=0.3)
     panel.legend(fontsize=7)
-    figure.savefig(folder / "accuracy.png", dpi=130)
+    save(figure, folder / "accuracy.png", dpi=130)
 
     figure = Figure(figsize=(3.6 * len(shares), 3.4), layout="constrained")
     for panel, share in zip(figure.subplots(1, len(shares), squeeze=False)[0], shares, strict=True):
@@ -373,7 +375,7 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
         panel.set(title=f"{share:g} % of the labels", xlabel="step", ylabel="validation accuracy, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
-    figure.savefig(folder / "curves.png", dpi=120)
+    save(figure, folder / "curves.png", dpi=120)
 
     last = outcomes[-1].pretext
     columns = math.ceil(len(last["classes"]) / 2)
@@ -395,7 +397,7 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
         panel.title.set_fontsize(8)
     figure.supxlabel("told", fontsize=8)
     figure.supylabel("turned by, degrees", fontsize=8)
-    figure.savefig(folder / "confusion.png", dpi=130)
+    save(figure, folder / "confusion.png", dpi=130)
 
 
 def _main(arguments: list[str]) -> None:

@@ -152,6 +152,8 @@ def draw(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     right of each: what a sample of that many can give by luck."""
     from matplotlib.figure import Figure
 
+    from zoo.draw import save
+
     names = list(groups)
     picture = Figure(figsize=(8, 1.2 + 0.36 * len(names)), layout="constrained")
     panel = picture.subplots()
@@ -171,4 +173,4 @@ def draw(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
         panel.set_xlim(0, 1.08)
     panel.invert_yaxis()
     panel.set_xlabel(caption(f"test {first['metric']}, {first['names']['data']}"))
-    picture.savefig(path, dpi=130)
+    save(picture, path, dpi=130)

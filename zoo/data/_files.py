@@ -82,14 +82,23 @@ def pixels_limited(most: int, name: str) -> Iterator[None]:
         _allowed = before
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that whoever looks sees all of it or the file that was there before.
+def replaceable(path: Path) -> Path:
+    """The same place, if nothing is there, or a file that may be written anew.
 
     Raises ValueError where a link, a pipe, a device or a folder has its name: none of them is replaced, and a link in a folder
     that somebody else made leads anywhere.
     """
     if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
         raise ValueError(f"{path} is no regular file, so it is not replaced. Move it, or choose another folder.")
+    return path
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that whoever looks sees all of it or the file that was there before.
+
+    Raises ValueError where `replaceable` does.
+    """
+    replaceable(path)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as stream:

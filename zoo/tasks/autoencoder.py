@@ -119,4 +119,4 @@ def _draw_plane(embeddings: Tensor, labels: Sequence[int], path: Path) -> None:
     axes.set(title=f"{len(labels)} validation images", xlabel="first component", ylabel="second component")
     if len(set(labels)) > 1:
         figure.colorbar(points, ax=axes, label="label")
-    figure.savefig(path, dpi=120)
+    draw.save(figure, path, dpi=120)
