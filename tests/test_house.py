@@ -163,3 +163,16 @@ def test_the_counters_of_flops_were_compared_with_what_is_counted_now() -> None:
         value = peers.counted(peers.by_zoo, case)
         assert abs(value / case.reference - 1) <= case.slack, name
         assert f"| {name} | {' x '.join(map(str, case.shape))} | {peers.judged(value, case)} |" in text
+
+
+def test_each_promise_of_security_has_its_tests() -> None:
+    """Every one is followed by names of tests, and each of these is there."""
+    text = (CHECKOUT / "SECURITY.md").read_text()
+    sources = [path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    there = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, re.M)}
+    promises = re.findall(r"^- (.*(?:\n  .*)*)", text, re.M)
+    assert len(promises) > 10
+    for promise in promises:
+        named = set(re.findall(r"`(test_\w+)`", promise))
+        assert named, promise
+        assert named <= there, promise
