@@ -1,6 +1,7 @@
 """bfloat16 on a CPU: right gradients in every shape, the same network as before, and who trains in it."""
 
 import copy
+import math
 from pathlib import Path
 
 import lightning
@@ -28,6 +29,10 @@ GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups
 ]
 
 
+UNIT = 2.0**-9
+"""bfloat16's unit roundoff: it keeps eight bits of a number."""
+
+
 def gradients(net: nn.Module, x: Tensor, kind: torch.dtype) -> list[Tensor]:
     """Output, and the gradients for the input and for the weights, of a sum of outputs by fixed weights."""
     x = x.to(torch.float64 if kind is torch.float64 else torch.float32).detach().requires_grad_()
@@ -50,8 +55,12 @@ def test_gradients_of_convolutions_in_bfloat16_are_those_of_float64(kernel, padd
     bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
     for memory in (torch.contiguous_format, layout):
         found = gradients(net.to(memory_format=memory), x.contiguous(memory_format=memory), torch.bfloat16)
-        for mine, right in zip(found, expected, strict=True):
-            assert (mine - right).norm() <= 0.01 * right.norm()
+        # Input and weights are rounded, and so are products' sums: a few units. Where a CPU has no instructions for bfloat16, the
+        # gradient for the input is added up in it over the kernel's taps, and rounding grows like the root of their number
+        # (Higham and Mary 2019, "A new approach to probabilistic rounding error analysis"). The defect is far beyond either.
+        units = {"output": 5, "input": 5 + math.sqrt(math.prod(kernel)), "weight": 5}
+        for (what, allowed), mine, right in zip(units.items(), found, expected, strict=True):
+            assert (mine - right).norm() <= allowed * UNIT * right.norm(), what
 
 
 def modes(net: nn.Module) -> set[str]:

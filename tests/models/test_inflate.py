@@ -115,10 +115,11 @@ def test_a_still_video_is_an_image_and_the_order_of_frames_matters(name: str, re
     precise = copy.deepcopy(net).double()
     exact = precise(images.double())
     assert gap(inflate(precise)(still(images.double(), 2)), exact) < 1e-12
-    # Some deep networks with random weights amplify rounding: they are held to a few times their own 2-D error.
+    # In float32 both round, each in its own order, and deep networks with random weights amplify it: what the 2-D network
+    # itself is off by is the measure. At most 4.4 times as much was seen, with vectors of any width.
     worst = max(gap(inflated(still(images, frames)), want) for frames in (1, 4))
     record_property("worst", worst)
-    assert worst < (1e-5 if name in CORE else max(1e-5, 8 * gap(want, exact)))
+    assert worst < 40 * max(gap(want, exact), torch.finfo(torch.float32).eps)
     clips = torch.randn(1, 3, 5, side, side)
     # Equal copies are symmetric in time, so a clip played backwards gives the same mean; another order does not.
     assert gap(inflated(clips[:, :, [2, 0, 4, 1, 3]]), inflated(clips)) > 5e-6

@@ -259,19 +259,25 @@ def test_a_head_of_ones_own_learns() -> None:
     net = zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "mask", module.AngleHead()], **TINY, mask_widths=(16,))
     pictures, targets, angles = turned(4)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
-    for _ in range(60):
-        losses = net.train()(pictures, targets)
-        assert {"loss_angle", "loss_mask", "loss_box_reg"} < set(losses)
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-    with torch.inference_mode():
-        found = net.eval()(pictures)
-    for image, angle in zip(found, angles, strict=True):
-        assert len(image["boxes"]) > 0
-        assert image["angle"].shape == image["scores"].shape
-        off = (image["angle"][0] - angle + 180) % 360 - 180
-        assert abs(off) < 15
+
+    def off() -> float:
+        """The largest error in degrees, of the best of each picture's boxes; 180 where nothing is found."""
+        with torch.inference_mode():
+            found = net.eval()(pictures)
+        assert all(image["angle"].shape == image["scores"].shape for image in found)
+        told = [image["angle"][0] if len(image["boxes"]) else angle + 180 for image, angle in zip(found, angles, strict=True)]
+        return max(abs((mine - angle + 180) % 360 - 180).item() for mine, angle in zip(told, angles, strict=True))
+
+    for _ in range(10):  # it takes three to five rounds of 15 steps, by the seed and the machine's rounding
+        for _ in range(15):
+            losses = net.train()(pictures, targets)
+            assert {"loss_angle", "loss_mask", "loss_box_reg"} < set(losses)
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+        if off() < 15:
+            return
+    pytest.fail(f"after 150 steps the head is {off():.0f} degrees off")
 
 
 def turned(count: int) -> tuple[list[Tensor], list[dict[str, Tensor]], Tensor]:
