@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from zoo.config import launch
+from zoo.cli import launch
 from zoo.models._detector import Found, Head, Regions
 from zoo.models.rcnn import HEADS
 from zoo.train import train
