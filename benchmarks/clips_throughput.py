@@ -41,9 +41,9 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from zoo.data._decode import probe
-from zoo.data._files import data_root
 from zoo.data._prepared import Store, prepare
 from zoo.data.video import ClipFiles, Clips
+from zoo.places import data_root
 
 SHAPE = (3, 16, 112, 112)
 RATE, SECONDS = 5, 3.2  # of the clips of (b) and (c)

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from zoo.data._augment import Affine, Chance, Flip
-from zoo.data._files import data_root
 from zoo.data.fashion_mnist import FashionMnist
+from zoo.places import data_root
 
 BATCH, THEIR_BATCHES, OUR_BATCHES, ROUNDS = 256, 60, 200, 5
 MEAN, STD = FashionMnist.source_mean, FashionMnist.source_std

@@ -21,8 +21,8 @@ from torchvision import datasets
 from torchvision.transforms import functional as F
 
 from zoo import config as run
-from zoo.data._files import data_root
 from zoo.data.fashion_mnist import FashionMnist
+from zoo.places import data_root
 from zoo.tasks.rotation import all_turns
 
 BATCH, STEPS, THEIR_BATCHES, OUR_BATCHES, ROUNDS = 64, 60, 60, 300, 7

@@ -16,8 +16,8 @@ from tests.conftest import Launcher
 from tests.test_words import FILE_NAMES, is_one_plain_line
 from zoo import answers
 from zoo.answers import Gallery, Lines, mark
-from zoo.data._files import write_whole
 from zoo.draw import Film
+from zoo.places import write_whole
 
 Verb = Callable[..., tuple[int, str, str]]
 LENET = "lenet5:fashion_mnist"

@@ -18,7 +18,7 @@ from PIL import Image
 
 from zoo import config as run
 from zoo.data import _motion
-from zoo.data._files import inside
+from zoo.places import inside
 from zoo.predict import Limits
 
 Verb = Callable[..., tuple[int, str, str]]

@@ -19,7 +19,7 @@ _PAGE = Path(__file__).parent / "benchmark.html"
 
 def write(rows: Sequence["Row"], folder: Path) -> None:
     """benchmark.md, benchmark.html, and a picture for each axis that there are figures for."""
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     write_whole(folder / "benchmark.md", table(rows).encode())
     write_whole(folder / "benchmark.html", page(rows).encode())

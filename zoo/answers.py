@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.data._files import write_whole
+from zoo.places import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image

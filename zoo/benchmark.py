@@ -157,7 +157,7 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _write_rows(rows: Sequence[Row], folder: Path) -> None:
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     plain = [asdict(row) for row in rows]
     write_whole(folder / "benchmark.json", (json_text(plain, indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zoo.data._files import replaceable
+from zoo.places import replaceable
 from zoo.words import printable
 
 if TYPE_CHECKING:

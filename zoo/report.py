@@ -302,7 +302,7 @@ def write_result(
     how: Conditions,
 ) -> None:
     """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     callback: Any = trainer.checkpoint_callback
     best = getattr(callback, "best_model_score", None)

@@ -26,7 +26,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from zoo.cli import AGAIN, STOPPING, Stopped, go_on, handled
 from zoo.config import quoted
-from zoo.data._files import write_whole
+from zoo.places import write_whole
 from zoo.sweep import SweepTable
 from zoo.tasks.base import NotFinite
 

@@ -51,7 +51,7 @@ def study(
     """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
     measured again: an interrupted study goes on, and processes can share its seeds."""
     from zoo import report
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     report.quiet()
     folder.mkdir(parents=True, exist_ok=True)
@@ -276,7 +276,7 @@ def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> None:
     """The table, study.md, and the pictures."""
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     write_whole(folder / "study.md", table(outcomes).encode())
     _draw(outcomes, folder)

@@ -63,7 +63,7 @@ class SweepTable(Callback):
 def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]) -> Iterator[None]:
     """Let a run of a sweep fail without the others: its sentence is said, and kept in its folder."""
     from zoo import config as run
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     path = Path(config.run_dir) / FAILED
     path.unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
 
 def summarise(folder: Path) -> list[Mapping[str, Any]]:
     """Read the outcomes below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
-    from zoo.data._files import write_whole
+    from zoo.places import write_whole
 
     results = [*_read(folder, "result.json"), *_read(folder, FAILED)]
     if results:

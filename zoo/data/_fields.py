@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._decode import Video, read_frames
-from zoo.data._files import Unreadable, write_whole
+from zoo.data._files import Unreadable
+from zoo.places import write_whole
 
 Fields = NDArray[np.uint8]
 """(T, H, W, 2): displacements to the right and down as `zoo.flow.to_bytes` makes them."""

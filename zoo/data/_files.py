@@ -1,14 +1,11 @@
-"""Files and folders: where data lie, and how a file is written whole or not at all."""
+"""Files that others made: what is looked at before one is read, and the error that names it."""
 
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Protocol
-
-from zoo.cache import cache_folder
 
 
 class File(Protocol):
@@ -80,55 +77,3 @@ def pixels_limited(most: int, name: str) -> Iterator[None]:
         yield
     finally:
         _allowed = before
-
-
-def replaceable(path: Path) -> Path:
-    """The same place, if nothing is there, or a file that may be written anew.
-
-    Raises ValueError where a link, a pipe, a device or a folder has its name: none of them is replaced, and a link in a folder
-    that somebody else made leads anywhere.
-    """
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        raise ValueError(f"{path} is no regular file, so it is not replaced. Move it, or choose another folder.")
-    return path
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that whoever looks sees all of it or the file that was there before.
-
-    Raises ValueError where `replaceable` does.
-    """
-    replaceable(path)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(partial).chmod(0o644)  # mkstemp makes private files; data are to be shared
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-
-
-def inside(folder: Path, name: str) -> Path:
-    """A file of a folder, by the name that a table or an archive gives it. Raises ValueError: the name leads out of it."""
-    path = PurePath(os.path.normpath(name))
-    if not name or "\0" in name or path.is_absolute() or path.parts[:1] == (os.pardir,):
-        raise ValueError(f"The name {name!r} leads out of {folder}. Names are relative to the folder, and stay in it.")
-    return folder / path
-
-
-def data_root(root: str | Path | None) -> Path:
-    """The folder that holds the data sets: the argument, else $ZOO_DATA, else the cache folder."""
-    return Path(root or os.environ.get("ZOO_DATA") or cache_folder()).expanduser().absolute()
-
-
-def writable_root(root: str | Path | None) -> Path:
-    """Where a rendered set goes: the data root, or the cache folder if the root cannot be written to (a shared disk)."""
-    chosen = data_root(root)
-    nearest = chosen
-    while not nearest.exists():
-        nearest = nearest.parent
-    return chosen if os.access(nearest, os.W_OK) else cache_folder()

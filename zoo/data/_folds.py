@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data._folders import Labelled
 from zoo.data._groups import Listed, grouped_splits
 from zoo.data.video_folder import FlowKind, VideoFolder
+from zoo.places import data_root
 
 
 class Folds(VideoFolder):

@@ -26,11 +26,11 @@ import av.video.reformatter
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.cache import alone, cache_folder
 from zoo.data._decode import Places, Video, opened, probe, read_frames, upright
 from zoo.data._fields import Fields, computed, write_fields
-from zoo.data._files import Unreadable, write_whole
+from zoo.data._files import Unreadable
 from zoo.data._parallel import mapped
+from zoo.places import alone, cache_folder, write_whole
 from zoo.words import json_text
 
 PATIENCE = 3600.0

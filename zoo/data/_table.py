@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from zoo.chance import HELD_OUT, VALIDATION
-from zoo.data._files import inside
 from zoo.data._folders import Labelled
 from zoo.data._stratified import stratified
 from zoo.data.base import SPLITS
+from zoo.places import inside
 
 
 def table_splits(table: Path, what: str) -> tuple[tuple[str, ...], dict[str, Labelled]]:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
 from zoo.data.masks import Geometry, MaskFiles, WholeImages, check_pair, paired
+from zoo.places import data_root
 
 _VOID = 11
 

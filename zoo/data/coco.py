@@ -17,12 +17,12 @@ from torch import Tensor
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
-from zoo.data._files import data_root, inside
 from zoo.data._rle import check_segmentation, object_mask
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
 from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
 from zoo.data.masks import Geometry, MaskFiles, WholeImages, carved, check_pair
+from zoo.places import data_root, inside
 
 
 @dataclass(frozen=True)

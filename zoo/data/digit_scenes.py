@@ -13,12 +13,12 @@ from torch.nn.functional import interpolate, one_hot, pad
 from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.data import _scenes
 from zoo.data._augment import Augment
-from zoo.data._files import writable_root
 from zoo.data._synth import render_files
 from zoo.data.base import SPLITS, DataModule, Draw, Samples
 from zoo.data.images import SUFFIXES
 from zoo.data.instances import FACTS, BareImages, Sizing
 from zoo.data.masks import WholeImages
+from zoo.places import rendered_root
 
 
 class DigitScenes(DataModule):
@@ -31,7 +31,7 @@ class DigitScenes(DataModule):
     COCO's, with a sigma of 0.1 each, about that of a hip.)
 
     Args:
-        root: the data root; None is $ZOO_DATA or the cache folder. Where it cannot be written to, the cache folder is used.
+        root: where the set is rendered. None, or what cannot be written to, is the cache folder; $ZOO_DATA stays as it is.
         target: what is served with the images.
     """
 
@@ -64,7 +64,7 @@ class DigitScenes(DataModule):
         )
         if self.shape[0] != 3:
             raise ValueError(f"digit_scenes are colour images, but the shape asked for is {self.shape}. Ask for 3 channels.")
-        self.folder = writable_root(root) / _scenes.FOLDER
+        self.folder = rendered_root(root) / _scenes.FOLDER
         self.target = target
         background = ("background",) if target == "semantic" else ()
         self.class_names = (*background, *"0123456789")

@@ -3,9 +3,9 @@
 import re
 from typing import ClassVar
 
-from zoo.data._files import inside
 from zoo.data._folds import Folds
 from zoo.data._groups import Listed, lines_of
+from zoo.places import inside
 
 _TAGS = re.compile(r"_[fuhl]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
 """What follows the source video and the class in a clip's name: visible body, camera, people, view, quality, number."""

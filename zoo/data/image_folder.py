@@ -5,10 +5,10 @@ from pathlib import Path
 
 from zoo.crops import Crops
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data._folders import Labelled, labelled_splits
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES, ImageFiles, check_image
+from zoo.places import data_root
 
 
 class ImageFolder(DataModule):

@@ -6,11 +6,11 @@ from pathlib import Path
 from zoo.crops import Crops
 from zoo.data import shards
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data._folders import labelled_splits
 from zoo.data.base import Samples
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import SUFFIXES, ImageFiles, check_image
+from zoo.places import data_root
 
 
 class ImageShards(ImageFolder):

@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from zoo.data._files import inside
 from zoo.data._folders import Labelled
 from zoo.data._groups import Listed, grouped_splits
 from zoo.data.video_folder import VideoFolder
+from zoo.places import inside
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data.base import SPLITS, DataModule, Samples
 from zoo.data.images import SUFFIXES
 from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair, paired
+from zoo.places import data_root
 
 
 class MaskFolder(DataModule):

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from zoo.data import _motion
 from zoo.data._augment import Augment
-from zoo.data._files import writable_root
 from zoo.data._folders import Labelled
 from zoo.data._synth import render_files
 from zoo.data.video_folder import FlowKind, VideoFolder
+from zoo.places import rendered_root
 
 
 class MotionDigits(VideoFolder):
@@ -19,7 +19,7 @@ class MotionDigits(VideoFolder):
     order can expect 1/2 at best. The files are rendered once, under `root`.
 
     Args:
-        root: the data root; None is $ZOO_DATA or the cache folder. Where it cannot be written to, the cache folder is used.
+        root: where the set is rendered. None, or what cannot be written to, is the cache folder; $ZOO_DATA stays as it is.
         clips: clips a video at test time, their predictions averaged.
         flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone.
     """
@@ -41,7 +41,7 @@ class MotionDigits(VideoFolder):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            root=str(writable_root(root) / "motion_digits" / _motion.EDITION),
+            root=str(rendered_root(root) / "motion_digits" / _motion.EDITION),
             shape=shape,
             rate=_motion.RATE,
             clips=clips,

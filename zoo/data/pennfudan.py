@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, picture
 from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
 from zoo.data.masks import carved
+from zoo.places import data_root
 
 
 @dataclass(frozen=True)

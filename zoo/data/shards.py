@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.cache import alone, cache_folder
 from zoo.chance import permutation
-from zoo.data._files import inside, write_whole
 from zoo.data._folders import Labelled
+from zoo.places import alone, cache_folder, inside, write_whole
 
 CONTENTS = "shards.json"
 _STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?")

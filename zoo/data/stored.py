@@ -8,14 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zoo.cache import alone
 from zoo.chance import FRACTION, VALIDATION
 from zoo.crops import Crops
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data._stratified import stratified
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES, ImageFiles, Pixels
+from zoo.places import alone, data_root
 
 
 class Stored(DataModule):

@@ -9,13 +9,13 @@ import torch
 from zoo.data._augment import Augment
 from zoo.data._decode import SUFFIXES, Video, probe, read_frames
 from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
-from zoo.data._files import data_root
 from zoo.data._folders import Labelled, labelled_splits
 from zoo.data._prepared import PATIENCE, Store, fresh, prepare
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.video import ClipFiles, Clips
 from zoo.draw import save, sheet
 from zoo.flow import from_bytes, picture, wheel
+from zoo.places import data_root
 from zoo.words import printable, shell_word
 
 FlowKind = Literal["dis", "raft"]

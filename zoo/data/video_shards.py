@@ -6,12 +6,12 @@ from typing import Any
 from zoo.data import shards
 from zoo.data._augment import Augment
 from zoo.data._decode import SUFFIXES, probe
-from zoo.data._files import data_root
 from zoo.data._folders import labelled_splits
 from zoo.data._prepared import PATIENCE
 from zoo.data.base import Samples
 from zoo.data.video import ClipFiles
 from zoo.data.video_folder import FlowKind, VideoFolder
+from zoo.places import data_root
 
 
 class VideoShards(VideoFolder):

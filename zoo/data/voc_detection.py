@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from zoo.data._augment import Augment
-from zoo.data._files import data_root
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
 from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
 from zoo.data.masks import carved
 from zoo.data.voc_segmentation import VocSegmentation
+from zoo.places import data_root
 
 
 @dataclass(frozen=True)

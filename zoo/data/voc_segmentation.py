@@ -5,10 +5,10 @@ from pathlib import Path
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
-from zoo.data._files import data_root, inside
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
 from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair
+from zoo.places import data_root, inside
 
 
 class VocSegmentation(DataModule):

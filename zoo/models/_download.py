@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.cache import alone, cache_folder
+from zoo.places import alone, cache_folder
 
 _CHUNK = 1 << 20
 _PATIENCE = 30  # seconds without a byte

@@ -1,0 +1,126 @@
+"""Places: where data and what was made of them lie, and how files and folders come to be there.
+
+What other processes or people may look at meanwhile is made so that they see all of it or nothing: a folder is created where
+none was, a file is written beside its place, checked, and renamed. Nothing is removed here but what was made here.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/zoo, else ~/.cache/zoo."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "zoo"
+
+
+def data_root(root: str | Path | None) -> Path:
+    """The folder that holds the data sets: the argument, else $ZOO_DATA, else the cache folder."""
+    return Path(root or os.environ.get("ZOO_DATA") or cache_folder()).expanduser().absolute()
+
+
+def rendered_root(root: str | Path | None) -> Path:
+    """Where a rendered set goes: the place that was named for it, if it can be written to, else the cache folder. $ZOO_DATA is
+    where others keep their sets, and nothing is added to it."""
+    if not root:
+        return cache_folder()
+    chosen = data_root(root)
+    nearest = chosen
+    while not nearest.exists():
+        nearest = nearest.parent
+    return chosen if os.access(nearest, os.W_OK) else cache_folder()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder, by the name that a table or an archive gives it. Raises ValueError: the name leads out of it."""
+    path = PurePath(os.path.normpath(name))
+    if not name or "\0" in name or path.is_absolute() or path.parts[:1] == (os.pardir,):
+        raise ValueError(f"The name {name!r} leads out of {folder}. Names are relative to the folder, and stay in it.")
+    return folder / path
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Of the processes that would make the same file or folder, one works and the others wait; then they find it there.
+
+    The system itself takes the lock back from a process that is killed. Where it has no such locks nobody waits.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    lock = cache_folder() / "locks" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as stream:
+        with contextlib.suppress(OSError):  # a network disk may have none
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def new_folder(wanted: Path) -> Path:
+    """Create a folder that nobody else has: under this name, or with -2, -3, ... behind it where there is one."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    number, path = 1, wanted
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+            path = wanted.with_name(f"{wanted.name}-{number}")
+
+
+def replaceable(path: Path) -> Path:
+    """The same place, if nothing is there, or a file that may be written anew.
+
+    Raises ValueError where a link, a pipe, a device or a folder has its name: none of them is replaced, and a link in a folder
+    that somebody else made leads anywhere.
+    """
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        raise ValueError(f"{path} is no regular file, so it is not replaced. Move it, or choose another folder.")
+    return path
+
+
+@contextlib.contextmanager
+def written(path: Path, check: Callable[[Path], object] | None = None, *, partial: Path | None = None) -> Iterator[BinaryIO]:
+    """A stream to a file beside the path, which takes its name when all is written and checked; whoever looks sees the whole
+    file, or the one that was there before.
+
+    Args:
+        check: is handed the file, and raises if that is not what was to come (a login page, half an archive).
+        partial: its name meanwhile, for a writer that is alone: what a kill leaves is then replaced by the next. Otherwise
+            one that no other has.
+
+    Raises ValueError where `replaceable` does.
+    """
+    replaceable(path)
+    if partial is None:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-")
+        partial = Path(name)
+    else:
+        partial.unlink(missing_ok=True)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.chmod(0o644)  # mkstemp makes private files; data are to be shared
+        if check:
+            check(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that whoever looks sees all of it or the file that was there before; see `written`."""
+    with written(path) as stream:
+        stream.write(content)
