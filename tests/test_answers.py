@@ -135,7 +135,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(answers, "write_whole", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ValueError, match=r"The pictures cannot be written to .*: No space left on device"):
         saved(Gallery(tmp_path / "out"), "a.png")
     assert not list((tmp_path / "out").iterdir())
 
@@ -327,6 +327,21 @@ def test_json_to_what_is_printed_to_is_json_alone(started: Launcher, pictures: P
     ended = started(code=code, cwd=pictures.parent)
     assert ended.status == 0, ended.err
     assert len([json.loads(line) for line in ended.out[0].splitlines()]) == 3
+
+
+def test_answers_to_where_words_go_are_added_there(started: Launcher, pictures: Path) -> None:
+    (pictures / "torn.png").touch()
+    code = f"""
+import sys, zoo.predict as p
+print("before", file=sys.stderr, flush=True)
+sys.argv = ["", "{LENET}", "{pictures}", "json=/dev/stderr"]
+p.main()
+"""
+    ended = started(code=code, cwd=pictures.parent)
+    assert ended.status == 0, ended.err
+    first, *told, last = ended.err[0].splitlines()
+    assert (first, last) == ("before", "1 of 4 files could not be read.")
+    assert len(list(map(json.loads, told))) == len(ended.out[0].splitlines()) == 4
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from zoo.places import write_whole
 
@@ -45,15 +45,19 @@ class Lines:
         self._end = 0
         new = not self.place.exists()
         try:
-            if self.place.is_file():
+            if _is_shared(self.place):
+                self._handle = os.dup(sys.stderr.fileno())  # opened again it would be written from its beginning
+            else:
                 self._refuse_foreign()
-            self._handle = _opened(self.place, patience)
+                self._handle = _opened(self.place, patience)
         except OSError as error:
             raise ValueError(f"The answers cannot be written to {place}: {error.strerror}. Choose another json=FILE.") from None
-        self._file = stat.S_ISREG(os.fstat(self._handle).st_mode)
+        self._file = stat.S_ISREG(os.fstat(self._handle).st_mode) and not _is_shared(self.place)
         self._made = self._file and new
 
     def _refuse_foreign(self) -> None:
+        if not self.place.is_file():
+            return
         with self.place.open("rb") as stream:
             if stream.read(len(_BEGIN)) not in (b"", _BEGIN):
                 raise ValueError(f"{self.place} holds something else than answers. Choose another json=FILE, or remove it.")
@@ -106,8 +110,16 @@ def _opened(place: Path, patience: float) -> int:
 
 def is_standard_output(place: str) -> bool:
     """Whether it is what this process prints to: /dev/stdout, or the file that a shell lets it print into."""
+    return _is_open_as(Path(place), sys.stdout)
+
+
+def _is_shared(place: Path) -> bool:
+    return _is_open_as(place, sys.stderr)
+
+
+def _is_open_as(place: Path, stream: IO[str]) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return os.path.samestat(Path(place).stat(), os.fstat(sys.stdout.fileno()))
+        return os.path.samestat(place.stat(), os.fstat(stream.fileno()))
     return False
 
 
@@ -183,9 +195,11 @@ class Gallery:
                 break
         try:
             yield places
-        except BaseException:
+        except BaseException as error:
             for place in made:
                 place.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise ValueError(f"The pictures cannot be written to {self.folder}: {error.strerror}.") from None
             raise
 
     def _claimed(self, places: list[Path], its: str) -> list[Path] | None:
