@@ -1,5 +1,6 @@
 """What all verbs share at their edges: signals, statuses, letters, mistakes."""
 
+import contextlib
 import importlib
 import io
 import os
@@ -7,14 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
+import yaml
 from PIL import Image
 
-from zoo import cli
+from zoo import cli, progress
+from zoo.callbacks import Lines
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -153,3 +158,57 @@ def test_a_run_may_be_called_anything(verb: Verb, tmp_path: Path) -> None:
         status, out, err = verb(name, *arguments)
         assert status == 0, (name, err)
         assert out
+
+
+# A sign of life
+
+
+def test_what_takes_long_says_so_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    with progress.beating("looking at files", lambda: "7 of 9"):
+        while "\n" not in (said := capsys.readouterr().out):
+            pass
+    assert said.startswith("looking at files: 7 of 9, 0.0 min so far\n")
+    monkeypatch.setattr(progress, "on_terminal", lambda: True)
+    with progress.beating("looking at files"):
+        time.sleep(0.05)
+    assert capsys.readouterr().out == ""
+
+
+def test_training_says_how_far_it_is(verb: Verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A line an epoch; more often where more time has passed. The loggers are told the settings."""
+    settings = ("model=linear", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "callbacks.pictures=null")
+    status, out, err = verb("train", *settings, "hydra.run.dir=run")
+    assert status == 0, err
+    lines = [line for line in out.splitlines() if line.startswith("Epoch ")]
+    assert [line.partition(":")[0] for line in lines] == ["Epoch 1/2", "Epoch 2/2"]
+    assert all("train/loss" in line and "val/accuracy" in line for line in lines)
+    told = yaml.safe_load((tmp_path / "run" / "hparams.yaml").read_text())
+    assert told["model"]["name"] == "linear"
+    assert told["trainer"]["max_epochs"] == 2
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    status, out, err = verb("evaluate", "run")
+    assert status == 0, err
+    assert "test: batch 1" in out
+    for name, arguments in (("train", settings), ("study", ("model=lenet5", "seeds=0", "shares=100"))):
+        monkeypatch.setattr(lightning.Trainer, "fit", speak_of_a_batch)
+        verb(name, *arguments)
+        assert "batch 3 of 9, step 0" in "".join(said), name
+        said.clear()
+
+
+said: list[str] = []
+
+
+def speak_of_a_batch(trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
+    """What a training of nine batches would say after its third."""
+    trainer.fit_loop.max_batches = 9
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Lines):
+                callback.on_train_batch_end(trainer, None, None, None, 2)  # type: ignore[arg-type]
+    said.append(out.getvalue())
+    raise ValueError("Enough.")

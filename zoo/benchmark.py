@@ -40,6 +40,7 @@ from typing import Any
 
 from zoo import cli
 from zoo import config as run
+from zoo.progress import beating
 from zoo.words import csv_cell, json_text, nearest, printable
 
 CHOICES = {
@@ -268,7 +269,8 @@ def _with_times(row: Row, phase: str, options: Options) -> Row:
     notes = list(row.notes)
     while True:
         try:
-            timing = timed(trial)
+            with beating(f"{row.model}, {row.mode} {phase}"):
+                timing = timed(trial)
             break
         except NoMemoryError:
             if trial.batch == 1:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
-from zoo import report
+from zoo import progress, report
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -25,6 +25,8 @@ class Progress(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=False)
+        if not progress.on_terminal():
+            self.disable()  # it would leave its last state in the file; `Lines` speak there
         self._began = 0.0
         self._seen = 0
 
@@ -44,6 +46,9 @@ class Progress(RichProgressBar):
         self._unit = report.SAMPLES[batch["input"].dim() - 1]
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        return progress.epoch_of(self.trainer).ljust(len(self.validation_description))
+
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
@@ -52,6 +57,61 @@ class Progress(RichProgressBar):
         if self._seen:
             metrics[f"{self._unit}/s"] = f"{self._seen / (time.perf_counter() - self._began):.1f}"
         return metrics
+
+
+class Lines(Callback):
+    """Where no terminal shows the bar: a line an epoch with what was measured, and one a minute within an epoch.
+
+    Args:
+        title: what a line begins with.
+        epochs: whether an epoch gets a line.
+    """
+
+    def __init__(self, title: str = "", epochs: bool = True) -> None:
+        self.title = f"{title}, " if title else ""
+        self.epochs = epochs
+        self._said = self._began = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._said = self._began = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._beat(trainer, f"batch {batch_idx + 1} of {trainer.num_training_batches}, step {trainer.global_step}")
+
+    def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._beat(trainer, "validation")
+
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._said = self._began = time.monotonic()
+
+    def on_test_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._beat(trainer, f"batch {batch_idx + 1}", "test")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.epochs:
+            main = ("train/loss", f"val/{getattr(pl_module, 'metric', 'loss')}")
+            found = {name: float(trainer.callback_metrics[name]) for name in main if name in trainer.callback_metrics}
+            self._say(trainer, ", ".join(f"{name} {report.figure(value)}" for name, value in found.items()))
+
+    def _beat(self, trainer: lightning.Trainer, what: str, where: str = "") -> None:
+        if time.monotonic() - self._said >= progress.EVERY:
+            self._say(trainer, what, where)
+
+    def _say(self, trainer: lightning.Trainer, what: str, where: str = "") -> None:
+        self._said = time.monotonic()
+        if trainer.is_global_zero and not progress.on_terminal():
+            begin = f"{self.title}{where or progress.epoch_of(trainer)}"
+            print(f"{begin}: {what}, {(self._said - self._began) / 60:.1f} min", flush=True)
 
 
 class Peek(Sequence[Any]):

@@ -489,6 +489,12 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": __version__, "names": names, "arguments": arguments, "facts": dict(facts)}
 
 
+def settings_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was made with, as plain values under the names of its choices; for the loggers."""
+    groups = {name: _plain(config[name], facts) for name in ("model", "task", "data", "optimizer", "scheduler", "trainer")}
+    return {name: {"name": choices_of(config)[name], **values} for name, values in groups.items()} | {"seed": config.seed}
+
+
 def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The node's values without those that describe objects, and without published facts it has no argument for."""
     values = {}

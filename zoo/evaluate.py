@@ -15,6 +15,7 @@ from zoo import config as run
 def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> dict[str, float]:
     """Score a checkpoint on a split, print the result, return the metrics by name."""
     from zoo import report
+    from zoo.callbacks import Lines
     from zoo.protocol import protocol
     from zoo.train import build_trainer
 
@@ -37,7 +38,9 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     run.publish(config, known)
     task = run.rebuild(content, config, checkpoint)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(config, logger=False, default_root_dir=folder, callbacks=[], enable_checkpointing=False)
+        trainer = build_trainer(
+            config, logger=False, default_root_dir=folder, callbacks=[Lines(epochs=False)], enable_checkpointing=False
+        )
         (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
     data.gather_bad()
     how = report.Conditions(

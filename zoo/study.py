@@ -140,6 +140,7 @@ def _fit(
     """Train for so many steps; the task, and its validation accuracy along the way."""
     import lightning
 
+    from zoo.callbacks import Lines
     from zoo.resume import without_handlers
 
     config = run.composed([*settings, "run_dir=."])
@@ -167,7 +168,7 @@ def _fit(
             num_sanity_val_steps=0,
             gradient_clip_val=config.trainer.gradient_clip_val,
             logger=False,
-            callbacks=[Curve()],
+            callbacks=[Curve(), Lines(f"seed {config.seed}, {steps:,} steps of training", epochs=False)],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -60,6 +60,8 @@ def _train(config: "DictConfig") -> dict[str, float]:
         report.steadiness(unsteady)
     if freeze:
         report.parts(freeze)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(run.settings_of(config, facts))
     clock = report.Clock()
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
@@ -96,10 +98,14 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
         raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+    callbacks = [node for node in config.callbacks.values() if node]
+    if not loggers:
+        callbacks = [node for node in callbacks if not node._target_.endswith(".LearningRateMonitor")]  # it could write nowhere
     parts = {
         "plugins": [WholeCheckpoints(), *cluster],
-        "callbacks": [instantiate(node, _convert_="all") for node in config.callbacks.values() if node],
-        "logger": [instantiate(node, _convert_="all") for node in config.logger.values() if node] or False,
+        "callbacks": [instantiate(node, _convert_="all") for node in callbacks],
+        "logger": loggers or False,
     }
     return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from zoo.progress import beating
+
 SECONDS_TO_LEAVE = 2.0
 """In which a process that is asked to end may close and remove what it was writing."""
 
@@ -45,7 +47,8 @@ def mapped(
 
     workers = min(processes or os.cpu_count() or 1, len(waiting))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    done = 0
+    with Progress(*columns) as progress, beating(title, lambda: f"{done:,} of {len(items):,}"):
         bar = progress.add_task(title, total=len(items))
         busy = [_Process(work) for _ in range(workers)]
         try:
@@ -72,6 +75,7 @@ def mapped(
                         each.pipe.close()  # which ends it
                         each.process.join()
                         busy.remove(each)
+                    done += len(results)
                     progress.advance(bar, len(results))
                     yield from results
         finally:

@@ -22,6 +22,7 @@ from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, SPREAD, permutation, uniform
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 from zoo.data._files import Unreadable as Unreadable
+from zoo.progress import beating
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -577,7 +578,13 @@ class DataModule(lightning.LightningDataModule):
         """Check every file of a split, or what stands for it; (position, what was found) of the good ones; the bad ones are
         booked, and too many refused."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-            outcomes = list(pool.map(lambda item: _attempt(check, item), items))
+            outcomes: list[Found | Unreadable] = []
+            try:
+                with beating(f"looking at the files of {split}", lambda: f"{len(outcomes):,} of {len(items):,}"):
+                    outcomes.extend(pool.map(lambda item: _attempt(check, item), items))
+            except BaseException:  # a signal: what has not begun is not begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
         self._check_share(failures, len(items))
         self.bad.update(failures)
