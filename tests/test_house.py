@@ -24,7 +24,6 @@ FORBIDDEN = {
     "data": ("hydra", "omegaconf", "zoo.tasks", "zoo.models", "zoo.config"),
 }
 HYDRA = {
-    "cli.py",
     "config.py",
     "sweep.py",
     "train.py",
