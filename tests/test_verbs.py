@@ -194,7 +194,7 @@ REFUSED = [
     (("model=c3d", "data=video_csv", "data.root=hollow"), "There is no table"),
     (("model=c3d", "data=ucf101", "data.root=hollow"), "classInd.txt, so UCF101 cannot be read"),
     (("model=c3d", "data=kinetics", "data.root=hollow"), "has no annotations/train.csv"),
-    (("data=image_folder", "data.root=torn"), "files cannot be read, more than data.max_bad=0.01 allows"),
+    (("data=image_folder", "data.root=torn"), "Not one of 2 files can be read"),
     (("resume=nowhere.ckpt",), "There is no checkpoint nowhere.ckpt"),
     (("resume=evil.ckpt",), "could run code"),
     (("resume=foreign.ckpt",), "is not a checkpoint of zoo.train"),

@@ -273,8 +273,8 @@ WRONG = [
 def test_a_wrong_object_is_named_before_training(wrong: dict[str, Any], reason: str, tmp_path: Path) -> None:
     """With the image's id; and the image is left out, where so many may be."""
     with pytest.raises(ValueError, match=reason):
-        coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong]).setup()
-    data = coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong], max_bad=0.5)
+        coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong], max_bad=0).setup()
+    data = coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong])
     data.setup()
     assert len(data.splits["test"]) == 11
     assert data.left_out["test"] == 1
@@ -301,11 +301,11 @@ def halved(content: dict[str, Any]) -> None:
 )
 def test_wrong_files_of_annotations(change: Any, annotations: list[dict[str, Any]], reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason):
-        coco(tmp_path, annotations, change=change).setup()
+        coco(tmp_path, annotations, change=change, max_bad=0).setup()
 
 
 def test_a_missing_image_is_named_by_its_id(tmp_path: Path) -> None:
-    data = coco(tmp_path, [])
+    data = coco(tmp_path, [], max_bad=0)
     (tmp_path / "coco" / "val2017" / "3.png").unlink()
     with pytest.raises(ValueError, match="the file of image 3 is missing"):
         data.setup()
@@ -314,7 +314,7 @@ def test_a_missing_image_is_named_by_its_id(tmp_path: Path) -> None:
 # Layouts
 
 
-def voc(root: Path, changed: str = "") -> VocDetection:
+def voc(root: Path, changed: str = "", max_bad: float = 0.01) -> VocDetection:
     folder = root / "VOCdevkit" / "VOC2012"
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -330,7 +330,7 @@ def voc(root: Path, changed: str = "") -> VocDetection:
         (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
     (folder / "ImageSets" / "Main" / "train.txt").write_text("\n".join(names[:10]))
     (folder / "ImageSets" / "Main" / "val.txt").write_text("\n".join(names[10:]))
-    return VocDetection(root=str(root), shape=SHAPE)
+    return VocDetection(root=str(root), shape=SHAPE, max_bad=max_bad)
 
 
 def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) -> None:
@@ -352,8 +352,8 @@ def test_voc_names_what_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no list .*Main/train\.txt"):
         VocDetection(root=str(tmp_path), shape=SHAPE).setup()
     with pytest.raises(ValueError, match=r"of image 2008\d+, object 1 \(unicorn\) is of no class of VOC"):
-        voc(tmp_path, "unicorn").setup()
-    data = voc(tmp_path)
+        voc(tmp_path, "unicorn", max_bad=0).setup()
+    data = voc(tmp_path, max_bad=0)
     (tmp_path / "VOCdevkit" / "VOC2012" / "Annotations" / "2008_000011.xml").write_text("<annotation><size>")
     with pytest.raises(ValueError, match=r"2008_000011\.xml does not list its objects"):
         data.setup()
@@ -384,10 +384,10 @@ def test_pennfudan_numbers_its_objects_in_a_picture(tmp_path: Path) -> None:
     assert batch["instances"][0]["masks"].flatten(1).sum(1).tolist() == [200, 300]
     Image.fromarray(np.zeros((30, 80), np.uint8)).save(folder / "PedMasks" / "Fudan00003_mask.png")
     with pytest.raises(ValueError, match="the file is 80 x 60 pixels, but its annotations say 80 x 30"):
-        PennFudan(root=str(tmp_path), shape=SHAPE).setup()
+        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0).setup()
     (folder / "PedMasks" / "Fudan00003_mask.png").unlink()
     with pytest.raises(ValueError, match=r"Fudan00003_mask\.png"):
-        PennFudan(root=str(tmp_path), shape=SHAPE).setup()
+        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0).setup()
 
 
 # Real data

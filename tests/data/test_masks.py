@@ -1,6 +1,7 @@
 """Images with masks: what is read, what is refused and how, and that image and mask move together."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,7 +122,33 @@ def spoil_mask(root: Path) -> str:
     return r"masks/3\.png \("
 
 
-SPOILERS = [spoil_size, spoil_class, spoil_colours, spoil_image, spoil_mask]
+def spoil_pixels(root: Path) -> str:
+    whole = write(root / "images" / "3.png", np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)).read_bytes()
+    (root / "images" / "3.png").write_bytes(whole[: len(whole) // 2])
+    return r"images/3\.png \(image file is truncated"
+
+
+def spoil_content(root: Path) -> str:
+    Image.new("RGB", (32, 24)).save(root / "images" / "3.png", "DDS")
+    return r"images/3\.png \(it holds no picture of the kinds"
+
+
+def spoil_pipe(root: Path) -> str:
+    (root / "masks" / "3.png").unlink()
+    os.mkfifo(root / "masks" / "3.png")
+    return r"masks/3\.png \(it is a pipe, not a file"
+
+
+SPOILERS = [
+    spoil_size,
+    spoil_class,
+    spoil_colours,
+    spoil_image,
+    spoil_mask,
+    spoil_pixels,
+    spoil_content,
+    spoil_pipe,
+]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
@@ -129,8 +156,8 @@ def test_a_wrong_pair_is_named_before_training(spoil: Callable[[Path], str], tmp
     root = folder_of(tmp_path)
     reason = spoil(root)
     with pytest.raises(ValueError, match=f"files cannot be read, more than .*{reason}"):
-        MaskFolder(root=str(root), shape=SHAPE).setup()
-    data = MaskFolder(root=str(root), shape=SHAPE, max_bad=0.5)
+        MaskFolder(root=str(root), shape=SHAPE, max_bad=0).setup()
+    data = MaskFolder(root=str(root), shape=SHAPE)
     data.setup()
     assert sum(len(samples) for samples in data.splits.values()) == 19
     assert len(data.bad) == 1
@@ -144,6 +171,59 @@ def test_an_all_void_image_is_kept(tmp_path: Path) -> None:
     assert not data.bad
 
 
+def two_classes(root: Path, value: int, only_in: str = "") -> Path:
+    """A set with split folders: background 0 and an object of this value, in one image or in all."""
+    for split in ("train", "val", "test"):
+        for number in range(3):
+            mask = np.zeros((24, 32), np.uint8)
+            if only_in in ("", f"{split}{number}"):
+                mask[4:9, 4:9] = value
+            write(root / split / "images" / f"{number}.png", image_of(mask))
+            write(root / split / "masks" / f"{number}.png", mask)
+    (root / "classes.txt").write_text("ground\nthing\n")
+    return root
+
+
+def test_a_split_whose_masks_hold_one_class_alone_is_refused(tmp_path: Path) -> None:
+    MaskFolder(root=str(two_classes(tmp_path / "right", 1)), shape=SHAPE).setup()
+    said = (
+        r"The masks of the train split hold one class alone, ground\. The values found in them are 0, 255, of which 255 counts "
+        r"for nothing \(void\)\. Write each class as its number, counted from 0: 0 ground, 1 thing"
+    )
+    with pytest.raises(ValueError, match=said):
+        MaskFolder(root=str(two_classes(tmp_path / "wrong", 255)), shape=SHAPE).setup()
+    with pytest.raises(
+        ValueError, match=r"The masks of the val split hold one class alone, ground\. The values found in them are 0\."
+    ):
+        MaskFolder(root=str(two_classes(tmp_path / "half", 1, only_in="train1")), shape=SHAPE).setup()
+
+
+def test_a_class_without_a_pixel_in_training_is_said(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    (root / "classes.txt").write_text("\n".join(f"class {k}" for k in range(6)))
+    data = MaskFolder(root=str(root), shape=SHAPE)
+    data.setup()
+    assert data.notes == [
+        "No pixel of the training masks is of the class class 4, class 5: it cannot be learned. The values found in them are "
+        "0, 1, 2, 3, 255, of which 255 counts for nothing (void)."
+    ]
+
+
+def test_images_and_masks_meet_by_names_that_stand_once(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    for hidden in ("images/._3.png", "masks/._3.png", "images/.ipynb_checkpoints/3.png"):
+        write(root / hidden, np.zeros((24, 32), np.uint8))
+    (root / "images" / "notes.txt").touch()
+    (root / "masks" / "Thumbs.db").touch()
+    data = MaskFolder(root=str(root), shape=SHAPE)
+    data.setup()
+    assert sum(len(samples) for samples in data.splits.values()) == 20
+    assert data.notes == [f"Not taken from {root / 'images'}: 1 .txt.", f"Not taken from {root / 'masks'}: 1 Thumbs.db."]
+    write(root / "images" / "3.bmp", np.zeros((24, 32), np.uint8))
+    with pytest.raises(ValueError, match=r"images holds 3\.(bmp|png) and 3\.(bmp|png)\. .* keep one"):
+        MaskFolder(root=str(root), shape=SHAPE).setup()
+
+
 def test_folders_and_classes_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no .*classes\.txt\. Write one class a line in it, or set data\.classes"):
         MaskFolder(root=str(tmp_path), shape=SHAPE).setup()
@@ -151,7 +231,7 @@ def test_folders_and_classes_that_are_missing(tmp_path: Path) -> None:
         MaskFolder(root=str(tmp_path), shape=SHAPE, classes=["a", "b"]).setup()
     with pytest.raises(ValueError, match="there must be 2 to 254"):
         MaskFolder(root=str(tmp_path), shape=SHAPE, classes=["a"]).setup()
-    with pytest.raises(ValueError, match=r"no list .*train\.txt"):
+    with pytest.raises(ValueError, match=r"There is no .*train\.txt"):
         VocSegmentation(root=str(tmp_path), shape=SHAPE).setup()
     with pytest.raises(ValueError, match=r"no .*instances_train2017\.json"):
         Coco(root=str(tmp_path), shape=SHAPE).setup()
@@ -285,7 +365,7 @@ def camvid(root: Path, splits: tuple[str, ...]) -> DataModule:
     for split in splits:
         for name in ("0001TP_1", "0001TP_2", "0016E5_1", "0016E5_2"):
             write(root / "camvid" / split / f"{name}.png", np.zeros((6, 8, 3), np.uint8))
-            write(root / "camvid" / f"{split}annot" / f"{name}.png", np.full((6, 8), 11, np.uint8))
+            write(root / "camvid" / f"{split}annot" / f"{name}.png", np.arange(48, dtype=np.uint8).reshape(6, 8) % 12)
     data = CamVid(root=str(root), shape=SHAPE)
     data.setup()
     return data
@@ -295,7 +375,8 @@ def test_camvid_carves_a_sequence_where_there_is_no_test(tmp_path: Path) -> None
     data = camvid(tmp_path, ("train", "val"))
     assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 2, "val": 2, "test": 4}
     assert all(pair.image.name.startswith("0001TP") for pair in data.splits["val"].pairs)  # type: ignore[attr-defined]
-    assert (data.splits["test"].__getitems__([(0, 0)])["mask"] == VOID).all()  # type: ignore[typeddict-item]
+    mask = data.splits["test"].__getitems__([(0, 0)])["mask"]  # type: ignore[typeddict-item]
+    assert mask.flatten()[:13].tolist() == [*range(11), VOID, 0]
     with pytest.raises(ValueError, match=r"val_sequence=nothing leaves no images to validate on"):
         CamVid(root=str(tmp_path), shape=SHAPE, val_sequence="nothing").setup()
 
@@ -314,14 +395,20 @@ def test_voc_reads_its_lists(tmp_path: Path) -> None:
     (lists / "val.txt").write_text("\n".join(names[10:]))
     for name in names:
         write(voc / "JPEGImages" / f"{name}.jpg", np.zeros((6, 8, 3), np.uint8))
-        write(voc / "SegmentationClass" / f"{name}.png", np.full((6, 8), 20, np.uint8), "P")
+        write(voc / "SegmentationClass" / f"{name}.png", np.arange(48, dtype=np.uint8).reshape(6, 8) % 21, "P")
     data = VocSegmentation(root=str(tmp_path), shape=SHAPE)
     data.setup()
     assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 9, "val": 1, "test": 2}
     assert data.num_classes == 21
+    (lists / "val.txt").write_text(f"{names[10]}\n../../../private/letter\n")
+    with pytest.raises(ValueError, match=r"private/letter.* leads out of"):
+        VocSegmentation(root=str(tmp_path), shape=SHAPE).setup()
+    (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"val\.txt cannot be read as lines of text"):
+        VocSegmentation(root=str(tmp_path), shape=SHAPE).setup()
 
 
-def coco(root: Path, annotations: list[dict], categories: tuple[int, ...] = (3, 90)) -> Coco:
+def coco(root: Path, annotations: list[dict], categories: tuple[int, ...] = (3, 90), max_bad: float = 0.01) -> Coco:
     for part in ("train2017", "val2017"):
         images = [{"id": k, "file_name": f"{k}.jpg", "height": 6, "width": 8} for k in range(1, 5)]
         for each in images:
@@ -333,7 +420,7 @@ def coco(root: Path, annotations: list[dict], categories: tuple[int, ...] = (3, 
         }
         (root / "coco" / "annotations").mkdir(exist_ok=True)
         (root / "coco" / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
-    data = Coco(root=str(root), shape=SHAPE)
+    data = Coco(root=str(root), shape=SHAPE, max_bad=max_bad)
     data.setup()
     return data
 
@@ -367,7 +454,7 @@ def test_coco_draws_small_over_large_and_crowds_as_void(tmp_path: Path) -> None:
 
 def test_coco_names_an_unlisted_category(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"annotation 7 has the unlisted category 5"):
-        coco(tmp_path, [annotation(7, 5, (0, 0, 2, 2))])
+        coco(tmp_path, [annotation(7, 5, (0, 0, 2, 2))], max_bad=0)
 
 
 def test_coco_names_an_annotation_of_no_image(tmp_path: Path) -> None:

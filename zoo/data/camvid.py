@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo.data._augment import Augment
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import Geometry, MaskFiles, WholeImages, check_pair, paired
+from zoo.data.masks import Geometry, WholeImages, mask_files, paired
 from zoo.places import data_root
 
 _VOID = 11
@@ -74,7 +74,10 @@ class CamVid(DataModule):
 
     def load(self) -> dict[str, Samples]:
         given = [split for split in ("train", "val", "test") if split != "test" or (self.folder / split).is_dir()]
-        pairs = {split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID) for split in given}
+        pairs = {
+            split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID, self.notes)
+            for split in given
+        }
         if "test" not in pairs:
             pairs["test"] = pairs["val"]
             pairs["val"] = [pair for pair in pairs["train"] if pair.image.name.startswith(self.val_sequence)]
@@ -84,15 +87,7 @@ class CamVid(DataModule):
                     f"data.val_sequence={self.val_sequence} leaves no images to {'validate' if pairs['train'] else 'train'} on "
                     f"in {self.folder / 'train'}. Name the start of one sequence's files, as 0001TP."
                 )
-        return {
-            split: MaskFiles(
-                [pair for _, pair in self.readable(chosen, check_pair, split)],
-                self.geometry,
-                train=split == "train",
-                seed=self.seed,
-            )
-            for split, chosen in pairs.items()
-        }
+        return mask_files(self, pairs, self.geometry, _VOID)
 
     def files(self, paths: Sequence[Path]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry)

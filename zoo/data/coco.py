@@ -21,7 +21,7 @@ from zoo.data._rle import check_segmentation, object_mask
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
 from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
-from zoo.data.masks import Geometry, MaskFiles, WholeImages, carved, check_pair
+from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.places import data_root, inside
 
 
@@ -50,13 +50,15 @@ class CocoPair:
             mask[inside] = VOID if each.get("iscrowd", 0) else self.classes[each["category_id"]]
         return mask
 
-    def check(self) -> tuple[int, int]:
+    def check(self) -> Looked:
         for each in self.annotations:
             if "category_id" not in each or not isinstance(each.get("area"), int | float):
                 raise Unreadable(self.image, f"annotation {each['id']} has no category_id, or no number as its area")
             if each["category_id"] not in self.classes:
                 raise Unreadable(self.image, f"annotation {each['id']} has the unlisted category {each['category_id']}")
-        return self.height, self.width  # a mask is drawn when it is asked for: all of COCO's would take an hour
+        there = {self.classes[each["category_id"]] for each in self.annotations if not each.get("iscrowd", 0)}
+        # A mask is drawn when it is asked for: all of COCO's would take an hour.
+        return Looked(self.height, self.width, frozenset({0, *there}))
 
     def scene(self, num_keypoints: int) -> Scene:
         """The same as objects with boxes. Raises `Unreadable` for a box or keypoints of another form."""
@@ -180,15 +182,7 @@ class Coco(DataModule):
                 )
                 for split, pairs in splits.items()
             }
-        return {
-            split: MaskFiles(
-                [pair for _, pair in self.readable(pairs, check_pair, split)],
-                self.geometry,
-                train=split == "train",
-                seed=self.seed,
-            )
-            for split, pairs in splits.items()
-        }
+        return mask_files(self, splits, self.geometry)
 
     def _pairs(self, part: str) -> list[CocoPair]:
         path = self.folder / "annotations" / f"{self.annotations}_{part}.json"

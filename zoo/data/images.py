@@ -124,6 +124,8 @@ _TURNS = {
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF tag, 1 to 8; 1, upright, where it is missing or not to be understood. What Pillow has turned is upright."""
+    if image.format == "PNG":
+        image.load()  # Pillow looks for the tag behind the pixels too; a torn file is found here
     try:
         found = 1 if image.format == "TIFF" else image.getexif().get(0x0112, 1)
     except Exception:  # a broken tag is no broken picture

@@ -6,7 +6,7 @@ from pathlib import Path
 from zoo.data._augment import Augment
 from zoo.data.base import SPLITS, DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair, paired
+from zoo.data.masks import FilePair, Geometry, WholeImages, carved, listed, mask_files, paired
 from zoo.places import data_root
 
 
@@ -61,12 +61,10 @@ class MaskFolder(DataModule):
         self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
-        listed = self.root / "classes.txt"
-        if self.classes is None and not listed.is_file():
-            raise ValueError(f"There is no {listed}. Write one class a line in it, or set data.classes=[background,...].")
-        names = self.classes or [line.strip() for line in listed.read_text().splitlines() if line.strip()]
+        lines = self.root / "classes.txt"
+        names = self.classes or listed(lines, "Write one class a line in it, or set data.classes=[background,...].")
         if not 1 < len(names) < 255:
-            raise ValueError(f"{len(names)} classes are named in {listed} or data.classes; there must be 2 to 254 of them.")
+            raise ValueError(f"{len(names)} classes are named in {lines} or data.classes; there must be 2 to 254 of them.")
         self.class_names = tuple(names)
         splits = {split: self._pairs(self.root / split) for split in SPLITS if (self.root / split).is_dir()}
         if "train" not in splits:
@@ -79,18 +77,10 @@ class MaskFolder(DataModule):
             splits["test"] = splits.pop("val")
         if "val" not in splits:
             splits["train"], splits["val"] = carved(splits["train"], 0.1)
-        return {
-            split: MaskFiles(
-                [pair for _, pair in self.readable(pairs, check_pair, split)],
-                self.geometry,
-                train=split == "train",
-                seed=self.seed,
-            )
-            for split, pairs in splits.items()
-        }
+        return mask_files(self, splits, self.geometry, self.void)
 
     def _pairs(self, folder: Path) -> list[FilePair]:
-        return paired(folder / "images", folder / "masks", self.num_classes, self.void)
+        return paired(folder / "images", folder / "masks", self.num_classes, self.void, self.notes)
 
     def files(self, paths: Sequence[Path]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry)

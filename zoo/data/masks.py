@@ -2,19 +2,23 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
-from zoo.data.base import Decoded, Draw, Unreadable
+from zoo.data._files import reason
+from zoo.data._folders import counted, listing
+from zoo.data.base import DataModule, Decoded, Draw, Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, picture, read_image, suffixes_of, upright_size
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
@@ -26,6 +30,11 @@ def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
     A palette's indices are the classes, its colours are not looked at. Raises `Unreadable`: a colour picture, or a class
     out of range.
     """
+    return _classes(path, _values(path), num_classes, void)
+
+
+def _values(path: Path) -> NDArray[np.int64]:
+    """(H, W), as they are in the file."""
     with picture(path, LOSSLESS) as opened:
         if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
             raise Unreadable(
@@ -33,14 +42,29 @@ def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
                 f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the indices "
                 f"as a grey or palette PNG",
             )
-        ids = np.asarray(opened).astype(np.int64)
-    ids[ids == void] = VOID
+        return np.asarray(opened).astype(np.int64)
+
+
+def _classes(path: Path, ids: NDArray[np.int64], num_classes: int, void: int | None) -> Tensor:
+    ids = np.where(ids == void, VOID, ids)
     wrong = np.unique(ids[((ids < 0) | (ids >= num_classes)) & (ids != VOID)]).tolist()
     if wrong:
         raise Unreadable(
             path, f"it holds the class {', '.join(map(str, wrong[:5]))}, but the classes are 0 to {num_classes - 1} and void"
         )
     return torch.from_numpy(ids.astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a mask before training."""
+
+    height: int
+    width: int
+    classes: frozenset[int]
+    """Of which it has pixels; void is none."""
+    values: frozenset[int] | None = None
+    """What its pixels are in the file, if there is one."""
 
 
 class Pictured(Protocol):
@@ -57,8 +81,8 @@ class Pair(Pictured, Protocol):
         """(H, W) uint8. Raises `Unreadable`."""
         ...
 
-    def check(self) -> tuple[int, int]:
-        """Find what is wrong with the mask before training; its height and width. Raises `Unreadable`."""
+    def check(self) -> Looked:
+        """Find what is wrong with the mask before training. Raises `Unreadable`."""
         ...
 
 
@@ -74,22 +98,62 @@ class FilePair:
     def mask(self) -> Tensor:
         return read_mask(self.mask_file, self.num_classes, self.void)
 
-    def check(self) -> tuple[int, int]:
-        height, width = self.mask().shape  # only the pixels tell whether a class is out of range
-        return height, width
+    def check(self) -> Looked:
+        values = _values(self.mask_file)  # only the pixels tell whether a class is out of range
+        classes = _classes(self.mask_file, values, self.num_classes, self.void)
+        there = frozenset(torch.unique(classes).tolist()) - {VOID}
+        height, width = values.shape
+        return Looked(height, width, there, frozenset(np.unique(values).tolist()))
 
 
 SomePair = TypeVar("SomePair", bound=Pair)
 SomePictured = TypeVar("SomePictured", bound=Pictured)
 
 
-def check_pair(pair: SomePair) -> SomePair:
+def check_pair(pair: SomePair) -> tuple[SomePair, Looked]:
     """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
     `Unreadable`."""
     if not pair.image.exists():
         raise Unreadable(pair.image, "the image of a mask is missing")
-    check_size(pair, upright_size(pair.image), pair.check())
-    return pair
+    found = pair.check()
+    check_size(pair, upright_size(pair.image), (found.height, found.width))
+    return pair, found
+
+
+def mask_files(
+    data: DataModule, splits: Mapping[str, Sequence[SomePair]], geometry: "Geometry", void: int | None = None
+) -> dict[str, Samples]:
+    """The splits of a data set, every pair checked. Raises ValueError: too many cannot be read, or the masks of a split hold
+    one class alone, of which nothing can be learned and any answer is perfect."""
+    samples: dict[str, Samples] = {}
+    for split, pairs in splits.items():
+        found = [outcome for _, outcome in data.readable(pairs, check_pair, split)]
+        _check_there(data, split, [looked for _, looked in found], void)
+        samples[split] = MaskFiles([pair for pair, _ in found], geometry, train=split == "train", seed=data.seed)
+    return samples
+
+
+def _check_there(data: DataModule, split: str, found: Sequence[Looked], void: int | None) -> None:
+    """Say which classes have no pixel in training; refuse masks of one class."""
+    there = frozenset[int]().union(*(looked.classes for looked in found))
+    values = sorted(frozenset[int]().union(*(looked.values or () for looked in found)))
+    said = ""
+    if values:
+        some = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
+        nothing = " and ".join(str(value) for value in sorted({VOID, void} - {None}) if value in values)  # type: ignore[type-var]
+        said = f" The values found in them are {some}" + (
+            f", of which {nothing} counts for nothing (void)." if nothing else "."
+        )
+    if values and len(there) < 2 and found:
+        only = f"one class alone, {data.class_names[min(there)]}" if there else "no class"
+        raise ValueError(
+            f"The masks of the {split} split hold {only}.{said} Write each class as its number, counted from 0: "
+            f"{', '.join(f'{at} {name}' for at, name in enumerate(data.class_names[:3]))}, ..."
+        )
+    absent = [name for at, name in enumerate(data.class_names) if at not in there]
+    if absent and split == "train":
+        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        data.notes.append(f"No pixel of the training masks is of the class {some}: it cannot be learned.{said}")
 
 
 def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
@@ -98,20 +162,43 @@ def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
         raise Unreadable(pair.image, f"it is {width} x {height} pixels, but its mask is {columns} x {rows}")
 
 
-def paired(images: Path, masks: Path, num_classes: int, void: int | None) -> list[FilePair]:
+def paired(images: Path, masks: Path, num_classes: int, void: int | None, notes: list[str]) -> list[FilePair]:
     """The images of a folder and the masks of another, by the names without suffixes; a name of one side only makes a
-    pair too, which `check_pair` refuses by name. Raises ValueError: a folder that is missing or empty."""
+    pair too, which `check_pair` refuses by name. What else lies there is counted in the notes. Raises ValueError: a folder
+    that is missing or empty, two files of one name."""
     for folder in (images, masks):
         if not folder.is_dir():
             raise ValueError(f"There is no folder {folder}. Images and masks are expected in {images} and {masks}.")
-    pictures = {p.stem: p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES}
-    answers = {p.stem: p for p in sorted(masks.iterdir()) if p.suffix.lower() in MASK_SUFFIXES}
+    pictures, answers = (_by_name(*place, notes) for place in ((images, SUFFIXES), (masks, MASK_SUFFIXES)))
     if not pictures:
         raise ValueError(f"The folder {images} holds no images ({' '.join(sorted(SUFFIXES))}).")
     return [
         FilePair(pictures.get(name, images / f"{name}.jpg"), answers.get(name, masks / f"{name}.png"), num_classes, void)
         for name in sorted({*pictures, *answers})
     ]
+
+
+def _by_name(folder: Path, suffixes: frozenset[str], notes: list[str]) -> dict[str, Path]:
+    found = listing(folder, suffixes, depth=0)
+    others = found.others + Counter({f"{path.name} (a folder)": 1 for path in found.disguised})
+    if others:
+        notes.append(f"Not taken from {folder}: {counted(others)}.")
+    named: dict[str, Path] = {}
+    for path in found.files:
+        other = named.setdefault(path.stem, path)
+        if other != path:
+            raise ValueError(f"{folder} holds {other.name} and {path.name}. Images and masks meet by their names: keep one.")
+    return named
+
+
+def listed(path: Path, what: str) -> list[str]:
+    """The lines of a list, without blanks. Raises ValueError: it is missing, or no text."""
+    if not path.is_file():
+        raise ValueError(f"There is no {path}. {what}")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as lines of text in UTF-8 ({reason(error)}). {what}") from None
 
 
 def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictured], list[SomePictured]]:

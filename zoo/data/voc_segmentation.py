@@ -7,7 +7,7 @@ from zoo.batch import VOID
 from zoo.data._augment import Augment
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import FilePair, Geometry, MaskFiles, WholeImages, carved, check_pair
+from zoo.data.masks import FilePair, Geometry, WholeImages, carved, listed, mask_files
 from zoo.places import data_root, inside
 
 
@@ -64,25 +64,13 @@ class VocSegmentation(DataModule):
     def load(self) -> dict[str, Samples]:
         train, val = carved(self._listed(self.train_list), 0.1)
         splits = {"train": train, "val": val, "test": self._listed("val")}
-        return {
-            split: MaskFiles(
-                [pair for _, pair in self.readable(pairs, check_pair, split)],
-                self.geometry,
-                train=split == "train",
-                seed=self.seed,
-            )
-            for split, pairs in splits.items()
-        }
+        return mask_files(self, splits, self.geometry)
 
     def _listed(self, name: str) -> list[FilePair]:
         path = self.folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-        if not path.is_file():
-            raise ValueError(f"There is no list {path}. Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root.")
+        names = listed(path, "Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root.")
         images, masks = self.folder / "JPEGImages", self.folder / "SegmentationClass"
-        return [
-            FilePair(inside(images, f"{each}.jpg"), inside(masks, f"{each}.png"), self.num_classes, VOID)
-            for each in path.read_text().split()
-        ]
+        return [FilePair(inside(images, f"{each}.jpg"), inside(masks, f"{each}.png"), self.num_classes, VOID) for each in names]
 
     def files(self, paths: Sequence[Path]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry)
