@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shlex
 import signal
 import statistics
@@ -119,3 +120,20 @@ def test_an_interrupted_sweep_goes_on_by_the_command_that_it_prints(
     table = (tmp_path / "all, of them" / "sweep.md").read_text()
     assert "| linear | digits | accuracy" in table
     assert "| mlp | digits | accuracy" in table
+
+
+def test_an_outcome_that_cannot_be_read_is_named_and_the_others_are_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = result(tmp_path, 0, ["model=c3d"], 0.9)
+    contents = [b"", b"{", b"[]", b"{}", b"\xff", b"null", b"[" * 100_000, json.dumps({**good, "landmarks": 0}).encode()[:-20]]
+    for number, content in enumerate(contents, 1):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "result.json").write_bytes(content)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "result.json")
+    assert summarise(tmp_path) == [good]
+    assert "c3d" in (tmp_path / "sweep.md").read_text()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(contents) + 1
+    assert all("result.json is no outcome of this version" in line for line in lines)

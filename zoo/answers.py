@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -255,6 +256,7 @@ def marked_by(place: Path) -> str | None:
 def _plain(stem: str) -> str:
     """A name of letters that every file system takes, short enough to have something added."""
     shown = "".join(char if char.isprintable() and char not in '\\/:*?"<>|' else "_" for char in stem)
+    shown = re.sub(r"^[-.]", "_", shown)  # of which a shell would make an option, or hide the file
     return shown.encode()[:180].decode(errors="ignore") or "_"
 
 

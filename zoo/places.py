@@ -6,11 +6,12 @@ none was, a file is written beside its place, checked, and renamed. Nothing is r
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def cache_folder() -> Path:
@@ -124,3 +125,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that whoever looks sees all of it or the file that was there before; see `written`."""
     with written(path) as stream:
         stream.write(content)
+
+
+def read_outcome(path: Path, *keys: str) -> dict[str, Any]:
+    """What a verb has written of a run, as JSON by name. Raises ValueError that names the file: it cannot be read, or lacks a
+    key."""
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= {*keys}:
+        raise ValueError(f"{path} is no outcome of this version. Move it, or choose another folder.")
+    return content

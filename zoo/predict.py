@@ -173,7 +173,7 @@ def _film(path: Path, answered: Callable[[Path], "Answer"], gallery: "Gallery") 
                 for name, picture in answer.pictures.items():
                     films[name].add(picture)
         drawn = gallery.add(path, films)
-    return Answer(f"{len(frames)} frames", {"frames": frames}), drawn
+    return Answer(f"{len(frames)} frame{'s' * (len(frames) != 1)}", {"frames": frames}), drawn
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":

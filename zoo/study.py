@@ -8,11 +8,10 @@ weight decay and numbers of neighbours are chosen on validation data; test is sc
 `python -m zoo.train` can be set: `model=rotnet data=fashion_mnist`, `pretext.max_epochs=5` for step 2.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def study(
     """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
     measured again: an interrupted study goes on, and processes can share its seeds."""
     from zoo import report
-    from zoo.places import write_whole
+    from zoo.places import read_outcome, write_whole
 
     report.quiet()
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +59,9 @@ def study(
     for seed in seeds:
         path = folder / f"seed-{seed}.json"
         if path.exists():
-            outcome = Outcome(**json.loads(path.read_text()))
+            names = [each.name for each in fields(Outcome)]
+            found = read_outcome(path, *names)
+            outcome = Outcome(**{name: found[name] for name in names})
             if outcome.settings != settings:
                 raise ValueError(f"{path} is of a study with other settings ({outcome.settings}). Choose another folder=.")
             print(f"seed {seed}: measured before, {printable(path)}", flush=True)

@@ -7,7 +7,6 @@ into the same folder adds to it, and an interrupted one keeps what it has. A run
 
 import csv
 import io
-import json
 import math
 import statistics
 import sys
@@ -80,8 +79,25 @@ def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]
         write_whole(path, f"{json_text(content, indent=1)}\n".encode())
 
 
+_FAILURE = ("names", "overrides", "seed", "error")
+_RESULT = (
+    *("names", "overrides", "seed", "metric", "test", "val", "scored", "parameters", "macs", "shape", "seconds"),
+    *("device", "precision", "versions", "landmarks"),
+)
+"""What is read of an outcome."""
+
+
 def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{name}"))]
+    """The outcomes of that name; one that cannot be read is said, and costs the others nothing."""
+    from zoo.places import read_outcome
+
+    found: list[Mapping[str, Any]] = []
+    for path in sorted(folder.glob(f"*/{name}")):
+        try:
+            found.append(read_outcome(path, *(_FAILURE if name == FAILED else _RESULT)))
+        except ValueError as error:
+            print(f"Not in the table: {printable(error)}", file=sys.stderr)
+    return found
 
 
 def summarise(folder: Path) -> list[Mapping[str, Any]]:
