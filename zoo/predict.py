@@ -61,29 +61,19 @@ class Limits:
     max_frames: int = 100_000
 
     def refusal(self, path: Path, layout: int) -> str | None:
-        """Why a file is too large for these limits; None if it is not, or if its header cannot be read."""
+        """Why a file is too large for these limits; None if it is not. Raises `Unreadable`."""
+        from zoo.data._decode import probe
+        from zoo.data._files import pixels_limited
+
         found = {"max_bytes": path.stat().st_size}
-        if not self.max_bytes or found["max_bytes"] <= self.max_bytes:
-            found |= {} if layout == 3 else _video_header(path)  # an image's is compared where it is opened
+        if layout == 4 and (not self.max_bytes or found["max_bytes"] <= self.max_bytes):
+            with pixels_limited(self.max_pixels, "max_pixels"):  # an image's size too is compared where it is opened
+                found["max_frames"] = len(probe(path))
         for name, value in found.items():
             limit = getattr(self, name)
             if limit and value > limit:
                 return f"it has {value:,} {name.removeprefix('max_')}, more than {name}={limit} allows"
         return None
-
-
-def _video_header(path: Path) -> dict[str, int]:
-    import av.error
-
-    from zoo.data._decode import probe
-    from zoo.data.base import Unreadable
-
-    try:
-        with av.open(str(path)) as container:
-            sizes = [stream.width * stream.height for stream in container.streams.video]
-        return {"max_pixels": max(sizes, default=0), "max_frames": len(probe(path))}
-    except (av.error.FFmpegError, OSError, Unreadable):
-        return {}
 
 
 def predict(
@@ -136,7 +126,8 @@ def predict(
             if refusal := limits.refusal(path, 4 if film else data.layout):
                 raise Unreadable(path, refusal)
             if film:
-                answer, drawn = _film(path, answered, gallery)
+                with pixels_limited(limits.max_pixels, "max_pixels"):
+                    answer, drawn = _film(path, answered, gallery)
             else:
                 answer = answered(path)
                 drawn = gallery.save(path, answer.pictures)

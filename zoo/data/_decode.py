@@ -20,7 +20,7 @@ import av.video.reformatter
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._files import File, Unreadable
+from zoo.data._files import File, Unreadable, check_pixels, most_pixels, reason, regular
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 
@@ -71,7 +71,7 @@ class Places:
         context.extradata = self.header or None
         for name, value in self.settings.items():
             setattr(context, name, value)
-        _alone(context)
+        _prepared(context)
         return context
 
 
@@ -118,24 +118,52 @@ class Video:
         return np.clip(found, 0, len(self.pts) - 1).astype(np.int64)
 
 
+_FORMATS = "mov,matroska,avi,flv,gif,asf,mpeg,mpegts,ogg,mpegvideo,m4v,h264,hevc,ivf,mxf,nut,dv,rm,wtv,vob"
+"""Containers that hold a film themselves. FFmpeg knows others that are lists of files and addresses (HLS, concat, SDP), and
+follows them."""
+
+
+def url(path: Path) -> str:
+    """What FFmpeg takes for this very file: a name alone may be an address to it (`concat:a.mp4`, `12:30:05.mp4`)."""
+    return f"file:{path.absolute()}"
+
+
 @contextlib.contextmanager
 def opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """The container and its first video stream; FFmpeg's errors become `Unreadable`."""
+    """The container and its first video stream: the one way to a film. Whatever goes wrong meanwhile is `Unreadable`."""
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_limits()}
     try:
-        with av.open(str(path) if isinstance(path, Path) else path.open("rb")) as container:
+        source = url(path) if isinstance(regular(path), Path) else path.open("rb")
+        with av.open(source, options=options, metadata_errors="ignore") as container:  # what a title is written in is no matter
             if not container.streams.video:
                 raise Unreadable(path, "it has no video stream")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise Unreadable(path, "no decoder knows what its video stream is coded in")
-            _alone(stream.codec_context)
+            check_pixels(path, stream.codec_context.width, stream.codec_context.height)
+            _prepared(stream.codec_context)
             yield container, stream
-    except (av.error.FFmpegError, OSError) as error:
-        raise Unreadable(path, str(error.strerror or error)) from error
+    except Unreadable:
+        raise
+    except av.error.ArgumentError as error:
+        raise Unreadable(path, "it is no film, or its header is damaged; lists of films are not followed") from error
+    except FAILURES as error:
+        raise Unreadable(path, reason(error)) from error
 
 
-def _alone(context: av.VideoCodecContext) -> None:
+FAILURES = (av.error.FFmpegError, OSError, ValueError, OverflowError, MemoryError)
+"""What FFmpeg and PyAV raise over a damaged file."""
+
+
+def _limits() -> dict[str, str]:
+    """A decoder's own limit on a frame's size: looking at a film decodes a frame, and a frame may be larger than the header
+    says."""
+    return {"max_pixels": str(most)} if (most := most_pixels()) else {}
+
+
+def _prepared(context: av.VideoCodecContext) -> None:
     """One thread: the clips are the parallelism. (More add delay, and make something else of damaged frames.)"""
+    context.options = _limits()
     context.thread_type = "NONE"
     context.thread_count = 1
 
@@ -379,8 +407,10 @@ def _source(video: Video) -> Iterator[Source]:
                     yield packet
 
             yield context, read
-    except (av.error.FFmpegError, OSError) as error:
-        raise Unreadable(video.path, str(error.strerror or error)) from error
+    except Unreadable:
+        raise
+    except FAILURES as error:
+        raise Unreadable(video.path, reason(error)) from error
 
 
 def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64], tail: int) -> list[tuple[int, list[int]]]:
@@ -439,7 +469,7 @@ def _torchcodec(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Fra
 
     if video.counted:
         return _pyav(video, wanted, box)
-    source = str(video.path) if isinstance(video.path, Path) else video.path.open("rb").read()
+    source = url(video.path) if isinstance(video.path, Path) else video.path.open("rb").read()
     try:
         decoder = VideoDecoder(source, dimension_order="NHWC", num_ffmpeg_threads=1)
         deep = str(decoder.metadata.pixel_format).endswith(("le", "be"))  # more than a byte a sample: its rounding is another

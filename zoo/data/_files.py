@@ -52,12 +52,17 @@ def reason(error: BaseException) -> str:
     """What a library's exception says, on one line."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    said = getattr(error, "strerror", None) or str(error)  # the system's errors have one, and FFmpeg's
     return " ".join(said.split()).rstrip(".") or type(error).__name__
 
 
 _allowed = int(os.environ.get("ZOO_MAX_PIXELS") or 100_000_000), "ZOO_MAX_PIXELS"
 """The most pixels that a picture or a frame may have, and what a user sets it by; 0 is any number."""
+
+
+def most_pixels() -> int:
+    """The limit in force, for a decoder that can keep it itself; 0 is none."""
+    return _allowed[0]
 
 
 def check_pixels(path: File, width: int, height: int) -> None:
