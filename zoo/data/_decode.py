@@ -133,7 +133,8 @@ def opened(path: File) -> Iterator[tuple[av.container.InputContainer, av.video.s
     """The container and its first video stream: the one way to a film. Whatever goes wrong meanwhile is `Unreadable`."""
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_limits()}
     try:
-        source = url(path) if isinstance(regular(path), Path) else path.open("rb")
+        regular(path)
+        source = url(path) if isinstance(path, Path) else path.open("rb")
         with av.open(source, options=options, metadata_errors="ignore") as container:  # what a title is written in is no matter
             if not container.streams.video:
                 raise Unreadable(path, "it has no video stream")
