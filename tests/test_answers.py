@@ -439,3 +439,16 @@ def test_the_pictures_of_a_run_replace_no_link(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{name} is no regular file, so it is not replaced"):
             doing()
     assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_a_limit_of_pixels_holds_for_the_frames_of_a_film_too(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.data import _files
+
+    with Film(tmp_path / "film.mp4", 5) as made:
+        made.add(Image.new("RGB", (64, 32)))
+    monkeypatch.setattr(_files, "_allowed", (1000, "ZOO_MAX_PIXELS"))
+    assert "more than max_pixels=2047 allows" in verb("predict", LENET, "film.mp4", "max_pixels=2047")[1]
+    for limit in (2048, 0):
+        assert "film.mp4: 1 frame" in verb("predict", LENET, "film.mp4", f"max_pixels={limit}")[1]

@@ -18,6 +18,7 @@ from PIL import Image
 
 from zoo import config as run
 from zoo.data import _motion
+from zoo.data._files import Unreadable
 from zoo.places import inside
 from zoo.predict import Limits
 
@@ -201,6 +202,8 @@ def test_videos_beyond_a_length_are_refused(tmp_path: Path) -> None:
     assert Limits().refusal(path, 4) is None
     assert Limits(max_frames=24).refusal(path, 4) is None
     assert Limits(max_frames=23).refusal(path, 4) == "it has 24 frames, more than max_frames=23 allows"
-    assert Limits(max_pixels=1023).refusal(path, 4) == "it has 1,024 pixels, more than max_pixels=1023 allows"
+    with pytest.raises(Unreadable, match="it has 1,024 pixels, more than max_pixels=1023 allows"):
+        Limits(max_pixels=1023).refusal(path, 4)
     path.write_bytes(b"torn")
-    assert Limits().refusal(path, 4) is None, "the reader says what is wrong with it"
+    with pytest.raises(Unreadable, match="Invalid data"):
+        Limits().refusal(path, 4)

@@ -105,9 +105,8 @@ def predict(
     gallery = Gallery(out)
 
     def answered(path: Path) -> "Answer":
-        with pixels_limited(limits.max_pixels, "max_pixels"):
-            samples = data.files([path])
-            batch = samples.__getitems__([(0, index) for index in range(len(samples))])
+        samples = data.files([path])
+        batch = samples.__getitems__([(0, index) for index in range(len(samples))])
         for name, reason in batch.get("bad", {}).items():
             raise Unreadable(Path(name), reason)
         batch["input"] = batch["input"].to(task.device)
@@ -123,14 +122,14 @@ def predict(
                 raise path
             regular(path)
             film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
-            if refusal := limits.refusal(path, 4 if film else data.layout):
-                raise Unreadable(path, refusal)
-            if film:
-                with pixels_limited(limits.max_pixels, "max_pixels"):
+            with pixels_limited(limits.max_pixels, "max_pixels"):
+                if refusal := limits.refusal(path, 4 if film else data.layout):
+                    raise Unreadable(path, refusal)
+                if film:
                     answer, drawn = _film(path, answered, gallery)
-            else:
-                answer = answered(path)
-                drawn = gallery.save(path, answer.pictures)
+                else:
+                    answer = answered(path)
+                    drawn = gallery.save(path, answer.pictures)
         except Unreadable as error:
             yield Prediction(error.path if path is error else str(path), None, error.reason)
             continue
