@@ -13,13 +13,20 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many as cores; before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _USER_DATA = os.environ.pop("ZOO_DATA", None)  # no test reads the user's folder unless it asks for it
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty cache folder for the whole session: what is rendered is rendered once, and nothing outside is touched."""
-    folder = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.getbasetemp().parent / "cache"  # of all processes of this session
+        folder.mkdir(exist_ok=True)
+    else:
+        folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder / "zoo"
@@ -27,10 +34,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Weights and tensors that a test draws are the same in every run, whichever tests ran before."""
+    """Weights and tensors that a test draws are the same in every run, whichever tests ran before; and others where
+    $ZOO_TEST_SEED says so, for a bound that holds for one seed alone is none."""
     import torch
 
-    torch.manual_seed(0)
+    torch.manual_seed(int(os.environ.get("ZOO_TEST_SEED", "0")))
 
 
 @pytest.fixture

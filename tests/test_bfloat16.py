@@ -13,6 +13,8 @@ import zoo
 from zoo import bfloat16, config
 from zoo.train import build_trainer
 
+pytestmark = pytest.mark.numerical
+
 GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups
     (kernel, tuple(edge // 2 for edge in kernel), stride, extents, groups)
     for kernel, every in [
@@ -46,7 +48,6 @@ def gradients(net: nn.Module, x: Tensor, kind: torch.dtype) -> list[Tensor]:
 
 @pytest.mark.parametrize(("kernel", "padding", "stride", "extents", "groups"), GEOMETRIES)
 def test_gradients_of_convolutions_in_bfloat16_are_those_of_float64(kernel, padding, stride, extents, groups):
-    torch.manual_seed(0)
     kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(kernel)]
     layout = {2: torch.channels_last, 3: torch.channels_last_3d}[len(kernel)]
     net = nn.Sequential(kind(32, 32, kernel, stride=stride, padding=padding, groups=groups, bias=False))
@@ -74,7 +75,6 @@ def modes(net: nn.Module) -> set[str]:
     [("c3d", (3, 16, 32, 32)), ("r3d_18", (3, 8, 32, 32)), ("slow_fusion", (3, 10, 64, 64)), ("resnet18", (3, 64, 64))],
 )
 def test_padding_beforehand_changes_no_output(name, shape):
-    torch.manual_seed(0)
     net = zoo.create_model(name, num_classes=5, **({} if name == "resnet18" else {"input_shape": shape})).eval()
     x = torch.randn(2, *shape)
     with torch.no_grad():
@@ -85,7 +85,6 @@ def test_padding_beforehand_changes_no_output(name, shape):
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 def test_padding_beforehand_changes_no_output_of_an_inflated_network(name):
-    torch.manual_seed(0)
     net = zoo.inflate(zoo.create_model(name, num_classes=5), time=3).eval()
     x = torch.randn(1, 3, 4, 64, 64)
     with torch.no_grad():

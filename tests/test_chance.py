@@ -6,6 +6,8 @@ import torch
 
 from zoo.chance import permutation, uniform
 
+pytestmark = pytest.mark.numerical
+
 MASK = 2**64 - 1
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from zoo import flow as zoo_flow
 from zoo.flow import BOUND, STEP, estimator, from_bytes, mirrored, picture, resized, to_bytes, turned, wheel
 
+pytestmark = pytest.mark.numerical
+
 Frames = NDArray[np.uint8]
 
 

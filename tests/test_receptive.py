@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from zoo.flops import profile
 
+pytestmark = pytest.mark.numerical
+
 
 class Do(nn.Module):
     """A function as a module, with submodules for it to use."""

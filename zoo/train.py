@@ -94,6 +94,11 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
         config.trainer.max_epochs = -1  # who asks for steps gets them, however few make up an epoch
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     config.trainer.precision = bfloat16.precision(str(config.trainer.precision), on_gpu)
+    if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"trainer.accelerator is {config.trainer.accelerator}, but torch sees no GPU here. Set "
+            "trainer.accelerator=auto, which takes the processor."
+        )
     if config.trainer.sync_batchnorm and (config.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.

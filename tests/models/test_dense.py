@@ -14,6 +14,8 @@ import zoo
 from zoo.models.deconvnet import pool, unpool
 from zoo.models.fcn import bilinear_kernel, enlarging
 
+pytestmark = pytest.mark.numerical
+
 FCNS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 SIZES = [(1, 1), (7, 31), (31, 33), (32, 32), (33, 64), (63, 65), (95, 50), (96, 97)]
 DENSE = [*FCNS, "deconvnet", "fcn_resnet50"]
@@ -286,7 +288,6 @@ def test_only_the_last_enlarging_is_fixed() -> None:
 @pytest.mark.slow
 def test_fcn_equals_vgg16_where_its_window_fits(tmp_path: Path) -> None:
     """At each place of the convolutional net, the classifier's output on the window there: 1e-5 of the scale."""
-    torch.manual_seed(0)
     vgg = torchvision.models.vgg16(weights=None).eval()
     torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
     with pytest.warns(UserWarning, match="score"):

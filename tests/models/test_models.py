@@ -11,6 +11,8 @@ import zoo
 from zoo.config import CONF
 from zoo.models._base import Classifier
 
+pytestmark = pytest.mark.numerical
+
 
 def of_tasks(*tasks: str) -> list[str]:
     """The models whose YAML chooses one of these tasks."""
@@ -71,7 +73,6 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow if name in HEAVY | COSTLY else ()) for name in CLASSIFIERS]
 )
 def test_it_learns_one_batch_by_heart(name: str) -> None:
-    torch.manual_seed(0)
     net, shape = small(name)
     x, y = torch.randn(5, *shape), torch.arange(5)
     if name == "single_frame":  # what it sees of a clip in training is drawn

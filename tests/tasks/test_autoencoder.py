@@ -11,6 +11,8 @@ import zoo
 from zoo.batch import Batch, LabelBatch
 from zoo.tasks.autoencoder import AutoencoderTask
 
+pytestmark = pytest.mark.numerical
+
 
 def task(embedding: int = 4) -> AutoencoderTask:
     torch.manual_seed(0)

@@ -14,6 +14,8 @@ from zoo.tasks import schedule
 from zoo.tasks.base import gather
 from zoo.tasks.classification import ClassificationTask, join_views
 
+pytestmark = pytest.mark.numerical
+
 
 def task(net: nn.Module | None = None, **changes: object) -> ClassificationTask:
     arguments = {
@@ -45,7 +47,6 @@ def test_repeated_samples_count_once() -> None:
 
 
 def test_views_are_joined_as_a_slow_loop_joins_them() -> None:
-    torch.manual_seed(0)
     ids, probability = torch.randint(0, 7, (40,)), torch.rand(40, 5)
     unique, joined = join_views(ids, probability)
     for number, row in zip(unique.tolist(), joined, strict=True):

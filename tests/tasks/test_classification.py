@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from zoo.batch import LabelBatch
 from zoo.tasks.classification import ClassificationTask
 
+pytestmark = pytest.mark.numerical
+
 
 class Silent(ClassificationTask):
     def log(self, *args: object, **kwargs: object) -> None:

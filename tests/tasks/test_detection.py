@@ -22,6 +22,8 @@ from zoo.models.rcnn import KeypointHead, MaskHead
 from zoo.tasks.base import gather
 from zoo.tasks.detection import DetectionTask
 
+pytestmark = pytest.mark.numerical
+
 SIGMAS = (0.05, 0.1, 0.2)
 CATEGORIES = (3, 17, 90)
 

@@ -102,7 +102,6 @@ def test_parts_are_released_deepest_first(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_releases_what_was_released(tmp_path: Path) -> None:
-    torch.manual_seed(0)
     net = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")
     run(net, (1, 8, 8), Freeze(net, "all", unfreeze=[0.2]), tmp_path)
     again = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")

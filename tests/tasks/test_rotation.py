@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from zoo.tasks.rotation import RotationTask, all_turns, confusion_by_class, square, turned
 
+pytestmark = pytest.mark.numerical
+
 SHAPES = [(5, 1, 8, 8), (5, 3, 8, 8), (5, 3, 4, 8, 8)]
 
 

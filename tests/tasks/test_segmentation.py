@@ -17,6 +17,8 @@ from zoo.batch import VOID, MaskBatch
 from zoo.tasks.base import gather
 from zoo.tasks.segmentation import SegmentationTask, confusion, summary
 
+pytestmark = pytest.mark.numerical
+
 CLASSES = 4
 
 
