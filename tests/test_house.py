@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from PIL import Image
 
 import zoo
+from zoo import _charts
+from zoo.benchmark import read_rows
 from zoo.config import CONF
 from zoo.models._registry import get_builder
 
@@ -152,6 +155,29 @@ def test_the_page_of_the_lectures_tables_is_fresh() -> None:
     """`python benchmarks/lecture_tables.py` writes it."""
     tables = script("lecture_tables")
     assert tables.page() == tables.PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", ["dense", "default_runs"])
+def test_a_table_of_figures_is_that_of_its_measurements(name: str) -> None:
+    """What is committed as JSON, written by the script as it is now."""
+    benchmarks = str(CHECKOUT / "benchmarks")
+    sys.path.insert(0, benchmarks)
+    try:
+        measured = script(name)
+    finally:
+        sys.path.remove(benchmarks)
+    kept = json.loads((measured.RESULTS / f"{name}.json").read_text())
+    table = measured.table(kept["runs"], kept["pca"]) if name == "dense" else measured.table(kept)
+    assert table == (measured.RESULTS / f"{name}.md").read_text()
+
+
+def test_the_page_and_table_of_the_benchmark_are_fresh() -> None:
+    """Written from the committed figures by the code and the template as they are now."""
+    folder = CHECKOUT / "benchmarks" / "results" / "benchmark"
+    rows = read_rows(folder)
+    assert len(rows) > 10
+    assert (folder / "benchmark.html").read_text() == _charts.page(rows)
+    assert (folder / "benchmark.md").read_text() == _charts.table(rows)
 
 
 def test_the_counters_of_flops_were_compared_with_what_is_counted_now() -> None:

@@ -31,6 +31,7 @@ def protocol(config: DictConfig, data: "DataModule", recipe: Mapping[str, Any], 
     parts = [
         data.protocol,
         f"data={choices_of(config)['data']}",
+        data.scored_at_end and f"test is the set's {data.scored_at_end}",
         *(f"data.{each}" for each in _set_here(config.data, kind, kind.unscored | kind.spoken, {})),
         *(f"task.{each}" for each in _set_here(config.task, task, task.unscored, config.data)),
         *(f"model.{key}={_spoken(value)}" for key, value in now.items() if value != model[key]),

@@ -381,6 +381,8 @@ class DataModule(lightning.LightningDataModule):
     """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
+    scored_at_end: str = ""
+    """What the split that is scored at the end is called by the set's publisher, where it is no test split."""
     spoken: ClassVar[frozenset[str]] = frozenset()
     """Arguments of which `protocol` speaks. Any other that is set is written beside a figure too, unless it is `unscored`."""
     unscored: ClassVar[frozenset[str]] = frozenset(

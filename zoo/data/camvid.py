@@ -80,6 +80,7 @@ class CamVid(DataModule):
         }
         if "test" not in pairs:
             pairs["test"] = pairs["val"]
+            self.scored_at_end = "val"
             pairs["val"] = [pair for pair in pairs["train"] if pair.image.name.startswith(self.val_sequence)]
             pairs["train"] = [pair for pair in pairs["train"] if not pair.image.name.startswith(self.val_sequence)]
             if not pairs["val"] or not pairs["train"]:

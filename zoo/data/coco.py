@@ -120,6 +120,7 @@ class Coco(DataModule):
     targets = ("semantic", "instances")
     facts = FACTS
     full_size = True
+    scored_at_end = "val2017"
     # ImageNet's, the field's usual numbers.
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)

@@ -44,6 +44,7 @@ class Kinetics(VideoFolder):
             splits, self.withheld = grouped_splits(lists["train"], lists["test"], lists["val"])
         else:
             splits, self.withheld = grouped_splits(lists["train"], lists["val"])
+            self.scored_at_end = "val"
         return names, splits
 
     def _rows(self, split: str) -> list[dict[str, str]]:

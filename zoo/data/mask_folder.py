@@ -75,6 +75,7 @@ class MaskFolder(DataModule):
             if "val" not in splits:
                 raise ValueError(f"{self.root} has a train folder, but neither val nor test. Add one.")
             splits["test"] = splits.pop("val")
+            self.scored_at_end = "val"
         if "val" not in splits:
             splits["train"], splits["val"] = carved(splits["train"], 0.1)
         return mask_files(self, splits, self.geometry, self.void)

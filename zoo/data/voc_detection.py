@@ -81,6 +81,7 @@ class VocDetection(DataModule):
         self.folder = data_root(root) / "VOCdevkit" / f"VOC{year}"
         self.train_list = train_list
         self.test_list = test_list
+        self.scored_at_end = "" if test_list == "test" else test_list
         self.sizing = Sizing(self.shape, short_side, scale, flip)
 
     def load(self) -> dict[str, Samples]:

@@ -29,6 +29,7 @@ class VocSegmentation(DataModule):
     suffixes = SUFFIXES
     targets = ("semantic",)
     full_size = True
+    scored_at_end = "val"
     class_names = tuple(
         (
             "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
