@@ -243,9 +243,9 @@ def test_debug_shows_the_traceback(verb: Verb) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("code.ckpt", pickle.dumps(os.system), "code.ckpt"),
-        ("empty.ckpt", b"", "damaged or not a checkpoint"),
-        ("text.ckpt", b"hello", "text.ckpt"),
+        ("code.ckpt", pickle.dumps(os.system), "code.ckpt holds something other than tensors and plain values"),
+        ("empty.ckpt", b"", "empty.ckpt is damaged or not a checkpoint"),
+        ("text.ckpt", b"hello", "text.ckpt is damaged or not a checkpoint"),
     ],
 )
 @pytest.mark.parametrize("name_of_verb", ["evaluate", "predict"])
