@@ -12,6 +12,7 @@ import locale
 import multiprocessing
 import multiprocessing.resource_tracker
 import os
+import re
 import select
 import signal
 import sys
@@ -91,6 +92,14 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
         raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
     if not (parsed.help or parsed.hydra_help or parsed.info):
         run.check_overrides(parsed.overrides, parsed.config_dir)
+        several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
+        if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
+            raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
+        folder = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
+        for each in folder:
+            place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
+            if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
+                raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
 
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:
@@ -156,7 +165,12 @@ def sentence(error: BaseException) -> str | None:
 
 
 def _line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))
+    said = " ".join(str(error).split())
+    if key := re.search(r" full_key: (\S+)", said):
+        said = f"{key[1]}: {said}"
+    return printable(
+        re.sub(r" (HINT:|full_key:|Set the environment variable HYDRA).*", "", said)
+    )  # a library's advice to programmers
 
 
 def _speak_any_letters() -> None:

@@ -26,7 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
 
 from zoo.words import nearest
 
@@ -278,7 +278,7 @@ def located(target: str) -> Any:
     module, _, name = str(target).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (AttributeError, ValueError, TypeError):
+    except (AttributeError, ValueError, TypeError, ModuleNotFoundError):
         raise ValueError(f"There is nothing called {target!r}, which a file of the configuration wants to build.") from None
 
 
@@ -297,20 +297,68 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
             raise ValueError(f"{place} takes no argument {name!r}; {nearest(name, list(known))}")
         value = OmegaConf.to_container(node[name], resolve=True) if OmegaConf.is_config(node[name]) else node[name]
         if not isinstance(value, dict) and not _fits(value, hints.get(name, Any)):
-            raise ValueError(f"{place}.{name} is {value!r}, but it must be {_spoken(hints[name])}.")
+            raise ValueError(
+                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {_spoken(hints[name])}."
+            )
+
+
+def check_parts(config: DictConfig) -> None:
+    """The same for what makes the optimizer, the schedule, the trainer, callbacks and loggers; and numbers within bounds."""
+    parts = {name: config[name] for name in ("optimizer", "scheduler", "trainer")}
+    parts |= {f"{group}.{name}": node for group in ("callbacks", "logger") for name, node in config[group].items()}
+    for place, node in parts.items():
+        if node is None and "." in place:
+            continue
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ValueError(f"{place} is {node!r}; it has settings of its own, as in {place}.NAME=VALUE, or is null.")
+        words = ("precision",) if place == "trainer" else ()  # which has words of ours, and is checked when they are resolved
+        check_values(located(node._target_), {key: node[key] for key in node if key not in words}, place)
+    for name, least in _LEAST.items():
+        value = OmegaConf.to_container(config[name.partition(".")[0]]).get(name.partition(".")[2])  # type: ignore[union-attr]
+        if isinstance(value, int | float) and value < least:
+            raise ValueError(f"{name} is {value}; it is at least {least}.")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed is {config.seed}; it is a whole number from 0 to {2**32 - 1}.")
+    if config.trainer.val_check_interval == 0:
+        raise ValueError("trainer.val_check_interval is 0; it is a share of an epoch, or a number of batches, above 0.")
+    if not (config.freeze is None or isinstance(config.freeze, str | ListConfig)):
+        raise ValueError(f"freeze is {config.freeze!r}; it is all, head, a list of the network's parts, or null.")
+    devices = config.trainer.devices
+    if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
+        raise ValueError(f"trainer.devices is {devices!r}; it is a number of devices, a list of their numbers, or auto.")
+
+
+_LEAST = {
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.log_every_n_steps": 1,
+    "trainer.num_nodes": 1,
+    "trainer.max_steps": -1,
+    "trainer.max_epochs": -1,
+    "data.num_workers": 0,
+    "optimizer.lr": 0,
+    "model.num_classes": 1,
+}
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value satisfies an annotation made of plain types; annotations of other things are satisfied."""
+    """Whether a plain value satisfies an annotation made of plain types; annotations of other things are satisfied, unless a
+    plain type stands beside them."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, each) for each in typing.get_args(hint))
+        parts = typing.get_args(hint)
+        plain = [each for each in parts if not inspect.isclass(each) or each in _SPOKEN]
+        return any(_fits(value, each) for each in (parts if {*plain} <= {type(None)} else plain))
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     if hint is type(None):
         return value is None
     if hint in (int, str, bool):
         return type(value) is hint
+    if hint is Path:
+        return isinstance(value, str)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, dict)
     if hint is float:
         return type(value) in (int, float)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
@@ -321,11 +369,24 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _spoken(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_spoken(each) for each in typing.get_args(hint))
+        parts = typing.get_args(hint)
+        return " or ".join(_spoken(each) for each in parts if not inspect.isclass(each) or each in _SPOKEN)
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(repr(each) for each in typing.get_args(hint))
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(hint) or f"a list ({str(hint).rpartition('.')[2]})"
+    origin = typing.get_origin(hint)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return "settings of their own by name"
+    return _SPOKEN.get(hint) or "a list"
+
+
+_SPOKEN = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    type(None): "null",
+    Path: "a file",
+}
 
 
 def choices_of(config: DictConfig) -> dict[str, str]:
@@ -355,6 +416,9 @@ def check_fit(config: DictConfig) -> None:
     from zoo.batch import TARGETS
     from zoo.data.base import AXES
 
+    check_values(located(config.data._target_), config.data, "data")
+    if min(config.data.shape) < 1:
+        raise ValueError(f"data.shape is {list(config.data.shape)}; its numbers are at least 1.")
     layout, axes = layout_of(config), len(config.input_shape)
     if layout != axes:
         raise ValueError(
@@ -385,6 +449,7 @@ def check_fit(config: DictConfig) -> None:
 
 def build_data(config: DictConfig) -> "DataModule":
     """The data module, its files not looked at yet."""
+    check_parts(config)
     check_fit(config)
     return typing.cast("DataModule", make(config.data, "data")())
 

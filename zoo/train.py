@@ -32,6 +32,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
+    run.check_parts(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     resume = run.resumable(config)
     data = run.build_data(config)

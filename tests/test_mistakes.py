@@ -1,0 +1,129 @@
+"""Forty and more mistakes of a user: no traceback, no library's advice to programmers, one sentence that names the setting."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+Verb = Callable[..., tuple[int, str, str]]
+
+SMALL = ("model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "callbacks.pictures=null")
+
+SETTINGS = [
+    # (what is set, and what the sentence must name)
+    ("optimizer.lr=abc", "optimizer.lr"),
+    ("optimizer.lr=null", "optimizer.lr"),
+    ("optimizer.lr=-1", "optimizer.lr"),
+    ("optimizer.lr=[1]", "optimizer.lr"),
+    ("optimizer.weight_decay=abc", "optimizer.weight_decay"),
+    ("optimizer.betas=3", "optimizer.betas"),
+    ("optimizer=adm", "did you mean adam"),
+    ("optimizer._target_=foo", "foo"),
+    ("scheduler.warmup=abc", "scheduler.warmup"),
+    ("scheduler.warmup=null", "scheduler.warmup"),
+    ("scheduler.warmup=2", "scheduler.warmup"),
+    ("scheduler.final=x", "scheduler.final"),
+    ("trainer.max_epochs=abc", "trainer.max_epochs"),
+    ("trainer.max_steps=-7", "trainer.max_steps"),
+    ("trainer.devices=abc", "trainer.devices"),
+    ("trainer.accelerator=abc", "accelerator"),
+    ("trainer.precision=abc", "trainer.precision"),
+    ("trainer.strategy=abc", "strategy"),
+    ("trainer.limit_train_batches=abc", "limit_train_batches"),
+    ("trainer.limit_train_batches=2.5", "limit_train_batches"),
+    ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches"),
+    ("trainer.gradient_clip_val=x", "trainer.gradient_clip_val"),
+    ("trainer.val_check_interval=0", "trainer.val_check_interval"),
+    ("trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch"),
+    ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps"),
+    ("trainer.max_time=abc", "duration"),
+    ("trainer.profiler=abc", "profiler"),
+    ("seed=abc", "seed"),
+    ("seed=-1", "seed"),
+    ("seed=99999999999999", "seed"),
+    ("test=x", "test"),
+    ("data.num_workers=-1", "data.num_workers"),
+    ("data.max_bad=x", "data.max_bad"),
+    ("data.fraction=2", "share of 2"),
+    ("data.shape=32", "data.shape"),
+    ("data.shape=[1,-3,3]", "data.shape"),
+    ("data.augment=x", "data.augment"),
+    ("data.batch_size=1e3", "data.batch_size"),
+    ("data._target_=foo.bar", "foo.bar"),
+    ("input_shape=32", "input_shape"),
+    ("input_shape=[a]", "input_shape"),
+    ("unfreeze=x", "unfreeze"),
+    ("freeze=3", "freeze"),
+    ("freeze=abc", "freeze"),
+    ("reference_batch=0", "reference_batch"),
+    ("model.num_classes=0", "model.num_classes"),
+    ("model.pretrained=true", "model.pretrained"),
+    ("model.pretrained=nothing", "nothing"),
+    ("model=lenet5,mlp", "model=lenet5,mlp"),
+    ("task.label_smoothing=x", "task.label_smoothing"),
+    ("task=detection", "detection learns from"),
+    ("callbacks.savepoints.minutes=x", "callbacks.savepoints.minutes"),
+    ("callbacks.checkpoint.save_top_k=x", "callbacks.checkpoint.save_top_k"),
+    ("callbacks.checkpoint.monitor=val/foo", "val/foo"),
+    ("callbacks.progress=3", "callbacks.progress"),
+    ("logger.csv.flush_every=x", "logger.csv.flush_every"),
+    ("hydra.run.dir=file.txt", "file.txt"),
+    ("resume=empty", "empty"),
+    ("trainer.max_epoch=1", "max_epoch"),
+]
+"""Each alone is added to a command that would run."""
+
+OTHERS = [
+    ("train", ("data=image_folder",), "data.root"),
+    ("train", ("data=image_folder", "data.root=nowhere"), "nowhere"),
+    ("train", ("--foo",), "--foo"),
+    ("train", ("model",), "model"),
+    ("evaluate", ("nowhere",), "nowhere"),
+    ("evaluate", ("lenet5:fashion_mnist", "trainer.limit_test_batches=abc"), "limit_test_batches"),
+    ("evaluate", ("lenet5:fashion_mnist", "split=x"), "split"),
+    ("predict", ("lenet5:fashion_mnist", "nowhere.png"), "nowhere.png"),
+    ("predict", ("lenet5:fashion_mnist", "pics", "top_k=x"), "top_k"),
+    ("prepare", ("image_foldr",), "image_folder"),
+    ("prepare", ("image_folder", "nowhere"), "nowhere"),
+    ("verify", ("lenet5", "tolerance=x"), "tolerance"),
+    ("verify", ("empty",), "empty"),
+    ("study", ("seeds=x",), "seeds"),
+    ("study", ("shares=0",), "shares"),
+    ("study", ("optimizer=adm",), "did you mean adam"),
+    ("benchmark", ("nothing_like_it",), "nothing_like_it"),
+    ("benchmark", ("linear", "batch=x"), "batch"),
+    ("benchmark", ("empty",), "empty"),
+    ("flops", ("nowhere",), "nowhere"),
+    ("flops", ("model=linear", "clips=x"), "clips"),
+    ("flops", ("model=linear", "model.hidden=3"), "hidden"),
+]
+
+
+def assert_one_sentence(found: tuple[int, str, str], said: str) -> None:
+    status, out, err = found
+    assert status == 1, out
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("Error: ")
+    assert said in lines[0]
+    for foreign in ("Traceback", "HINT", "HYDRA_FULL_ERROR", "object_type"):
+        assert foreign not in out + err
+
+
+@pytest.fixture(autouse=True)
+def things(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "file.txt").write_text("text")
+    Image.new("L", (28, 28)).save(tmp_path / "pics" / "1.png")
+
+
+@pytest.mark.parametrize(("setting", "said"), SETTINGS, ids=[setting for setting, _ in SETTINGS])
+def test_a_mistaken_setting_is_one_sentence(setting: str, said: str, verb: Verb) -> None:
+    assert_one_sentence(verb("train", *SMALL, setting), said)
+
+
+@pytest.mark.parametrize(("name", "arguments", "said"), OTHERS, ids=[f"{name} {' '.join(rest)}" for name, rest, _ in OTHERS])
+def test_every_verb_says_a_mistake_in_one_sentence(name: str, arguments: tuple[str, ...], said: str, verb: Verb) -> None:
+    assert_one_sentence(verb(name, *arguments), said)
