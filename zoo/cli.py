@@ -9,6 +9,7 @@ import contextlib
 import functools
 import io
 import locale
+import logging
 import multiprocessing
 import multiprocessing.resource_tracker
 import os
@@ -65,6 +66,9 @@ def verb(
     """
     arguments = sys.argv[1:]
     _speak_any_letters()
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.ERROR
+    )  # a library imports it, and it speaks of its fonts once
     before = _descendants()
     try:
         with stopping(goes_on), plainly(debug="debug=true" in arguments):
