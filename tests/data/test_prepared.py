@@ -185,7 +185,7 @@ def test_prepare_makes_what_is_missing_and_nothing_twice(tmp_path: Path, verb: V
 
     from zoo.predict import listed
 
-    assert len(listed([root], frozenset([".mp4"]), "videos")) == 10, "copies are not the user's"
+    assert len(listed([root], frozenset([".mp4"]), "videos")[0]) == 10, "copies are not the user's"
     status, out, err = verb("prepare", "video_folder", str(root), "short_side=48", "flow=dis", "data.max_bad=0.5")
     assert status == 0, err
     after = {path: path.stat().st_mtime_ns for path in made}

@@ -6,6 +6,7 @@ straight to a sample's bytes. So the order of an epoch is the sampler's, as with
 workers, and a run that was interrupted goes on exactly. Nothing is unpacked to a disk: a name in an archive leads nowhere.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -24,17 +25,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.chance import permutation
+from zoo.data._files import reason
 from zoo.data._folders import Labelled
-from zoo.places import alone, cache_folder, inside, write_whole
+from zoo.data._synth import SPLITS
+from zoo.places import alone, cache_folder, inside, write_whole, written
+from zoo.words import json_text
 
 CONTENTS = "shards.json"
 _STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?")
+_VALIDATORS = ("size", "etag", "last_modified", "last-modified", "lastmodified", "mtime", "updated", "md5", "crc32c")
+"""What web servers and object stores say of a file, under the names that fsspec gives; those of them that are known."""
 _COPY = 1 << 22  # bytes
 _DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError, NotImplementedError, RecursionError),
     *(zipfile.BadZipFile, zlib.error),
 )
 """What reading a damaged table of contents raises."""
+
+
+_ROWS_A_BYTE = 64
+"""Of an index: more samples a byte than compression makes of rising numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Store:
                 f"data.root is {root!r}; archives are read from a folder, or from http(s)://, s3://, gs:// or az://."
             )
         self.root = root.rstrip("/")
-        name = re.sub(r"\W+", "_", self.root)
+        name = hashlib.sha256(self.root.encode()).hexdigest()[:24]  # no two addresses look alike to it
         self.folder = cache_folder() / "shards" / name if self.remote else Path(root).expanduser().absolute()
         self.cache_bytes = cache_bytes
 
@@ -93,19 +103,61 @@ class Store:
             os.utime(path)  # when it was used last
         return path
 
+    def renew(self) -> None:
+        """Look whether the set at the address is still the one that is kept here, by what its server says of the table of
+        contents (length, ETag, time of change); of another one nothing that is kept is read. Without a network what is kept
+        is taken."""
+        if not self.remote:
+            return
+        with alone(self.folder):
+            stamp = self.folder / "address.json"
+            kept = (self.folder / CONTENTS).is_file()
+            try:
+                now = json_text({"address": self.root, **self._facts(CONTENTS)})
+            except Exception as error:  # each store's library has errors of its own
+                if kept:
+                    return
+                raise ValueError(f"{self.root}/{CONTENTS} could not be read ({reason(error)}).") from None
+            if kept and stamp.is_file() and stamp.read_text(encoding="utf-8") == now:
+                return
+            if stamp.is_file() or kept:
+                for path in self._kept():
+                    path.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._fetch(CONTENTS, self.folder / CONTENTS, None)
+            write_whole(stamp, now.encode())
+
+    def _facts(self, name: str) -> dict[str, str]:
+        """What the server says of a file."""
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(f"{self.root}/{name}")
+        system.invalidate_cache()
+        found = {key.lower(): str(value) for key, value in system.info(path).items()}
+        return {key: found[key] for key in _VALIDATORS if key in found}
+
+    def _kept(self) -> list[Path]:
+        """What was fetched of the set: nothing else is in its folder of the cache."""
+        return [*self.folder.glob("*.npz"), *self.folder.glob(CONTENTS), *self.folder.rglob("*.tar")]
+
     def _fetch(self, name: str, path: Path, size: int | None) -> None:
         import fsspec
 
+        def check(partial: Path) -> None:
+            _check_kind(partial, name)
+            if size is not None and partial.stat().st_size != size:
+                raise ValueError(f"{partial.stat().st_size} bytes came, not {size}")
+
         path.parent.mkdir(parents=True, exist_ok=True)
         self._make_room(size or 0)
-        part = path.with_name(path.name + ".part")
         try:
-            with fsspec.open(f"{self.root}/{name}", "rb") as source, part.open("wb") as target:
+            with (
+                fsspec.open(f"{self.root}/{name}", "rb") as source,
+                written(path, check, partial=path.with_name(f"{path.name}.part")) as target,
+            ):
                 shutil.copyfileobj(source, target, _COPY)
         except Exception as error:  # each store's library has errors of its own
-            part.unlink(missing_ok=True)
-            raise ValueError(f"{self.root}/{name} could not be read ({error}).") from None
-        part.replace(path)
+            raise ValueError(f"{self.root}/{name} could not be read ({reason(error)}).") from None
 
     def _make_room(self, wanted: int) -> None:
         kept = sorted(self.folder.rglob("*.tar"), key=lambda path: path.stat().st_mtime)
@@ -114,6 +166,18 @@ class Store:
             oldest = kept.pop(0)
             total -= oldest.stat().st_size
             oldest.unlink(missing_ok=True)  # a reader that has it open reads on
+
+
+def _check_kind(path: Path, name: str) -> None:
+    """Refuse what is not of the kind that its name says: a server may answer with a page of its own."""
+    if name.endswith(".json"):
+        sound = isinstance(json.loads(path.read_bytes()), dict)
+    elif name.endswith(".npz"):
+        sound = zipfile.is_zipfile(path)
+    else:
+        sound = tarfile.is_tarfile(path)
+    if not sound:
+        raise ValueError("another kind of file came; the server may want a login")
 
 
 class Split(Sequence[Any]):
@@ -171,33 +235,66 @@ class Member:
 
 def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
     """The classes and the splits of a set, its archives on this machine all of their stated size. Raises ValueError."""
+    store.renew()
     path = store.file(CONTENTS)
     try:
-        described = json.loads(path.read_text())
-        classes = tuple(str(name) for name in described["classes"])
+        described = json.loads(path.read_text(encoding="utf-8"))
+        classes = _checked_contents(described)
         splits = {}
         for name, shards in described["splits"].items():
-            if not re.fullmatch(r"\w+", name):
-                raise ValueError(f"{name!r} is not the name of a split")
-            with np.load(store.file(f"{name}.npz"), allow_pickle=False) as arrays:
-                places = Places(**{key: arrays[key] for key in ("shard", "offset", "size", "label")})
+            if not store.remote:
+                for shard in shards:
+                    store.file(shard["name"], shard["bytes"])
+            places = _index(store.file(f"{name}.npz"), sum(shard["bytes"] for shard in shards))
             _check(shards, places, len(classes))
             splits[name] = Split(store, shards, places)
     except _DAMAGE as error:
         raise ValueError(f"{path} does not describe a set of archives ({error}). Write it again by zoo.prepare.") from None
-    if not store.remote:
-        for split in splits.values():
-            for shard in split.shards:
-                store.file(shard["name"], shard["bytes"])
     return classes, splits
+
+
+def _checked_contents(described: Any) -> tuple[str, ...]:
+    """The classes of a table of contents in which every field is what it must be. Raises ValueError."""
+    if not isinstance(described, dict) or not isinstance(described.get("splits"), dict):
+        raise ValueError("its splits are not a table")
+    classes = described.get("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise ValueError("its classes are not a list of names")
+    if len(set(classes)) != len(classes):
+        raise ValueError("it names a class twice")
+    if lacking := [split for split in SPLITS if split not in described["splits"]]:
+        raise ValueError(f"it has no split {lacking[0]}")
+    for split, shards in described["splits"].items():
+        if split not in SPLITS or not isinstance(shards, list):
+            raise ValueError(f"{split!r} is not the name of a split with a list of archives")
+        for shard in shards:
+            name, size = (shard.get("name"), shard.get("bytes")) if isinstance(shard, dict) else (None, None)
+            if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
+                raise ValueError(f"an archive of {split} has no name or no size")
+            inside(Path(), name)
+    return tuple(classes)
+
+
+def _index(path: Path, total: int) -> Places:
+    """Where samples lie in archives of so many bytes. A table of more rows than they can hold, or than a file of its size can
+    tell apart, is refused before it is built: a small file may promise more than the memory holds."""
+    most = min(total // tarfile.BLOCKSIZE, 1 + _ROWS_A_BYTE * path.stat().st_size)
+    with zipfile.ZipFile(path) as archive:
+        for key in ("shard", "offset", "size", "label"):
+            with archive.open(f"{key}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, kind = read(stream)
+            if len(shape) != 1 or kind.kind != "i":
+                raise ValueError(f"{path.name} holds no list of whole numbers for {key!r}")
+            if shape[0] > most:
+                raise ValueError(f"{path.name} promises {shape[0]:,} samples, more than its archives can hold")
+    with np.load(path, allow_pickle=False) as arrays:
+        return Places(**{key: arrays[key] for key in ("shard", "offset", "size", "label")})
 
 
 def _check(shards: Sequence[Mapping[str, Any]], places: Places, classes: int) -> None:
     """Refuse places outside of their archives and labels that no class has."""
-    if any(
-        not isinstance(shard["name"], str) or not isinstance(shard["bytes"], int) or shard["bytes"] >= 2**63 for shard in shards
-    ):
-        raise ValueError("an archive has no name or size")
     lengths = {len(array) for array in (places.shard, places.offset, places.size, places.label)}
     if len(lengths) != 1 or any(array.dtype.kind != "i" for array in vars(places).values()):
         raise ValueError("its lists of places differ in length or are not whole numbers")
@@ -221,11 +318,10 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
 
     The samples are mixed first (always alike), for a reader mixes those of a few archives only.
     """
+    check_writer()
     with alone(root):
         if (root / CONTENTS).is_file():
             return
-        for leftover in root.rglob(".*"):  # of a file in whose writing an earlier run was killed
-            leftover.unlink()
         described: dict[str, list[dict[str, Any]]] = {}
         for split, files in splits.items():
             mixed = [files[at] for at in permutation(0, 0, len(files)).tolist()]
@@ -265,15 +361,23 @@ def _write_archive(path: Path, files: Labelled) -> None:
     """Whole or not at all, and the same bytes whenever it is written."""
     from webdataset import TarWriter
 
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as stream:
-        with TarWriter(stream, encoder=False, mtime=0) as archive:
-            for number, (file, label) in enumerate(files):
-                suffix = file.suffix.lower().removeprefix(".")
-                archive.write({"__key__": f"{number:09d}", suffix: file.read_bytes(), "cls": str(label).encode()})
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with written(path, partial=_partial(path)) as stream, TarWriter(stream, encoder=False, mtime=0) as archive:
+        for number, (file, label) in enumerate(files):
+            suffix = file.suffix.lower().removeprefix(".")
+            archive.write({"__key__": f"{number:09d}", suffix: file.read_bytes(), "cls": str(label).encode()})
+
+
+def _partial(path: Path) -> Path:
+    """An archive's name while it is written. One works at a time, so what a kill left there is ours, and replaced."""
+    return path.with_name(f".{path.name}.part")
+
+
+def check_writer() -> None:
+    """Raises ValueError where what writes archives is not installed."""
+    try:
+        import webdataset  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"webdataset, which writes archives, does not load ({error}). pip install 'zoo[shards]'.") from None
 
 
 def scan(path: Path, shard: int) -> Places:

@@ -66,6 +66,7 @@ class VideoShards(VideoFolder):
         """Write the archives that are missing, of the videos that can be demuxed."""
         if self.source is None or self.store.remote or (self.store.folder / shards.CONTENTS).is_file():
             return
+        shards.check_writer()
         names, files = labelled_splits(data_root(self.source), SUFFIXES)
         good = {
             split: [found[at] for at, _ in self.readable([path for path, _ in found], probe, split)]
