@@ -107,7 +107,7 @@ def test_a_share_of_the_labels_is_stratified_nested_and_of_the_seed(mnist: Path)
 
 def test_damaged_labels_are_refused(mnist: Path) -> None:
     idx(mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte", np.arange(200) % 11)
-    with pytest.raises(ValueError, match=r"train split is damaged: .* labels up to 10"):
+    with pytest.raises(ValueError, match=r"MNIST in .* is damaged \(200 images, 200 labels"):
         Mnist(shape=(1, 28, 28), root=str(mnist)).setup()
 
 
@@ -229,4 +229,23 @@ def test_two_at_once_download_once(mnist: Path, tmp_path: Path, monkeypatch: pyt
         list(pool.map(Mnist.prepare_data, sets))
     assert len(fetched) == 4
     for data in sets:
+        data.setup()
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:20]),
+    "another kind": lambda path: path.write_bytes(b"<html>Please log in</html>"),
+    "another file": lambda path: idx(path, np.zeros((40, 3))),
+    "another shape": lambda path: idx(path, np.zeros((40, 14, 56))),
+}
+
+
+@pytest.mark.parametrize("file", ["images-idx3", "labels-idx1"])
+@pytest.mark.parametrize("part", ["train", "t10k"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_by_the_sets_name(mnist: Path, damage: str, part: str, file: str) -> None:
+    DAMAGE[damage](mnist / "MNIST" / "raw" / f"{part}-{file}-ubyte")
+    data = Mnist(shape=(1, 28, 28), root=str(mnist))
+    with pytest.raises(ValueError, match=r"MNIST in .* is damaged .* data\.download=true"):
         data.setup()

@@ -8,5 +8,6 @@ class Cifar10(TorchvisionSet):
 
     dataset = "CIFAR10"
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    source_size = (32, 32)
     source_mean = (0.4914, 0.4822, 0.4465)
     source_std = (0.2470, 0.2435, 0.2616)

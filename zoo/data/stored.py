@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.chance import FRACTION, VALIDATION
 from zoo.crops import Crops
 from zoo.data._augment import Augment
+from zoo.data._files import reason
 from zoo.data._stratified import stratified
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES, ImageFiles, Pixels
@@ -92,6 +93,8 @@ class TorchvisionSet(Stored):
 
     dataset: ClassVar[str]
     """The class in torchvision.datasets."""
+    source_size: ClassVar[tuple[int, int]] = (28, 28)
+    """(H, W) of its images."""
 
     def __init__(
         self,
@@ -130,7 +133,8 @@ class TorchvisionSet(Stored):
             return
         with alone(self.root / self.dataset):
             try:
-                self._open(train=False)
+                for train in (False, True):
+                    self._open(train)
             except ValueError:
                 partial = self.root / f".{self.dataset}-partial"
                 shutil.rmtree(partial, ignore_errors=True)
@@ -163,11 +167,24 @@ class TorchvisionSet(Stored):
 
         try:
             found = getattr(torchvision.datasets, self.dataset)(str(self.root), train=train)
-        except RuntimeError as error:
+        except Exception as error:  # of a damaged file: whatever its reader, unpickling included, comes upon
+            if not isinstance(error, RuntimeError) or "not found" not in str(error):
+                raise self._damaged(reason(error)) from None
             raise ValueError(
-                f"{self.dataset} is not complete in {self.root} ({str(error).splitlines()[0]}). Set ZOO_DATA or data.root to "
-                f"the folder that holds it, or data.download=true to fetch it."
+                f"{self.dataset} is not complete in {self.root} ({reason(error)}). Set ZOO_DATA or data.root to the folder "
+                f"that holds it, or data.download=true to fetch it."
             ) from None
-        images = torch.as_tensor(found.data)
+        images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets, dtype=torch.int64)
         images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
-        return images, torch.as_tensor(found.targets, dtype=torch.int64)
+        expected = (len(self.source_mean), *self.source_size)
+        if images.shape[1:] != expected or images.dtype != torch.uint8:
+            raise self._damaged(f"its images are {tuple(images.shape[1:])} of {images.dtype}, not {expected} of bytes")
+        if len(images) != len(labels) or not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise self._damaged(f"{len(images)} images, {len(labels)} labels of {self.num_classes} classes")
+        return images, labels
+
+    def _damaged(self, why: str) -> ValueError:
+        return ValueError(
+            f"A file of {self.dataset} in {self.root} is damaged ({why}). Remove the set's folder there, and set "
+            f"data.download=true to fetch it."
+        )
