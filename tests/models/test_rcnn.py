@@ -313,6 +313,7 @@ def test_a_head_can_be_named_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_names_and_objects_make_the_same_network() -> None:
+    torch.manual_seed(0)
     named = zoo.create_model("mask_rcnn", num_classes=3, mask_widths=(8,), **TINY)
     torch.manual_seed(0)
     made = zoo.create_model("mask_rcnn", num_classes=3, heads=("box", MaskHead((8,))), **TINY)
