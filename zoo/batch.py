@@ -81,5 +81,8 @@ class InstanceBatch(Batch):
     """int64 (B, 2): height and width in whose pixels the instances are given and results are wanted. In training it is
     `size`; in evaluation it may be larger: what counts is the file's own pixels."""
     image_id: Tensor
-    """int64 (B,): the data set's own number of each image, under which results are written."""
+    """int64 (B,): the data set's own number of each image, or ours where it has none, under which results are written. No two
+    images of a split have the same."""
+    file: NotRequired[list[str]]
+    """Of each image the file that it is."""
     instances: list[Instances]

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
 """What can be scored, and the field of an annotation or a result that it is about."""
 _KINDS = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
-_SUMMARY = {
-    "box": "ap ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar100 ar_small ar_medium ar_large".split(),
-    "keypoint": "ap ap50 ap75 ap_medium ap_large ar ar50 ar75 ar_medium ar_large".split(),
-}
-_SUMMARY["mask"] = _SUMMARY["box"]
+MOST = 100
+"""Results of an image that count in COCO's figures of boxes and masks, the surest; of keypoints a fifth of them, 20."""
 
 
 def run_lengths(mask: NDArray[np.uint8]) -> dict[str, Any]:
@@ -37,6 +34,7 @@ def scores(
     categories: Sequence[int],
     kind: str,
     sigmas: Sequence[float] = (),
+    most: int = MOST,
 ) -> dict[str, float]:
     """COCO's twelve figures of boxes or masks, its ten of keypoints, by name; those of sizes that do not occur are left out.
 
@@ -49,7 +47,12 @@ def scores(
         results: with `score`.
         kind: one of `FIELDS`.
         sigmas: of each keypoint: an error of 2 sigma sqrt(area) makes the similarity exp(-1/2).
+        most: results of an image that count, the surest.
+
+    Raises:
+        ValueError: two images have one id.
     """
+    _check_ids(images)
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -64,10 +67,38 @@ def scores(
         judge = COCOeval(gold, guess, _KINDS[kind])
         if kind == "keypoint":
             judge.params.kpt_oks_sigmas = np.asarray(sigmas)
+        judge.params.maxDets = [most_of("keypoint", most)] if kind == "keypoint" else [min(1, most), min(10, most), most]
         judge.evaluate()
         judge.accumulate()
-        judge.summarize()
-    return {name: float(value) for name, value in zip(_SUMMARY[kind], judge.stats, strict=True) if value >= 0}
+    return _summary(judge.eval["precision"], judge.eval["recall"], judge.params)
+
+
+def most_of(kind: str, most: int) -> int:
+    """How many results of an image count."""
+    return max(1, most // 5) if kind == "keypoint" else most
+
+
+def _check_ids(images: Sequence[Mapping[str, Any]]) -> None:
+    """The engine would take two images of one id for one, and each one's objects for both's."""
+    known: dict[int, Mapping[str, Any]] = {}
+    for each in images:
+        if (other := known.setdefault(each["id"], each)) is not each:
+            files = " and ".join(str(one.get("file_name") or "an image") for one in (other, each))
+            raise ValueError(f"{files} both have the image id {each['id']}. Give each image an id of its own.")
+
+
+def _summary(precision: NDArray[np.float64], recall: NDArray[np.float64], how: Any) -> dict[str, float]:
+    """COCO's figures of (overlap, recall, category, size, results) and (overlap, category, size, results), by its rule: the
+    mean over what occurs. (Its own `summarize` knows no other number of results than 100.)"""
+    overlaps = {"": slice(None)} | {f"{at}": slice(row, row + 1) for at, row in ((50, 0), (75, 5))}
+    figures = {f"ap{name}": precision[rows, :, :, 0, -1] for name, rows in overlaps.items()}
+    figures |= {f"ap_{size}": precision[:, :, :, at, -1] for at, size in enumerate(how.areaRngLbl) if at}
+    if how.iouType == "keypoints":
+        figures |= {f"ar{name}": recall[rows, :, 0, -1] for name, rows in overlaps.items()}
+    else:
+        figures |= {f"ar{most}": recall[:, :, 0, at] for at, most in enumerate(how.maxDets)}
+    figures |= {f"ar_{size}": recall[:, :, at, -1] for at, size in enumerate(how.areaRngLbl) if at}
+    return {name: float(np.mean(values[values > -1])) for name, values in figures.items() if (values > -1).any()}
 
 
 def _indexed(coco: Any, images: Sequence[Any], categories: Sequence[Any], annotations: Sequence[Any]) -> Any:

@@ -226,6 +226,8 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     print(f"scored {counted(task, data, split)}")
+    for remark in task.remarks:
+        print(printable(remark))
     print(f"weights {printable(how.weights)}")
     print(f"protocol {printable(how.protocol)}")
 

@@ -1,6 +1,7 @@
 """Images with objects: what moves together, what is refused and how, layouts, batches of one shape."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def test_the_users_own_images(tmp_path: Path) -> None:
 NAN = float("nan")
 WRONG = [
     (annotation(5, 2, (10, 10, 0, 9)), r"of image 2, annotation 5 has a box of no area, 0 x 9"),
-    (annotation(5, 2, (10, 10, -3, 9)), r"of image 2, annotation 5 has a box of no area, -3 x 9"),
+    (annotation(5, 2, (10, 10, -3, 9), area=27), r"of image 2, annotation 5 has a box of no area, -3 x 9"),
     (
         annotation(5, 2, (90, 10, 5, 5)),
         r"annotation 5 has a box from \(90, 10\) to \(95, 15\), outside of its 80 x 60",
@@ -256,9 +257,9 @@ WRONG = [
     (annotation(5, 2, (-0.5, 1, 0.4, 5)), r"of image 2, annotation 5 has a box outside of the image"),
     (
         {**annotation(5, 2, (1, 1, 5, 5)), "bbox": [1, 2, 3]},
-        r"of image 2, annotation 5 has a box or keypoints that are not COCO's",
+        r"of image 2, annotation 5 cannot be used: bbox is \[1, 2, 3\], which does not do: expected array of length 4",
     ),
-    ({**annotation(5, 2, (1, 1, 5, 5)), "bbox": "1 2 3 4"}, r"of image 2, annotation 5 has a box or keypoints that are not"),
+    ({**annotation(5, 2, (1, 1, 5, 5)), "bbox": "1 2 3 4"}, r'annotation 5 cannot be used: bbox is "1 2 3 4"'),
     (annotation(5, 2, (1, 1, 5, 5), category=4), r"annotation 5 has the unlisted category 4"),
     (
         annotation(5, 2, (1, 1, 5, 5), segmentation={"size": [6, 8], "counts": [48]}),
@@ -266,18 +267,73 @@ WRONG = [
     ),
     (annotation(5, 2, (1, 1, 5, 5), segmentation=[[1, 2, 3, NAN, 5, 6]]), "annotation 5, its polygon has a corner"),
     (annotation(5, 2, (1, 1, 5, 5), segmentation=None), "annotation 5, its segmentation is a NoneType"),
+    (annotation(5, 2, (1, 1, 5, 5), segmentation=[]), "annotation 5 has an empty segmentation"),
+    (
+        annotation(5, 2, (1, 1, 5, 5), segmentation=[8, 8, 40, 8, 40, 40]),
+        r"annotation 5 cannot be used: segmentation\[0\] is 8",
+    ),
+    (annotation(5, 2, (1, 1, 5, 5), segmentation=[[8, 8, 1e9, 8, 40, 40]]), r"its polygon has a corner at \(1e\+09, 8\)"),
+    *(
+        (annotation(5, 2, (1, 1, 5, 5), segmentation={"size": [60, 80], "counts": counts}), reason)
+        for counts, reason in [
+            ([4800, 1], "run lengths do not add up"),
+            ([-5, 4805], r"segmentation.counts\[0\] is -5"),
+            ([2**62, 2**62, 2**62, 2**62, 4800], "run lengths do not add up"),  # modulo 2^64 they would
+            ([0.5, 4799.5], r"segmentation.counts\[0\] is 0\.5"),
+            (None, r"segmentation.counts is null"),
+            ("~" * 100_000, "not in COCO's text form"),
+            ("é", "not in COCO's text form"),
+            ("P", "in the middle of one"),
+        ]
+    ),
+    *(
+        (annotation(5, 2, (1, 1, 5, 5), **{name: value}), rf"annotation 5 cannot be used: {name}(\[\d\])? is ")
+        for name, value in [
+            ("iscrowd", "0"),
+            ("iscrowd", None),
+            ("iscrowd", 2),
+            ("iscrowd", NAN),
+            ("area", "25"),
+            ("area", None),
+            ("area", -1),
+            ("area", NAN),
+            ("area", [25]),
+            ("category_id", "3"),
+            ("category_id", 3.5),
+            ("category_id", 10**30),
+            ("bbox", {"x": 1}),
+            ("bbox", [1, 1, "5", 5]),
+            ("bbox", [[1, 1, 5, 5]]),
+            ("bbox", True),
+            ("segmentation", "1 2 3"),
+            ("segmentation", 7),
+            ("keypoints", {}),
+        ]
+    ),
+    (annotation(5, 2, (1, 1, 5, 5), area=1e9), "annotation 5 has an area of 1e\\+09, more than its 80 x 60"),
+    (annotation(5, 2, (1, 1, 5, 5), area=float("inf")), "annotation 5 has an area of inf"),
 ]
 
 
-@pytest.mark.parametrize(("wrong", "reason"), WRONG)
-def test_a_wrong_object_is_named_before_training(wrong: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    """With the image's id; and the image is left out, where so many may be."""
-    with pytest.raises(ValueError, match=reason):
-        coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong], max_bad=0).setup()
-    data = coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), wrong])
-    data.setup()
-    assert len(data.splits["test"]) == 11
-    assert data.left_out["test"] == 1
+def test_a_wrong_object_costs_its_image_and_is_named_before_training(tmp_path: Path) -> None:
+    """With the image's id; one image for each thing that can be wrong, and one more that is right."""
+    wrong = [{**each, "id": at, "image_id": at} for at, (each, _) in enumerate(WRONG, start=1)]
+    count = 3 * len(WRONG)
+    for target in ("instances", "semantic"):
+        data = coco(tmp_path, [*wrong, annotation(count, count, (1, 1, 9, 9))], count=count, size=(80, 60), max_bad=0.99)
+        data.target = target  # type: ignore[assignment]
+        data.setup()
+        said = {Path(path).name: reason for path, reason in data.bad.items() if "val2017" in path}
+        for at, (_, reason) in enumerate(WRONG, start=1):
+            about_boxes = re.search("has a box|empty segmentation|no bbox", reason)
+            if target == "instances" or not about_boxes:
+                named = reason.replace("annotation 5", f"annotation {at}").replace("image 2", f"image {at}")
+                assert re.search(named, said.pop(f"{at}.png")), at
+            else:
+                assert said.pop(f"{at}.png", None) is None or "not a number" in reason or "not all numbers" in reason
+        assert not said
+    with pytest.raises(ValueError, match=r"more than data\.max_bad=0 allows"):
+        coco(tmp_path, [annotation(1, 1, (1, 1, 9, 9)), WRONG[0][0]], max_bad=0.0).setup()
 
 
 def repeated(kind: str) -> Callable[[dict[str, Any]], None]:
@@ -296,16 +352,62 @@ def halved(content: dict[str, Any]) -> None:
         (repeated("categories"), [], "has 2 categories with the id 90"),
         (None, [annotation(4, 99, (1, 1, 9, 9))], "has an annotation 4 of image 99, which it does not list"),
         (halved, [], r"of image 2, the file is 80 x 60 pixels, but its annotations say 80 x 30"),
-        (lambda content: content.pop("categories"), [], "is not a file of COCO's annotations"),
+        (lambda content: content.pop("categories"), [], "it has no categories"),
+        (lambda content: content.update(categories=[]), [], "lists no categories"),
+        (lambda content: content.update(images={}), [], "images is {}, which does not do: expected array"),
+        (lambda content: content["images"][1].update(id="2"), [], r'of id "2", images\[1\].id is "2"'),
+        (lambda content: content["images"][1].update(height=0), [], r"of id 2, images\[1\].height is 0"),
+        (lambda content: content["images"][1].update(width=None), [], r"of id 2, images\[1\].width is null"),
+        (lambda content: content["images"][1].pop("file_name"), [], r"of id 2, images\[1\] has no file_name"),
+        (lambda content: content["images"][1].update(file_name="../x.png"), [], "leads out of"),
+        (lambda content: content["categories"][0].update(name=3), [], r"categories\[0\].name is 3"),
+        (lambda content: content["annotations"].append(7), [], r"of annotation None \(entry 0\), it is 7"),
+        (lambda content: content["annotations"].append({"id": 7}), [], r"of annotation 7 \(entry 0\), it has no image_id"),
     ],
 )
 def test_wrong_files_of_annotations(change: Any, annotations: list[dict[str, Any]], reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason):
-        coco(tmp_path, annotations, change=change, max_bad=0).setup()
+        coco(tmp_path, annotations, change=change, max_bad=0.0).setup()
+
+
+def test_areas_and_crowds_may_be_missing_and_boxes_may_be_all(tmp_path: Path) -> None:
+    """What is not stated is the mask's area, or the box's; boxes alone are for a detector of boxes, and no mask of classes."""
+
+    def without(*names: str) -> list[dict[str, Any]]:
+        whole = annotation(1, 2, (10, 20, 30, 10), segmentation=[[10, 20, 40, 20, 40, 30]])
+        return [{name: value for name, value in whole.items() if name not in names}]
+
+    def served(data: Coco) -> Any:
+        data.setup()
+        return data.splits["test"].__getitems__([(0, 1)])["instances"][0]  # type: ignore[typeddict-item]
+
+    truth = served(coco(tmp_path / "a", without("area", "iscrowd"), max_bad=0.0))
+    assert truth["area"].tolist() == [float(truth["masks"].sum())]
+    assert not truth["crowd"].any()
+    for number, missing in enumerate(([], None)):
+        boxes = without("area", "segmentation")
+        if missing is not None:
+            boxes[0]["segmentation"] = missing
+        data = coco(tmp_path / f"b{number}", boxes, max_bad=0.0)
+        truth = served(data)
+        assert truth["area"].tolist() == [300]
+        assert "masks" not in truth
+        assert data.fields == ("boxes",)
+        assert "11 of 12 test images have no objects; they are kept." in data.notes
+        with pytest.raises(ValueError, match="boxes alone"):
+            Coco(root=str(tmp_path / f"b{number}"), shape=SHAPE, target="semantic").setup()
+
+
+def test_both_files_have_the_same_categories(tmp_path: Path) -> None:
+    data = coco(tmp_path, [])
+    path = tmp_path / "coco" / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text().replace("kind 3", "kind 4"))
+    with pytest.raises(ValueError, match=r"The categories of .*val2017\.json are not those of the training images"):
+        data.setup()
 
 
 def test_a_missing_image_is_named_by_its_id(tmp_path: Path) -> None:
-    data = coco(tmp_path, [], max_bad=0)
+    data = coco(tmp_path, [], max_bad=0.0)
     (tmp_path / "coco" / "val2017" / "3.png").unlink()
     with pytest.raises(ValueError, match="the file of image 3 is missing"):
         data.setup()
@@ -314,11 +416,11 @@ def test_a_missing_image_is_named_by_its_id(tmp_path: Path) -> None:
 # Layouts
 
 
-def voc(root: Path, changed: str = "", max_bad: float = 0.01) -> VocDetection:
+def voc(root: Path, changed: str = "", names: list[str] | None = None, **more: Any) -> VocDetection:
     folder = root / "VOCdevkit" / "VOC2012"
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    names = [f"2008_{number:06d}" for number in range(12)]
+    names = names or [f"2008_{number:06d}" for number in range(12)]
     for name in names:
         Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(folder / "JPEGImages" / f"{name}.jpg")
         objects = "".join(
@@ -330,7 +432,7 @@ def voc(root: Path, changed: str = "", max_bad: float = 0.01) -> VocDetection:
         (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
     (folder / "ImageSets" / "Main" / "train.txt").write_text("\n".join(names[:10]))
     (folder / "ImageSets" / "Main" / "val.txt").write_text("\n".join(names[10:]))
-    return VocDetection(root=str(root), shape=SHAPE, max_bad=max_bad)
+    return VocDetection(root=str(root), shape=SHAPE, **more)
 
 
 def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) -> None:
@@ -342,7 +444,8 @@ def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) ->
     assert truth["boxes"].tolist() == [[0, 0, 20, 30], [40, 0, 60, 30]]
     assert [data.class_names[label - 1] for label in truth["labels"]] == ["dog", "person"]
     assert truth["crowd"].tolist() == [False, True]
-    assert batch["image_id"].tolist() == [2008000011]
+    assert batch["image_id"].tolist() == [12]
+    assert batch["file"] == [str(tmp_path / "VOCdevkit/VOC2012/JPEGImages/2008_000011.jpg")]
     assert "masks" not in truth
     train: Any = data.splits["train"].__getitems__([(0, 0)])
     assert len(train["instances"][0]["boxes"]) == 1
@@ -351,11 +454,59 @@ def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) ->
 def test_voc_names_what_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no list .*Main/train\.txt"):
         VocDetection(root=str(tmp_path), shape=SHAPE).setup()
-    with pytest.raises(ValueError, match=r"of image 2008\d+, object 1 \(unicorn\) is of no class of VOC"):
-        voc(tmp_path, "unicorn", max_bad=0).setup()
-    data = voc(tmp_path, max_bad=0)
+    with pytest.raises(ValueError, match=r"of image \d+, object 1 \(unicorn\) is of no class of VOC"):
+        voc(tmp_path, "unicorn", max_bad=0.0).setup()
+    data = voc(tmp_path, max_bad=0.0)
     (tmp_path / "VOCdevkit" / "VOC2012" / "Annotations" / "2008_000011.xml").write_text("<annotation><size>")
     with pytest.raises(ValueError, match=r"2008_000011\.xml does not list its objects"):
+        data.setup()
+
+
+def test_voc_files_whose_names_have_one_number_are_several_images(tmp_path: Path) -> None:
+    names = [f"{kind}_{number}" for kind in ("cat", "dog") for number in range(6)]
+    data = voc(tmp_path, names=names)
+    data.setup()
+    scenes = [each for samples in data.splits.values() for each in samples.scenes]  # type: ignore[attr-defined]
+    assert len({scene.number for scene in scenes}) == 12
+
+
+SWAPS = [
+    ("<xmin>1</xmin>", "<xmin>nan</xmin>", "not all numbers"),
+    ("<xmin>1</xmin>", "<xmin>1e999</xmin>", "not all numbers"),
+    ("<xmin>1</xmin>", "<xmin></xmin>", r"the bndbox/xmin '' of object 1, which is no number"),
+    ("<xmin>1</xmin>", "<xmin>one</xmin>", r"the bndbox/xmin 'one' of object 1"),
+    ("<xmin>1</xmin>", "", r"0 fields bndbox/xmin of object 1"),
+    ("<xmin>1</xmin>", "<xmin>1</xmin><xmin>2</xmin>", r"2 fields bndbox/xmin of object 1"),
+    ("<xmin>1</xmin>", "<xmin>500</xmin>", "box of no area"),
+    ("<xmax>20</xmax>", "<xmax>500</xmax>", "outside of its 80 x 60"),
+    ("<difficult>0</difficult>", "<difficult>no</difficult>", "the difficult 'no' of object 1, which must be 0 or 1"),
+    ("<width>80</width>", "<width>80.5</width>", r"the size/width '80.5' of the image"),
+    ("<width>80</width>", "<width>90</width>", "annotations say 90 x 60"),
+    ("<name>dog</name>", "<name/>", r"object 1 \(\) is of no class"),
+    ("</annotation>", "", "does not list its objects"),
+    ("<annotation>", '<?xml version="1.0" encoding="no-such"?><annotation>', "does not list its objects"),
+    ("<annotation>", '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;', "has a document type"),
+    ("<annotation>", '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;', "has a document type"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), SWAPS)
+def test_a_wrong_field_of_voc_costs_its_image_and_is_named(old: str, new: str, reason: str, tmp_path: Path) -> None:
+    data = voc(tmp_path)
+    path = tmp_path / "VOCdevkit" / "VOC2012" / "Annotations" / "2008_000011.xml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    data.setup()
+    assert data.left_out == {"train": 0, "val": 0, "test": 1}
+    ((image, why),) = data.bad.items()
+    assert image.endswith("2008_000011.jpg")
+    assert re.search(reason, why)
+
+
+def test_a_voc_list_stays_in_its_folder(tmp_path: Path) -> None:
+    data = voc(tmp_path)
+    with (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "val.txt").open("a") as stream:
+        stream.write("\n../../../private/letter")
+    with pytest.raises(ValueError, match=r"val\.txt: The name '\.\./\.\./\.\./private/letter.jpg' leads out of"):
         data.setup()
 
 
@@ -384,10 +535,10 @@ def test_pennfudan_numbers_its_objects_in_a_picture(tmp_path: Path) -> None:
     assert batch["instances"][0]["masks"].flatten(1).sum(1).tolist() == [200, 300]
     Image.fromarray(np.zeros((30, 80), np.uint8)).save(folder / "PedMasks" / "Fudan00003_mask.png")
     with pytest.raises(ValueError, match="the file is 80 x 60 pixels, but its annotations say 80 x 30"):
-        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0).setup()
+        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0.0).setup()
     (folder / "PedMasks" / "Fudan00003_mask.png").unlink()
     with pytest.raises(ValueError, match=r"Fudan00003_mask\.png"):
-        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0).setup()
+        PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0.0).setup()
 
 
 # Real data

@@ -194,6 +194,36 @@ def test_scores_do_not_depend_on_batches_order_or_repeats() -> None:
     assert single.metrics(records) == expected
 
 
+@pytest.mark.parametrize("most", [None, 100, 250, 1000])
+def test_as_many_results_count_as_the_task_says(most: int | None) -> None:
+    """Perfect answers on two images of 300 objects of one class; the network gives 300 at most."""
+    corners = torch.stack(torch.meshgrid(torch.arange(20.0), torch.arange(15.0), indexing="ij"), -1).reshape(-1, 2) * 8
+    boxes = torch.cat([corners, corners + 6], 1)
+    parts = {"boxes": boxes, "labels": torch.ones(300, dtype=torch.int64)}
+    batch = {**batch_of([0, 1]), "full": torch.tensor([[200, 200]] * 2), "instances": [parts] * 2}
+    found = [{**parts, "scores": torch.linspace(1, 0.5, 300)}] * 2
+    net = Told(found, keypoints=False)
+    net.heads = ()  # type: ignore[assignment]
+    net.roi_heads = nn.Module()
+    net.roi_heads.detections_per_img = 300  # type: ignore[assignment]
+    model = task(found, fields=("boxes", "masks"), max_detections=most)
+    model.net, model.max_detections = net, most or 300
+    assert DetectionTask._most(model, most) == (most or 300)
+    scores = model.metrics(model.records(batch))  # type: ignore[arg-type]
+    share = min(1.0, (most or 300) / 300)
+    assert scores["box_ap"] == pytest.approx(np.mean(np.linspace(0, 1, 101) <= share), abs=1e-9)
+    assert scores[f"box_ar{most or 300}"] == pytest.approx(share)
+    assert any(f"The {most or 300:,} surest detections" in said for said in model.remarks)
+    assert any("objects that cannot be found" in said for said in model.remarks) == (share < 1)
+    assert net.roi_heads.detections_per_img == max(300, most or 0), "and the network gives as many"
+
+
+def test_two_images_of_one_id_are_refused() -> None:
+    images = [{"id": 7, "height": 9, "width": 9, "file_name": name} for name in ("a.png", "b.png")]
+    with pytest.raises(ValueError, match=r"a\.png and b\.png both have the image id 7"):
+        coco.scores(images, [], [], [1], "box")
+
+
 def test_nothing_found_scores_zero_and_nothing_to_find_is_refused() -> None:
     nothing = {name: value[:0] for name, value in guess_of(truth_of(0), 0).items()}
     model = task([nothing, nothing])

@@ -1,14 +1,14 @@
 """COCO: objects of eighty kinds in everyday pictures, in the layout of its release (Lin et al. 2014)."""
 
 import functools
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,11 +18,65 @@ from torch import Tensor
 from zoo.batch import VOID
 from zoo.data._augment import Augment
 from zoo.data._rle import check_segmentation, object_mask
+from zoo.data._schema import checked, plain, read_json
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
-from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
+from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.places import data_root, inside
+
+_Number = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+
+
+class Category(msgspec.Struct):
+    """A class of a COCO file."""
+
+    id: _Number
+    name: str
+    keypoints: list[str] = []
+
+
+class Picture(msgspec.Struct):
+    """An image of a COCO file."""
+
+    id: _Number
+    file_name: str
+    height: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    width: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class Runs(msgspec.Struct):
+    """A mask as run lengths, in numbers or in their text form."""
+
+    size: tuple[int, int]
+    counts: str | list[Annotated[int, msgspec.Meta(ge=0, le=2**62)]]
+
+
+class Annotation(msgspec.Struct):
+    """An object of a COCO file; what the measure does not need may be missing."""
+
+    id: _Number
+    image_id: _Number
+    category_id: _Number
+    bbox: tuple[float, float, float, float] | None = None
+    area: Annotated[float, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    iscrowd: Literal[0, 1] | bool = 0
+    segmentation: list[list[float]] | Runs | None = None
+    keypoints: list[float] | None = None
+
+
+class _File(msgspec.Struct):
+    categories: list[Category]
+    images: list[Picture]
+    annotations: list[Any]
+
+
+class _RawFile(msgspec.Struct):
+    """The same, each annotation as its text: one that is wrong costs its image, not the file."""
+
+    categories: list[Category]
+    images: list[Picture]
+    annotations: list[msgspec.Raw]
 
 
 @dataclass(frozen=True)
@@ -32,64 +86,98 @@ class CocoPair:
     image: Path
     height: int
     width: int
-    annotations: tuple[dict[str, Any], ...]
+    annotations: tuple[Annotation, ...]
     classes: Mapping[int, int]
     """Category id to class; the background is 0."""
     number: int
     """COCO's id of the image."""
+    problem: str = ""
+    """What is wrong with an annotation of it that could not be taken."""
 
     def mask(self) -> Tensor:
         """Smaller objects are drawn over larger ones, crowds (which are not told apart) as void where no object is."""
         mask = torch.zeros(self.height, self.width, dtype=torch.uint8)
-        order = sorted(self.annotations, key=lambda each: (not each.get("iscrowd", 0), -each["area"]))
-        for each in order:
-            try:
-                inside = torch.from_numpy(object_mask(each.get("segmentation"), self.height, self.width).copy())
-            except ValueError as error:
-                raise Unreadable(self.image, f"of annotation {each['id']}, {error}") from None
-            mask[inside] = VOID if each.get("iscrowd", 0) else self.classes[each["category_id"]]
+
+        def area(each: Annotation) -> float:
+            return float(self._mask(each).sum()) if each.area is msgspec.UNSET else each.area
+
+        for each in sorted(self.annotations, key=lambda each: (not each.iscrowd, -area(each))):
+            mask[torch.from_numpy(self._mask(each).copy())] = VOID if each.iscrowd else self.classes[each.category_id]
         return mask
 
+    def _mask(self, each: Annotation) -> NDArray[np.bool_]:
+        try:
+            return object_mask(_segmentation(each), self.height, self.width)
+        except ValueError as error:
+            raise Unreadable(self.image, f"of annotation {each.id}, {error}") from None
+
     def check(self) -> Looked:
+        """Look at every annotation, without drawing: all of COCO's masks would take an hour."""
+        self.check_fields()
         for each in self.annotations:
-            if "category_id" not in each or not isinstance(each.get("area"), int | float):
-                raise Unreadable(self.image, f"annotation {each['id']} has no category_id, or no number as its area")
-            if each["category_id"] not in self.classes:
-                raise Unreadable(self.image, f"annotation {each['id']} has the unlisted category {each['category_id']}")
-        there = {self.classes[each["category_id"]] for each in self.annotations if not each.get("iscrowd", 0)}
-        # A mask is drawn when it is asked for: all of COCO's would take an hour.
+            self.check_mask(each)
+        there = {self.classes[each.category_id] for each in self.annotations if not each.iscrowd}
         return Looked(self.height, self.width, frozenset({0, *there}))
 
-    def scene(self, num_keypoints: int) -> Scene:
+    def check_fields(self) -> None:
+        if self.problem:
+            raise Unreadable(self.image, f"of image {self.number}, {self.problem}")
+        for each in self.annotations:
+            if each.category_id not in self.classes:
+                raise Unreadable(self.image, f"annotation {each.id} has the unlisted category {each.category_id}")
+            most = (self.height + 1) * (self.width + 1)
+            if each.area is not msgspec.UNSET and not each.area <= most:
+                raise Unreadable(
+                    self.image,
+                    f"of image {self.number}, annotation {each.id} has an area of {each.area:g}, more than its "
+                    f"{self.width} x {self.height} pixels",
+                )
+
+    def check_mask(self, each: Annotation) -> None:
+        try:
+            check_segmentation(_segmentation(each), self.height, self.width)
+        except ValueError as error:
+            raise Unreadable(self.image, f"of image {self.number}, of annotation {each.id}, {error}") from None
+
+    def scene(self, num_keypoints: int, masked: bool) -> Scene:
         """The same as objects with boxes. Raises `Unreadable` for a box or keypoints of another form."""
         count = len(self.annotations)
         boxes, keypoints = np.zeros((count, 4)), np.zeros((count, num_keypoints, 3))
         for at, each in enumerate(self.annotations):
-            try:
-                left, top, width, height = (float(number) for number in each["bbox"])
-                boxes[at] = left, top, left + width, top + height
-                if num_keypoints:
-                    keypoints[at] = np.reshape(each["keypoints"], (num_keypoints, 3))
-            except (KeyError, TypeError, ValueError) as error:
-                raise Unreadable(
-                    self.image,
-                    f"of image {self.number}, annotation {each['id']} has a box or keypoints that are not COCO's [x, y, width, "
-                    f"height] and [x, y, visible, ...] ({type(error).__name__}: {error})",
-                ) from None
-        segmentations = [each.get("segmentation") for each in self.annotations]
+            if each.bbox is None:
+                raise Unreadable(self.image, f"of image {self.number}, annotation {each.id} has no bbox")
+            left, top, width, height = each.bbox
+            boxes[at] = left, top, left + width, top + height
+            if num_keypoints and each.keypoints:
+                if len(each.keypoints) != 3 * num_keypoints:
+                    raise Unreadable(
+                        self.image,
+                        f"of image {self.number}, annotation {each.id} has {len(each.keypoints)} numbers as keypoints, not x, "
+                        f"y and visibility of {num_keypoints}",
+                    )
+                keypoints[at] = np.reshape(each.keypoints, (num_keypoints, 3))
+        areas = [np.nan if each.area is msgspec.UNSET else each.area for each in self.annotations]
+        segmentations = [_segmentation(each) for each in self.annotations]
         return Scene(
             image=self.image,
             number=self.number,
             height=self.height,
             width=self.width,
             boxes=boxes,
-            labels=np.array([self.classes.get(each["category_id"], 0) for each in self.annotations], dtype=np.int64),
-            crowd=np.array([bool(each.get("iscrowd", 0)) for each in self.annotations], dtype=bool),
-            names=[f"annotation {each['id']}" for each in self.annotations],
-            area=np.array([float(each["area"]) for each in self.annotations]),
-            masks=functools.partial(_drawn, segmentations, self.height, self.width),
+            labels=np.array([self.classes.get(each.category_id, 0) for each in self.annotations], dtype=np.int64),
+            crowd=np.array([bool(each.iscrowd) for each in self.annotations], dtype=bool),
+            names=[f"annotation {each.id}" for each in self.annotations],
+            area=np.array(areas, dtype=np.float64),
+            masks=functools.partial(_drawn, segmentations, self.height, self.width) if masked else None,
             keypoints=keypoints if num_keypoints else None,
         )
+
+
+def _segmentation(each: Annotation) -> Any:
+    """As COCO's own code takes it."""
+    if isinstance(each.segmentation, Runs):
+        return {"size": each.segmentation.size, "counts": each.segmentation.counts}
+    return each.segmentation
 
 
 class Coco(DataModule):
@@ -150,6 +238,7 @@ class Coco(DataModule):
         self.annotations = annotations
         self.geometry = Geometry(self.shape, short_side, scale or (0.5, 2.0), flip, self.mean)
         self.sizing = Sizing(self.shape, short_side, scale or (1.0, 1.0), flip)
+        self.masked = True
         self.category_ids: tuple[int, ...] = ()
         self.keypoint_names: tuple[str, ...] = ()
 
@@ -157,7 +246,7 @@ class Coco(DataModule):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        return ("boxes", "masks", "keypoints") if self.keypoint_names else ("boxes", "masks")
+        return ("boxes", *(("masks",) if self.masked else ()), *(("keypoints",) if self.keypoint_names else ()))
 
     @property
     def num_keypoints(self) -> int:
@@ -170,70 +259,113 @@ class Coco(DataModule):
         return persons if len(persons) == self.num_keypoints else (0.1,) * self.num_keypoints
 
     def load(self) -> dict[str, Samples]:
+        self.category_ids = ()
         train, val = carved(self._pairs("train2017"), 0.1)
         splits = {"train": train, "val": val, "test": self._pairs("val2017")}
+        self._look(splits)
         if self.target == "instances":
-            sizing = replace(self.sizing, mirrored=mirrored(self.keypoint_names))
-            return {
-                split: SceneFiles(
-                    [scene for _, scene in self.readable(pairs, self._scene, split)],
-                    sizing,
-                    train=split == "train",
-                    seed=self.seed,
-                )
-                for split, pairs in splits.items()
-            }
+            return scene_splits(self, splits, self._scene, replace(self.sizing, mirrored=mirrored(self.keypoint_names)))
         return mask_files(self, splits, self.geometry)
 
     def _pairs(self, part: str) -> list[CocoPair]:
         path = self.folder / "annotations" / f"{self.annotations}_{part}.json"
         if not path.is_file():
             raise ValueError(f"There is no {path}. Set data.root and data.folder to where COCO's annotations and images are.")
-        try:
-            content = json.loads(path.read_text())
-            categories = sorted(content["categories"], key=lambda each: each["id"])
-            for kind in ("categories", "images", "annotations"):
-                (number, times), *_ = Counter(each["id"] for each in content[kind]).most_common(1) or [(0, 0)]
-                if times > 1:
-                    raise ValueError(f"{path} has {times} {kind} with the id {number}. Give each an id of its own.")
-            images = {each["id"]: each for each in content["images"]}
-            annotations: dict[int, list[dict[str, Any]]] = {number: [] for number in images}
-            for each in content["annotations"]:
-                if each["image_id"] not in images:
-                    raise ValueError(
-                        f"{path} has an annotation {each['id']} of image {each['image_id']}, which it does not list."
-                    )
-                annotations[each["image_id"]].append(each)
-            classes = {each["id"]: number for number, each in enumerate(categories, start=1)}
-            names = tuple(each["name"] for each in categories)
-            images_of = self.folder / part
-            pairs = [
-                CocoPair(inside(images_of, each["file_name"]), each["height"], each["width"], tuple(found), classes, number)
-                for number, found in sorted(annotations.items())
-                for each in (images[number],)
-            ]
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a file of COCO's annotations ({type(error).__name__}: {error}).") from None
-        self.class_names = ("background", *names) if self.target == "semantic" else names
-        self.category_ids = tuple(classes)
-        self.keypoint_names = next((tuple(each["keypoints"]) for each in categories if "keypoints" in each), ())
-        return pairs
+        content = _read(path)
+        categories = sorted(content.categories, key=lambda each: each.id)
+        if not categories:
+            raise ValueError(f"{path} lists no categories. Name the classes there, each with its id.")
+        found, problems = _by_image(path, content)
+        classes = {each.id: number for number, each in enumerate(categories, start=1)}
+        self._publish(path, categories)
+        return [
+            CocoPair(
+                inside(self.folder / part, each.file_name),
+                each.height,
+                each.width,
+                tuple(found[each.id]),
+                classes,
+                each.id,
+                problems.get(each.id, ""),
+            )
+            for each in sorted(content.images, key=lambda each: each.id)
+        ]
+
+    def _publish(self, path: Path, categories: Sequence[Category]) -> None:
+        """Set the facts, which are the training file's; the other's must be the same, or what is scored was never learned."""
+        names = tuple(each.name for each in categories)
+        facts = (
+            ("background", *names) if self.target == "semantic" else names,
+            tuple(each.id for each in categories),
+            next((tuple(each.keypoints) for each in categories if each.keypoints), ()),
+        )
+        if self.category_ids and facts != (self.class_names, self.category_ids, self.keypoint_names):
+            raise ValueError(f"The categories of {path} are not those of the training images. Give both files the same ones.")
+        self.class_names, self.category_ids, self.keypoint_names = facts
+
+    def _look(self, splits: Mapping[str, Sequence[CocoPair]]) -> None:
+        """Find out whether the annotations have masks, and say what of the images a user would not expect."""
+        objects = [each for pairs in splits.values() for pair in pairs for each in pair.annotations]
+        self.masked = not objects or any(each.segmentation for each in objects)
+        if self.target == "semantic" and not self.masked:
+            raise ValueError(
+                f"The annotations in {self.folder} are boxes alone, without a segmentation, so no pixel's class is known. "
+                f"Choose a detector of boxes (model=faster_rcnn), or annotations with masks."
+            )
 
     def _scene(self, pair: CocoPair) -> Scene:
         """What is in an image, every annotation looked at. Raises `Unreadable`."""
-        scene = check_scene(pair.scene(self.num_keypoints))
-        pair.check()
-        for each in pair.annotations:
-            try:
-                check_segmentation(each.get("segmentation"), pair.height, pair.width)
-            except ValueError as error:
-                raise scene.refused(f"of annotation {each['id']}, {error}") from None
+        pair.check_fields()
+        scene = check_scene(pair.scene(self.num_keypoints, self.masked))
+        for each in pair.annotations if self.masked else ():
+            pair.check_mask(each)
+            if not each.segmentation:
+                raise scene.refused(f"annotation {each.id} has an empty segmentation, though others have one")
         return scene
 
     def files(self, paths: Sequence[Path]) -> Samples:
         if self.target == "instances":
             return BareImages(paths, self.sizing)
         return WholeImages(paths, self.shape[0], self.geometry)
+
+
+def _read(path: Path) -> _File | _RawFile:
+    """The file, and every id in it once. Raises ValueError."""
+    content: _File | _RawFile
+    try:
+        content = read_json(path, _RawFile)
+    except ValueError:
+        content = read_json(path, _File)  # with NaN in it, which is refused where it stands
+    for kind, entries in (("categories", content.categories), ("images", content.images)):
+        _once(path, kind, (each.id for each in entries))
+    return content
+
+
+def _once(path: Path, kind: str, numbers: Iterable[int]) -> None:
+    (number, times), *_ = Counter(numbers).most_common(1) or [(0, 0)]
+    if times > 1:
+        raise ValueError(f"{path} has {times} {kind} with the id {number}. Give each an id of its own.")
+
+
+def _by_image(path: Path, content: _File | _RawFile) -> tuple[dict[int, list[Annotation]], dict[int, str]]:
+    """The annotations of each image, and of some images what is wrong with one. Raises ValueError: it is of no image."""
+    found: dict[int, list[Annotation]] = {each.id: [] for each in content.images}
+    problems: dict[int, str] = {}
+    for at, entry in enumerate(content.annotations):
+        try:
+            each = checked(entry, Annotation)
+        except ValueError as error:
+            parts = plain(entry)
+            number, owner = (parts.get(key) if isinstance(parts, dict) else None for key in ("id", "image_id"))
+            if type(owner) is not int or owner not in found:
+                raise ValueError(f"{path}: of annotation {number} (entry {at}), {error}.") from None
+            problems.setdefault(owner, f"annotation {number} cannot be used: {error}")
+            continue
+        if each.image_id not in found:
+            raise ValueError(f"{path} has an annotation {each.id} of image {each.image_id}, which it does not list.")
+        found[each.image_id].append(each)
+    _once(path, "annotations", (each.id for several in found.values() for each in several))
+    return found, problems
 
 
 def mirrored(names: Sequence[str]) -> list[int]:

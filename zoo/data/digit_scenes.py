@@ -137,7 +137,7 @@ class SceneSamples:
             return MaskBatch(**batch, mask=self._classes(index))
         size = torch.tensor(self.images.shape[2:]).expand(len(index), 2)
         instances = [self._objects(scene) for scene in index.tolist()]
-        return InstanceBatch(**batch, size=size, full=size, image_id=index, instances=instances)
+        return InstanceBatch(**batch, size=size, full=size, image_id=index, file=[""] * len(index), instances=instances)
 
     def _classes(self, index: Tensor) -> Tensor:
         """(B, H, W): 0, or one more than the digit."""

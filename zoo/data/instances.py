@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional
 
 from zoo.batch import InstanceBatch, Instances
 from zoo.chance import CROP, uniform
-from zoo.data.base import Decoded, Draw, Unreadable
+from zoo.data.base import DataModule, Decoded, Draw, Item, Samples, Unreadable
 from zoo.data.images import read_image, upright_size
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
@@ -29,8 +29,9 @@ _SLACK = 1.0
 class Scene:
     """An image and the N objects in it; N may be 0. Boxes are checked and cut to the image by `check_scene`.
 
-    `number` is the data set's own of the image. `boxes` are float64 (N, 4): x0, y0, x1, y1; `names` say in an error which
-    object is meant. `masks`, if there are any, makes (N, H, W) bool when it is asked for.
+    `number` is the data set's own of the image, or our running one; no two images have the same. `boxes` are float64 (N, 4):
+    x0, y0, x1, y1; `names` say in an error which object is meant. `area` is NaN where the data set states none: then it is
+    the mask's, or the box's. `masks`, if there are any, makes (N, H, W) bool when it is asked for.
     """
 
     image: Path
@@ -70,6 +71,11 @@ class Scene:
             found["area"] = torch.from_numpy(self.area)
         if self.masks is not None:
             found["masks"] = torch.from_numpy(self.drawn()).to(torch.uint8)
+        if self.area is not None and np.isnan(self.area).any():
+            sizes = (
+                found["masks"].flatten(1).sum(1) if self.masks is not None else (self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
+            )
+            found["area"] = torch.where(found["area"].isnan(), torch.as_tensor(sizes, dtype=torch.float64), found["area"])
         if self.keypoints is not None:
             found["keypoints"] = torch.from_numpy(self.keypoints).float()
         return found
@@ -184,19 +190,34 @@ class SceneFiles(Decoded):
         if not self.train:
             size = list(self.sizing.size(scene.height, scene.width))
             small = functional.resize(image, size, antialias=True)
-            return _sample(small, objects, (scene.height, scene.width), scene.number)
+            return _sample(small, objects, (scene.height, scene.width), scene.number, str(scene.image))
         whole: dict[str, Any] = {**objects}
         kept = {name: value[~whole["crowd"]] for name, value in whole.items() if name not in ("crowd", "area")}
         chances = uniform(self.seed, epoch, torch.tensor([number]), 2, CROP)[0].tolist()
         image, moved = self.sizing.moved(image, cast(Instances, kept), chances)
-        return _sample(image, moved, image.shape[1:], scene.number)
+        return _sample(image, moved, image.shape[1:], scene.number, str(scene.image))
 
     def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return stacked(samples)
 
 
-def _sample(image: Tensor, objects: Instances, full: Sequence[int], number: int) -> dict[str, Any]:
+def scene_splits(
+    data: DataModule, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
+) -> dict[str, Samples]:
+    """What every data set of objects serves of what it found: of each split the images that can be read, and a word about
+    those in which nothing is."""
+    served: dict[str, Samples] = {}
+    for split, items in splits.items():
+        scenes = [found for _, found in data.readable(items, scene, split)]
+        if empty := sum(not len(each.boxes) for each in scenes):
+            data.notes.append(f"{empty:,} of {len(scenes):,} {split} images have no objects; they are kept.")
+        served[split] = SceneFiles(scenes, sizing, train=split == "train", seed=data.seed)
+    return served
+
+
+def _sample(image: Tensor, objects: Instances, full: Sequence[int], number: int, file: str = "") -> dict[str, Any]:
     return {
+        "file": file,
         "input": image,
         "size": torch.tensor(image.shape[1:]),
         "full": torch.tensor(full),
@@ -210,7 +231,12 @@ def stacked(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     height, width = (max(sample["input"].shape[axis] for sample in samples) for axis in (1, 2))
     padded = [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in _column(samples, "input")]
     numbers = {name: torch.stack(_column(samples, name)) for name in ("size", "full", "image_id")}
-    return {"input": torch.stack(padded), **numbers, "instances": _column(samples, "instances")}
+    return {
+        "input": torch.stack(padded),
+        **numbers,
+        "instances": _column(samples, "instances"),
+        "file": _column(samples, "file"),
+    }
 
 
 def _column(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zoo.data._augment import Augment
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, picture
-from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
+from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import carved
 from zoo.places import data_root
 
@@ -85,12 +85,7 @@ class PennFudan(DataModule):
         files = [MaskedFile(path, masks / f"{path.stem}_mask.png", number) for number, path in enumerate(found, start=1)]
         rest, test = carved(files, 0.2)
         train, val = carved(rest, 0.125)
-        return {
-            split: SceneFiles(
-                [scene for _, scene in self.readable(part, _scene, split)], self.sizing, train=split == "train", seed=self.seed
-            )
-            for split, part in {"train": train, "val": val, "test": test}.items()
-        }
+        return scene_splits(self, {"train": train, "val": val, "test": test}, _scene, self.sizing)
 
     def files(self, paths: Sequence[Path]) -> Samples:
         return BareImages(paths, self.sizing)

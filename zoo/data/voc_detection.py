@@ -1,20 +1,23 @@
 """PASCAL VOC detection, in the layout of its release (Everingham et al. 2010)."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
 
 from zoo.data._augment import Augment
+from zoo.data._files import reason, regular
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
-from zoo.data.instances import FACTS, BareImages, Scene, SceneFiles, Sizing, check_scene
+from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import carved
 from zoo.data.voc_segmentation import VocSegmentation
-from zoo.places import data_root
+from zoo.places import data_root, inside
+
+_Kind = TypeVar("_Kind", int, float)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class VocFile:
 
     image: Path
     annotation: Path
+    number: int
 
 
 class VocDetection(DataModule):
@@ -85,46 +89,41 @@ class VocDetection(DataModule):
         self.sizing = Sizing(self.shape, short_side, scale, flip)
 
     def load(self) -> dict[str, Samples]:
-        train, val = carved(self._listed(self.train_list), 0.1)
-        splits = {"train": train, "val": val, "test": self._listed(self.test_list)}
-        return {
-            split: SceneFiles(
-                [scene for _, scene in self.readable(files, self._scene, split)],
-                self.sizing,
-                train=split == "train",
-                seed=self.seed,
-            )
-            for split, files in splits.items()
-        }
+        learned = self._listed(self.train_list, 1)
+        scored = self._listed(self.test_list, len(learned) + 1)
+        train, val = carved(learned, 0.1)
+        return scene_splits(self, {"train": train, "val": val, "test": scored}, self._scene, self.sizing)
 
-    def _listed(self, name: str) -> list[VocFile]:
-        path = self.folder / "ImageSets" / "Main" / f"{name}.txt"
+    def _listed(self, name: str, first: int) -> list[VocFile]:
+        """The images of a list, numbered from `first` on: the digits in their names need not be theirs alone."""
+        path = inside(self.folder / "ImageSets" / "Main", f"{name}.txt")
         if not path.is_file():
             raise ValueError(f"There is no list {path}. Unpack the archive of VOC in the data root, or set data.root.")
         images, annotations = self.folder / "JPEGImages", self.folder / "Annotations"
-        return [VocFile(images / f"{each}.jpg", annotations / f"{each}.xml") for each in path.read_text().split()]
+        names = dict.fromkeys(path.read_text(encoding="utf-8-sig", errors="surrogateescape").split())
+        try:
+            return [
+                VocFile(inside(images, f"{each}.jpg"), inside(annotations, f"{each}.xml"), number)
+                for number, each in enumerate(names, start=first)
+            ]
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def _scene(self, file: VocFile) -> Scene:
         """What the XML lists. Raises `Unreadable`."""
         known = {name: number for number, name in enumerate(self.class_names, start=1)}
-        try:
-            root = ElementTree.parse(file.annotation).getroot()
-            objects = root.findall("object")
-            names = [(each.findtext("name") or "").strip() for each in objects]
-            boxes = [[float(each.findtext(f"bndbox/{edge}") or "") for edge in _EDGES] for each in objects]
-            height, width = (int(root.findtext(f"size/{axis}") or "") for axis in ("height", "width"))
-        except (OSError, ElementTree.ParseError, ValueError) as error:
-            raise Unreadable(file.image, f"{file.annotation} does not list its objects ({error})") from None
+        objects, (height, width) = _objects(file)
+        names = [each.name for each in objects]
         scene = Scene(
             image=file.image,
-            number=int(re.sub(r"\D", "", file.image.stem) or 0),
+            number=file.number,
             height=height,
             width=width,
             # Its pixels count from 1, and the last is in the box.
-            boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0],
+            boxes=np.array([each.box for each in objects], dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0],
             labels=np.array([known.get(name, 0) for name in names], dtype=np.int64),
-            crowd=np.array([each.findtext("difficult") == "1" for each in objects], dtype=bool),
-            names=[f"object {number} ({name})" for number, name in enumerate(names, start=1)],
+            crowd=np.array([each.difficult for each in objects], dtype=bool),
+            names=[f"object {number} ({name[:60]})" for number, name in enumerate(names, start=1)],
         )
         for name, label in zip(scene.names, scene.labels, strict=True):
             if not label:
@@ -135,4 +134,55 @@ class VocDetection(DataModule):
         return BareImages(paths, self.sizing)
 
 
-_EDGES = ("xmin", "ymin", "xmax", "ymax")
+@dataclass(frozen=True)
+class _Object:
+    name: str
+    box: tuple[float, ...]
+    """As it is written: x0, y0, x1, y1."""
+    difficult: bool
+
+
+def _objects(file: VocFile) -> tuple[list[_Object], tuple[int, int]]:
+    """What the file lists, and the height and width that it states. Raises `Unreadable`."""
+    path = file.annotation
+
+    def text(node: ElementTree.Element, place: str, owner: str) -> str:
+        found = node.findall(place)
+        if len(found) != 1:
+            raise Unreadable(file.image, f"{path} has {len(found)} fields {place} {owner}, not one")
+        return (found[0].text or "").strip()
+
+    def number(node: ElementTree.Element, place: str, owner: str, kind: type[_Kind]) -> _Kind:
+        said = text(node, place, owner)
+        try:
+            return kind(said)
+        except ValueError:
+            raise Unreadable(file.image, f"{path} has the {place} {said[:60]!r} {owner}, which is no number") from None
+
+    objects = []
+    root = _tree(file)
+    for at, each in enumerate(root.findall("object"), start=1):
+        owner = f"of object {at}"
+        difficult = text(each, "difficult", owner) if each.find("difficult") is not None else "0"
+        if difficult not in ("0", "1"):
+            raise Unreadable(file.image, f"{path} has the difficult {difficult[:60]!r} {owner}, which must be 0 or 1")
+        box = tuple(number(each, f"bndbox/{edge}", owner, float) for edge in ("xmin", "ymin", "xmax", "ymax"))
+        objects.append(_Object(text(each, "name", owner), box, difficult == "1"))
+    height, width = (number(root, f"size/{axis}", "of the image", int) for axis in ("height", "width"))
+    return objects, (height, width)
+
+
+def _tree(file: VocFile) -> ElementTree.Element:
+    """Without entities: a few lines of them unfold to more than the memory holds, and VOC has none."""
+    path = regular(file.annotation)
+    parser = ElementTree.XMLParser()
+    assert isinstance(path, Path)
+    try:
+        content = path.read_bytes()
+        if b"<!DOCTYPE" in content.replace(b"\0", b""):
+            raise Unreadable(file.image, f"{path} has a document type, of which VOC's files have none")
+        parser.feed(content)
+        root: ElementTree.Element = parser.close()
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
+        raise Unreadable(file.image, f"{path} does not list its objects ({reason(error)})") from None
+    return root

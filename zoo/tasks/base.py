@@ -115,6 +115,8 @@ class Task(lightning.LightningModule):
         self.channels_last = channels_last
         self.recipe: dict[str, Any] = {}
         """What built this task, as names and plain values; the checkpoint carries it."""
+        self.remarks: list[str] = []
+        """Sentences about its last evaluation, printed with the figures."""
         self.scored: dict[str, int] = {}
         """Split to the number of samples that its last evaluation counted."""
         self.mean: Tensor

@@ -1,6 +1,7 @@
 """Detection: the objects of an image, each with a box, and with what further heads of the network say of it."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ class DetectionTask(Task):
         fields: what the data know of an object, beside its class: `boxes`, `masks`, `keypoints`.
         keypoint_sigmas: of each keypoint; see `coco.scores`.
         threshold: score from which an object is named and drawn.
+        max_detections: results of an image that count, the surest (of keypoints a fifth of them). None is COCO's 100, or as
+            many as the network gives at most, if that is more; a network that gives fewer is made to give as many.
         results: folder into which the last evaluation writes what was found as COCO results, `box.json`, `mask.json`,
-            `keypoint.json`; None writes nothing.
+            `keypoint.json`, and in `images.json` which file each image id is; None writes nothing.
     """
 
     target = "instances"
@@ -53,6 +56,7 @@ class DetectionTask(Task):
         mode: str = "max",
         channels_last: bool = False,
         threshold: float = 0.5,
+        max_detections: int | None = None,
         results: str | None = None,
     ) -> None:
         super().__init__(
@@ -80,7 +84,18 @@ class DetectionTask(Task):
         self.fields = tuple(fields)
         self.keypoint_sigmas = tuple(keypoint_sigmas)
         self.threshold = threshold
+        self.max_detections = self._most(max_detections)
         self.results = results
+
+    def _most(self, wished: int | None) -> int:
+        """How many results of an image count; the network is made to give as many."""
+        if wished is not None and wished < 1:
+            raise ValueError(f"task.max_detections is {wished}; it must be at least 1, or null for COCO's {coco.MOST}.")
+        heads: Any = getattr(self.net, "roi_heads", None)
+        given = getattr(heads, "detections_per_img", 0)
+        if wished is not None and wished > given > 0:
+            heads.detections_per_img = wished
+        return wished or max(coco.MOST, given)
 
     def images(self, batch: InstanceBatch) -> list[Tensor]:
         """Each normalised, (C, h, w), without its padding."""
@@ -112,10 +127,14 @@ class DetectionTask(Task):
     def records(self, batch: InstanceBatch) -> Records:
         """Of each image its size, and as COCO's dictionaries what is there and what was found."""
         numbers, sizes = batch["image_id"].tolist(), batch["full"].tolist()
+        files = batch.get("file") or [""] * len(numbers)
         return {
             "id": batch["id"],
             "view": batch["view"],
-            "image": [{"id": n, "height": height, "width": width} for n, (height, width) in zip(numbers, sizes, strict=True)],
+            "image": [
+                {"id": number, "height": height, "width": width, **({"file_name": file} if file else {})}
+                for number, (height, width), file in zip(numbers, sizes, files, strict=True)
+            ],
             "annotations": [self._annotations(number, each) for number, each in zip(numbers, batch["instances"], strict=True)],
             "results": [self._results(number, each) for number, each in zip(numbers, self.predict(batch), strict=True)],
         }
@@ -126,14 +145,35 @@ class DetectionTask(Task):
             raise ValueError("Not one image of the split has an object, so there is nothing to score. Look at the annotations.")
         kinds = [kind for kind, field in coco.FIELDS.items() if field in annotations[0] and (self._says(kind))]
         if self.results and self.global_rank == 0:
-            self._write(Path(self.results), kinds, results)
+            self._write(Path(self.results), kinds, results, records["image"])
+        self.remarks = self._limits(records, kinds)
         return {
             f"{kind}_{name}": value
             for kind in kinds
             for name, value in coco.scores(
-                records["image"], annotations, results, self.category_ids, kind, self.keypoint_sigmas
+                records["image"], annotations, results, self.category_ids, kind, self.keypoint_sigmas, self.max_detections
             ).items()
         }
+
+    def _limits(self, records: Records, kinds: Sequence[str]) -> list[str]:
+        """How many results count, and what there is beyond them: the engine cuts both off for each class of an image."""
+        said = []
+        for kind in kinds:
+            most = coco.most_of(kind, self.max_detections)
+            said.append(f"The {most:,} surest detections of a class in an image count for {kind}_ap (task.max_detections).")
+            beyond = {}
+            for name in ("annotations", "results"):
+                counts = (Counter(each["category_id"] for each in image) for image in records[name])
+                beyond[name] = sum(max(0, each - most) for image in counts for each in image.values())
+            full = sum(len(image) >= most for image in records["results"])
+            if beyond["annotations"] or beyond["results"]:
+                said.append(
+                    f"Beyond them are {beyond['annotations']:,} objects that cannot be found and {beyond['results']:,} "
+                    f"detections that count for nothing. Raise task.max_detections to score them."
+                )
+            elif full and any(len(image) > most for image in records["annotations"]):
+                said.append(f"{full:,} images reach that limit; there are more objects in some. Raise task.max_detections.")
+        return said
 
     def _says(self, kind: str) -> bool:
         heads: Any = self.net.heads
@@ -174,9 +214,16 @@ class DetectionTask(Task):
     def _categories(self, labels: Tensor) -> list[int]:
         return [self.category_ids[label - 1] for label in labels.tolist()]
 
-    def _write(self, folder: Path, kinds: Sequence[str], results: Sequence[Mapping[str, Any]]) -> None:
-        """COCO's files of results, one for each kind, as its server takes them."""
+    def _write(
+        self,
+        folder: Path,
+        kinds: Sequence[str],
+        results: Sequence[Mapping[str, Any]],
+        images: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """COCO's files of results, one for each kind, as its server takes them; and the images, each with its file."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "images.json").write_text(json.dumps(images))
         for kind in kinds:
             keys = ("image_id", "category_id", "score", coco.FIELDS[kind])
             (folder / f"{kind}.json").write_text(json.dumps([{key: each[key] for key in keys} for each in results]))
