@@ -23,8 +23,8 @@ from zoo import config as run
 from zoo.data import _motion
 
 MUTANTS = {
-    "images": 900,
-    "masks": 200,
+    "images": 2500,
+    "masks": 2500,
     "videos": 400,
     "tables": 200,
     "annotations": 200,
@@ -104,13 +104,14 @@ def picture(rng: random.Random, kind: str) -> bytes:
 
 
 def read_an_image(folder: Path, rng: random.Random) -> None:
-    from zoo.data.images import check_image, read_image
+    from zoo.data.images import check_image, read_image, upright_size
 
     path = folder / "x.png"
-    kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+    kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO"])
     path.write_bytes(mutant(picture(rng, kind), rng))
     channels = rng.choice([1, 3])
     check_image(path)
+    upright_size(path)
     image = read_image(path, channels)
     assert image.dtype == torch.uint8
     assert image.shape[:2] == (1, channels)
