@@ -339,8 +339,8 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
             }
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
-            write_whole(root / f"{split}.npz", buffer.getvalue())
-        write_whole(root / CONTENTS, json.dumps({"classes": list(classes), "splits": described}, indent=1).encode())
+            _write(root / f"{split}.npz", buffer.getvalue())
+        _write(root / CONTENTS, json.dumps({"classes": list(classes), "splits": described}, indent=1).encode())
 
 
 def _parts(files: Labelled, shard_bytes: int) -> Iterator[Labelled]:
@@ -367,8 +367,13 @@ def _write_archive(path: Path, files: Labelled) -> None:
             archive.write({"__key__": f"{number:09d}", suffix: file.read_bytes(), "cls": str(label).encode()})
 
 
+def _write(path: Path, content: bytes) -> None:
+    with written(path, partial=_partial(path)) as stream:
+        stream.write(content)
+
+
 def _partial(path: Path) -> Path:
-    """An archive's name while it is written. One works at a time, so what a kill left there is ours, and replaced."""
+    """A file's name while it is written. One works at a time, so what a kill left there is ours, and replaced."""
     return path.with_name(f".{path.name}.part")
 
 
