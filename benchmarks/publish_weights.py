@@ -15,14 +15,13 @@ import shlex
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 import zoo
 from zoo import config as run
 from zoo.evaluate import evaluate
 from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
 from zoo.models._registry import get_builder
-from zoo.models._weights import read_tensors
+from zoo.models._weights import read_tensors, write_tensors
 from zoo.report import versions
 from zoo.tasks.rotation import CLASS_NAMES
 
@@ -45,7 +44,7 @@ def main() -> None:
     name, task, data, facts = (*(recipe["names"][group] for group in ("model", "task", "data")), recipe["facts"])
     tensors = {key: value.half() if arguments.half else value for key, value in read_tensors(path).items()}
     file = FOLDER / f"{name}-{arguments.tag}.safetensors"
-    save_file({key: value.contiguous() for key, value in tensors.items()}, file)
+    write_tensors(tensors, file)
     file.chmod(0o644)
     classes = CLASS_NAMES if task == "rotation" else tuple(facts["class_names"])
     defaults = inspect.signature(get_builder(name)).parameters

@@ -475,9 +475,9 @@ def _listed(value: Any) -> Any:
 
 def pretrained_facts(config: DictConfig) -> dict[str, Any]:
     """The mean and deviation that published weights were trained with, where the run starts from some; else nothing."""
-    from zoo.models._entries import entries_of
+    from zoo.models._entries import entry_named
 
-    entry = entries_of(config.model.name).get(str(config.model.get("pretrained")))
+    entry = entry_named(config.model.name, config.model.get("pretrained"))
     if entry is None:
         return {}
     channels = int(config.data.shape[0])

@@ -155,11 +155,12 @@ def _raft_network() -> torch.nn.Module:
     from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
     from zoo.models._download import Address, fetched
+    from zoo.models._weights import read_tensors
 
     url = Raft_Small_Weights.C_T_V2.url
     digits = url.rpartition("-")[2].partition(".")[0]  # torchvision's files are named by the start of their hash
     net: torch.nn.Module = raft_small()
-    net.load_state_dict(torch.load(fetched([Address(url, digits)]), map_location="cpu", weights_only=True))
+    net.load_state_dict(read_tensors(fetched([Address(url, digits)])))
     return net.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

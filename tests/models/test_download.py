@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from zoo.models._download import Address, fetched, weights_folder
 
-CONTENT = bytes(range(256)) * 4096
+CONTENT = save({"weight": torch.arange(1 << 18).float()})
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -30,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.asked.append(wanted)
-        if not self.path.endswith(".pth"):
+        if not self.path.endswith((".pth", ".safetensors")):
             self.send_error(404)
             return
         start = int(wanted[6:-1]) if wanted and self.server.ranges else 0
@@ -104,9 +106,17 @@ def test_a_spoilt_cache_is_said_and_not_used(server: Server) -> None:
 
 
 def test_a_file_without_a_hash_is_kept_under_its_publishers_name(server: Server) -> None:
-    path = fetched([address(server, None, "someone/net/resolve/model.pth")])
+    path = fetched([address(server, None, "someone/net/resolve/model.safetensors")])
     assert path.read_bytes() == CONTENT
-    assert path.name.endswith("model.pth")
+    assert path.name.endswith("model.safetensors")
+
+
+def test_what_is_no_weights_file_gets_no_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network's login page, where no hash is published that would tell."""
+    monkeypatch.setitem(globals(), "CONTENT", b"<html>log in</html>")
+    with pytest.raises(ValueError, match="what came is no file of weights"):
+        fetched([address(server, None, "net.safetensors")])
+    assert not list(weights_folder().iterdir())
 
 
 def test_offline_the_message_names_file_places_and_remedy(server: Server) -> None:
@@ -120,7 +130,7 @@ def test_offline_the_message_names_file_places_and_remedy(server: Server) -> Non
 
 def test_several_at_once_fetch_once(server: Server) -> None:
     with ThreadPoolExecutor() as pool:
-        paths = list(pool.map(lambda _: fetched([address(server, None)]), range(4)))
+        paths = list(pool.map(lambda _: fetched([address(server, None, "net.safetensors")]), range(4)))
     assert server.asked == [None]
     assert {path.read_bytes() for path in paths} == {CONTENT}
 

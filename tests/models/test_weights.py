@@ -3,14 +3,16 @@
 import os
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 import zoo
-from zoo.models._weights import read_tensors
+from zoo.models._weights import CONTAINERS, load_fitting, read_tensors, write_tensors
 
 
 def test_weights_of_another_size_keep_the_trunk_and_renew_fc6(tmp_path: Path) -> None:
@@ -40,6 +42,148 @@ def test_a_file_gives_back_the_same_tensors(tmp_path: Path, suffix: str) -> None
         warnings.simplefilter("error")
         again = zoo.create_model("lenet5", pretrained=path)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def saved(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"epoch": 3}, {"model": {}}, {"model_state": {"epoch": 3}}, {"state_dict": {}}, {"optimizer": {"a": torch.zeros(3)}}],
+)
+def test_a_file_without_weights_is_refused(content: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"empty\.pt holds no tensors"):
+        zoo.create_model("lenet5", pretrained=saved(tmp_path / "empty.pt", content))
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(ValueError, match=r"empty\.safetensors holds no tensors"):
+        zoo.create_model("lenet5", pretrained=tmp_path / "empty.safetensors")
+
+
+@pytest.mark.parametrize("container", [*CONTAINERS, None])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "backbone.", "model.", "model._orig_mod.", "module.model.backbone."]
+)
+def test_weights_are_found_in_what_others_save(container: str | None, prefix: str, tmp_path: Path) -> None:
+    net = zoo.create_model("lenet5")
+    state = {prefix + key: value for key, value in net.state_dict().items()}
+    path = saved(tmp_path / "weights.pt", {container: state, "epoch": 3} if container else state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = zoo.create_model("lenet5", pretrained=path)
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_what_is_missing_and_what_is_too_much_is_named_in_short(tmp_path: Path) -> None:
+    net = zoo.create_model("resnet18", num_classes=3)
+    state = net.state_dict()
+    counters = [key for key in state if key.endswith("num_batches_tracked")]
+    for key in [*counters, *(key for key in state if "layer4.1" in key)]:
+        state.pop(key, None)
+    state["extra.weight"] = torch.zeros(2)
+    with pytest.warns(UserWarning, match="10 tensors of resnet18 start afresh") as caught:
+        zoo.create_model("resnet18", num_classes=3, pretrained=saved(tmp_path / "w.pt", state))
+    said = str(caught[0].message)
+    assert "10 tensors of resnet18 start afresh: features.layer4.1.conv" in said
+    assert said.count("not in the file") == 3
+    assert "; and 7 more." in said
+    assert "num_batches_tracked" not in said
+    assert "1 tensor of the file has no place in resnet18: extra.weight." in said
+    assert caught[0].filename == __file__
+
+
+def test_torchvisions_second_detector_is_named_on_both_sides(tmp_path: Path) -> None:
+    theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
+    with pytest.warns(UserWarning, match=r"afresh: roi_heads\.box_head\.fc6.* of the file have no place .*box_head\.5"):
+        zoo.create_model("faster_rcnn", pretrained=saved(tmp_path / "v2.pt", theirs.state_dict()))
+
+
+def test_mnasnets_layout_is_known_from_the_file(tmp_path: Path) -> None:
+    theirs = torchvision.models.mnasnet0_5()
+    path = saved(tmp_path / "mnasnet.pt", theirs.state_dict())
+    assert read_tensors(path)._metadata[""]["version"] == 2  # type: ignore[attr-defined]
+    ours = zoo.create_model("backbone", backbone="mnasnet0_5", pretrained=path).eval()
+    save_file(theirs.state_dict(), tmp_path / "mnasnet.safetensors")  # which has no place for it
+    again = zoo.create_model("backbone", backbone="mnasnet0_5", pretrained=tmp_path / "mnasnet.safetensors").eval()
+    x = torch.randn(1, 3, 64, 64)
+    for net in (ours, again):
+        torch.testing.assert_close(net(x), theirs.eval()(x))
+
+
+def test_mmaction2s_recognizers_are_read(tmp_path: Path) -> None:
+    net = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 32, 32))
+    theirs = {}
+    for key, value in net.state_dict().items():
+        layer, kind = key.split(".")[-2:]
+        layer = {"conv1": "conv1a", "conv2": "conv2a"}.get(layer, layer)
+        name = f"backbone.{layer}.conv" if layer.startswith("conv") else f"backbone.{layer}"
+        theirs["cls_head.fc_cls." + kind if layer == "head" else f"{name}.{kind}"] = value
+    path = saved(tmp_path / "c3d.pth", {"meta": {"epoch": 45}, "state_dict": theirs})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 32, 32), pretrained=path)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_deconvnet_takes_vgg16s_fully_connected_layers(norm: bool) -> None:
+    torch.manual_seed(0)
+    arguments = {"width": 0.125, "norm": norm, "input_shape": (3, 224, 224)}
+    net = zoo.create_model("deconvnet", **arguments)
+    fully = {"0": torch.randn(512, 64 * 49), "3": torch.randn(512, 512)}
+    load_fitting(net, {f"classifier.{at}.weight": weight for at, weight in fully.items()})
+    assert torch.equal(net.fc[0].weight.flatten(1), fully["0"])
+    assert torch.equal(net.fc[4 if norm else 3].weight.flatten(1), fully["3"])
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_flipped_bit_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    state = zoo.create_model("lenet5").state_dict()
+    write_tensors(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    assert set(read_tensors(path)) == set(state)
+    content = bytearray(path.read_bytes())
+    values = next(value for key, value in state.items() if key.endswith("conv1.weight")).numpy().tobytes()
+    content[bytes(content).index(values) + 3] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"weights\{suffix} is damaged"):
+        read_tensors(path)
+
+
+def test_a_table_that_promises_more_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(1 << 24))
+    with pytest.raises(ValueError, match="promises 16,777,216 bytes"):
+        read_tensors(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(1 << 40),
+        torch.eye(3).to_sparse(),
+        torch.empty(3, device="meta"),
+    ],
+)
+def test_tensors_that_no_network_has_are_refused(tensor: torch.Tensor, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"odd\.pt: 'weight'|odd\.pt is damaged|odd\.pt holds something"):
+        read_tensors(saved(tmp_path / "odd.pt", {"weight": tensor}))
+
+
+def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = zoo.create_model("lenet5").state_dict()
+    next(iter(state.values()))[0] = float("nan")
+    with pytest.raises(ValueError, match=r"nan\.pt: features\.conv1\.weight holds values that are infinite or no numbers"):
+        zoo.create_model("lenet5", pretrained=saved(tmp_path / "nan.pt", state))
+
+
+def test_tags_are_taken_as_torchvision_spells_them() -> None:
+    for spelt in ("IMAGENET1K_V1", "ImageNet1k_v1", "ResNet18_Weights.IMAGENET1K_V1", "DEFAULT"):
+        assert zoo.get_weights("resnet18", spelt).tag == "imagenet1k_v1"
+    assert zoo.create_model("lenet5", pretrained="FASHION_MNIST").num_classes == 10
+    with pytest.raises(ValueError, match="pretrained is true; for lenet5 it takes the tag of weights, one of fashion_mnist, "):
+        zoo.create_model("lenet5", pretrained=True)  # type: ignore[arg-type]
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         self.num_features = num_features
         self.in_chans = in_chans
         self.blocks = blocks
-        self.renames = dict(renames or {})
+        self.renames = {"cls_head.fc_cls.": "head.", **(renames or {})}  # mmaction2's recognizers end so
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.places import alone, cache_folder
+from zoo.models._weights import read_tensors
+from zoo.places import alone, cache_folder, replaceable
 
 _CHUNK = 1 << 20
 _PATIENCE = 30  # seconds without a byte
@@ -45,7 +46,7 @@ def fetched(addresses: Sequence[Address]) -> Path:
     for address in addresses:
         path = folder / address.name
         if path.is_file():
-            if not _matches(path, address.sha256):
+            if not matches(path, address.sha256):
                 raise ValueError(
                     f"{path} is not the published file: its SHA-256 does not begin with {address.sha256}. Remove it."
                 )
@@ -67,10 +68,11 @@ def fetched(addresses: Sequence[Address]) -> Path:
 
 
 def _download(address: Address, path: Path) -> None:
-    """To a `.part` file first, resumed if there is one, and renamed once its hash is right."""
+    """To a `.part` file first, resumed if there is one, and renamed once its hash is right; where none is published, once it
+    can be read from end to end (a network's login page cannot), and never made of two halves."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    have = part.stat().st_size if part.is_file() else 0
+    part = replaceable(replaceable(path).with_name(path.name + ".part"))
+    have = part.stat().st_size if part.is_file() and address.sha256 else 0
     request = urllib.request.Request(address.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_PATIENCE)
@@ -89,13 +91,19 @@ def _download(address: Address, path: Path) -> None:
             os.fsync(stream.fileno())
         if expected is not None and received < int(expected):
             raise OSError(f"the connection ended after {received} of {expected} bytes; what came is kept")
-    if not _matches(part, address.sha256):
+    if not matches(part, address.sha256):
         part.unlink()
         raise ValueError(f"what came does not have the SHA-256 {address.sha256}...")
+    if address.sha256 is None:
+        try:
+            read_tensors(part, path.suffix)
+        except ValueError as error:
+            part.unlink()
+            raise ValueError(f"what came is no file of weights: {error}") from None
     part.replace(path)
 
 
-def _matches(path: Path, sha256: str | None) -> bool:
+def matches(path: Path, sha256: str | None) -> bool:
     if sha256 is None:
         return True
     with path.open("rb") as stream:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.crops import Crops
-from zoo.models._download import Address, fetched
+from zoo.models._download import Address, fetched, matches
 from zoo.words import nearest
 
 FOLDER = Path(__file__).parent / "weights"
@@ -84,7 +84,12 @@ class Weights:
 
     def path(self) -> Path:
         """The file, downloaded and checked if it has to be. Raises ValueError."""
-        return FOLDER / self.file if self.file else fetched(self.addresses)
+        if self.file is None:
+            return fetched(self.addresses)
+        path = FOLDER / self.file
+        if not matches(path, self.sha256):
+            raise ValueError(f"{path} is damaged: it has not the SHA-256 of its entry. Install this package again.")
+        return path
 
     def crops(self) -> Crops:
         """The geometry of `transforms()`."""
@@ -131,11 +136,19 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
     entries = entries_of(name)
     if not entries:
         raise ValueError(f"There are no published weights of {name!r}; give pretrained= a file, or train it.")
-    if tag is None:
-        return next(iter(entries.values()))
-    if tag not in entries:
-        raise ValueError(f"{name} has no weights {tag!r}; {nearest(tag, entries)}")
-    return entries[tag]
+    if found := entry_named(name, "default" if tag is None else tag):
+        return found
+    raise ValueError(f"{name} has no weights {tag!r}; {nearest(str(tag), entries)}")
+
+
+def entry_named(name: str, tag: object) -> Weights | None:
+    """The weights of a model by their tag in any case, torchvision's own spelling (`ResNet18_Weights.IMAGENET1K_V1`) too;
+    `default` is the first. None where it has none of that name."""
+    entries = entries_of(name)
+    said = str(tag).rpartition("_Weights.")[2].lower()
+    if said == "default":
+        return next(iter(entries.values()), None)
+    return next((entry for known, entry in entries.items() if known.lower() == said), None)
 
 
 def entries_of(name: str) -> dict[str, Weights]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from zoo.models._entries import entries_of
+from zoo.models._entries import entries_of, entry_named
 from zoo.models._weights import load_pretrained
 from zoo.words import nearest
 
@@ -58,9 +58,10 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
 
     Args:
         name: one of `list_models()`.
-        pretrained: the tag of published weights (`zoo.get_weights(name)` shows them), or a file of weights: a checkpoint of
-            this project's or a state dict, `.safetensors` or pickled (tensors only are ever unpickled). What does not fit
-            (a head of other classes, a layer sized by the input) keeps its fresh values, and a warning names it.
+        pretrained: the tag of published weights in any case (`zoo.get_weights(name)` shows them), or "default", or a
+            file of weights: a checkpoint of this project's or another's or a state dict, `.safetensors` or pickled
+            (tensors only are ever unpickled). What does not fit (a head of other classes, a layer sized by the input) keeps
+            its fresh values; a warning names it, and what of the file has no place in the network.
         arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
             the published weights have it, or the builder's default.
 
@@ -72,7 +73,7 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
     for argument in arguments:
         if argument not in known:
             raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
-    if entry := entries_of(name).get(str(pretrained)):
+    if entry := entry_named(name, pretrained):
         shape = entry.input_shape
         own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
         arguments = {key: value for key, value in own.items() if key in known} | arguments
@@ -85,8 +86,11 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
 def weights_file(name: str, pretrained: str | Path) -> Path:
     """The file of a tag, downloaded if it has to be, or of a path. Raises ValueError."""
     entries = entries_of(name)
-    if str(pretrained) in entries:
-        return entries[str(pretrained)].path()
+    if entry := entry_named(name, pretrained):
+        return entry.path()
+    if isinstance(pretrained, bool) or str(pretrained).lower() in ("true", "false"):
+        there = f"one of {', '.join(entries)}, or" if entries else "of which there are none published, but"
+        raise ValueError(f"pretrained is {str(pretrained).lower()}; for {name} it takes the tag of weights, {there} a file.")
     if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():
         ending = nearest(pretrained, entries) if entries else "it has no published weights."
         raise ValueError(f"{name} has no weights {pretrained!r}, nor is there a file of that name; {ending}")
