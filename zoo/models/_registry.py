@@ -88,7 +88,7 @@ def weights_file(name: str, pretrained: str | Path) -> Path:
     entries = entries_of(name)
     if entry := entry_named(name, pretrained):
         return entry.path()
-    if isinstance(pretrained, bool) or str(pretrained).lower() in ("true", "false"):
+    if str(pretrained).lower() in ("true", "false"):  # as a setting
         there = f"one of {', '.join(entries)}, or" if entries else "of which there are none published, but"
         raise ValueError(f"pretrained is {str(pretrained).lower()}; for {name} it takes the tag of weights, {there} a file.")
     if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():

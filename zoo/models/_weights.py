@@ -220,13 +220,13 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a file's tensors met a network; names of the largest tensors first, and counters of batches left out."""
+    """How a file's tensors met a network, counters of batches left out."""
 
     taken: int
     fresh: tuple[str, ...]
-    """A line for each tensor of the network that keeps its own values."""
+    """A line for each tensor of the network that keeps its own values; kernels that train come first."""
     left: tuple[str, ...]
-    """Names in the file for which the network has no place."""
+    """Names in the file for which the network has no place, the largest first."""
 
 
 def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -259,11 +259,12 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     # A file that says nothing of its modules' versions is taken for one of today's.
     net.load_state_dict(_with_metadata(fitting, {**_metadata(own), **_metadata(renamed)}), strict=False)
 
-    def largest(keys: list[str], of: Mapping[str, Tensor]) -> list[str]:
-        return sorted((key for key in keys if not key.endswith(COUNTERS)), key=lambda key: -of[key].numel())
+    def matters(key: str) -> tuple[bool, bool]:
+        return key not in parameters or not parameters[key].requires_grad, own[key].dim() < 2
 
-    fresh = largest([key for key in own if key not in fitting], own)
-    left = largest([old for old, new in names.items() if new not in own], tensors)
+    fresh = sorted((key for key in own if key not in fitting and not key.endswith(COUNTERS)), key=matters)
+    left = [old for old, new in names.items() if new not in own and not old.endswith(COUNTERS)]
+    left.sort(key=lambda old: -tensors[old].numel())
     return Fit(
         sum(not key.endswith(COUNTERS) for key in fitting),
         tuple(f"{key} {tuple(own[key].shape)}, {_instead(own[key], renamed.get(key))}" for key in fresh),
