@@ -437,3 +437,30 @@ def test_a_file_that_crashes_or_hangs_a_decoder_is_named(tmp_path: Path, monkeyp
     assert {Path(name).name for name in data.bad} == {"crash.mp4", "hang.mp4"}
     monkeypatch.setattr(_prepared, "mapped", lambda work, todo, *rest, **others: pytest.fail(str(todo)) if todo else ())
     VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48)
+
+
+def test_what_was_made_of_another_file_of_the_name_is_not_taken_for_its_copy(tmp_path: Path) -> None:
+    """Films that are exchanged keep their old times, older than the copies."""
+    for number, name in enumerate(("a.mp4", "b.mp4"), start=1):
+        write(tmp_path / name, drifting(4 + number))
+        os.utime(tmp_path / name, (number, number))
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+
+    def made(short_side: int | None) -> list[bool]:
+        store = Store(tmp_path)
+        for path in paths:
+            copy = store.copy(path, short_side) if short_side else None
+            store.add(work(Job(path, store.name(path), store.entry(path), short_side, copy, None, None)))
+        return copies()
+
+    def copies() -> list[bool]:
+        return [Store(tmp_path).has(path, Store(tmp_path).copy(path, 32)) for path in paths]
+
+    assert made(32) == [True, True]
+    paths[0].rename(tmp_path / "c")
+    paths[1].rename(paths[0])
+    (tmp_path / "c").rename(paths[1])
+    assert copies() == [False, False]
+    assert made(None) == [False, False], "scanned, and the copies are still of the others"
+    assert made(32) == [True, True]
+    assert [len(probe(Store(tmp_path).copy(path, 32))) for path in paths] == [6, 5]

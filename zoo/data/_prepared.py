@@ -62,6 +62,9 @@ class Entry:
     counted: bool = False
     places: dict[str, Any] | None = None
     """Where the frames lie in the file, `packed`."""
+    made: tuple[str, ...] = ()
+    """What was made of this content, by the name of its folder (`128`, `128-dis`): what lies there besides is of another file
+    that had the name. Times do not tell, for a file moved here keeps its own."""
 
     def video(self, path: Path) -> Video:
         """Raises `Unreadable` with the reason, if there is one."""
@@ -123,11 +126,6 @@ def stamp(path: Path) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def fresh(path: Path, made: Path) -> bool:
-    """Whether something was made of the file since it last changed."""
-    return made.is_file() and made.stat().st_mtime_ns >= stamp(path)[1]
-
-
 class Store:
     """What was prepared of the videos of a folder."""
 
@@ -162,6 +160,15 @@ class Store:
         entry = self.entry(path)
         return entry.video(path) if entry else probe(path)
 
+    def has(self, path: Path, place: Path) -> bool:
+        """Whether there is what was to be made of the file, and of the file as it is now."""
+        entry = self.entry(path)
+        return entry is not None and self.kind(place) in entry.made and place.is_file()
+
+    def kind(self, place: Path) -> str:
+        """What something made is called in the ledger."""
+        return place.relative_to(self.folder).parts[0]
+
     def copy(self, path: Path, short_side: int) -> Path:
         return self.folder / str(short_side) / f"{self.name(path)}.mp4"
 
@@ -188,6 +195,7 @@ def _entry(line: str) -> Entry | None:
         values["stamp"] = tuple(values["stamp"])
         values["times"] = tuple(tuple(run) for run in values["times"])
         values["keys"] = tuple(values["keys"])
+        values["made"] = tuple(values.get("made", ()))
         return Entry(**values)
     except (ValueError, KeyError, TypeError):
         return None
@@ -212,8 +220,13 @@ class Job:
     def done(self) -> bool:
         if self.entry is None:
             return False
-        made = [place for place in (self.copy, self.fields) if place is not None]
-        return self.entry.reason is not None or all(fresh(self.path, place) for place in made)
+        return self.entry.reason is not None or not self.missing(self.entry)
+
+    def missing(self, entry: Entry) -> dict[str, Path]:
+        """What is to be made, by its name in the ledger."""
+        names = (str(self.short_side), f"{self.short_side or 'native'}-{self.kind}")
+        wanted = {name: place for name, place in zip(names, (self.copy, self.fields), strict=True) if place is not None}
+        return {name: place for name, place in wanted.items() if name not in entry.made or not place.is_file()}
 
 
 def prepare(store: Store, paths: Iterable[Path], short_side: int | None, kind: str | None, patience: float = PATIENCE) -> None:
@@ -250,16 +263,16 @@ def work(job: Job) -> Entry:
     entry = job.entry or scanned(job.path, job.name)
     if entry.reason is not None:
         return entry
-    anew = job.entry is None
+    missing = job.missing(entry)
     try:
         video = entry.video(job.path)
-        if job.copy and job.short_side and (anew or not fresh(job.path, job.copy)):
+        if job.copy and job.short_side and job.copy in missing.values():
             write_copy(video, job.copy, job.short_side)
-        if job.fields and job.kind and (anew or not fresh(job.path, job.fields)):
+        if job.fields and job.kind and job.fields in missing.values():
             write_flow(probe(job.copy) if job.copy else video, job.fields, job.kind)
     except Unreadable as error:
         return replace(entry, reason=error.reason)
-    return entry
+    return replace(entry, made=tuple(sorted({*entry.made, *missing})))
 
 
 def scanned(path: Path, name: str) -> Entry:

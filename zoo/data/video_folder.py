@@ -10,7 +10,7 @@ from zoo.data._augment import Augment
 from zoo.data._decode import SUFFIXES, Video, probe, read_frames
 from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data._folders import Labelled, labelled_splits
-from zoo.data._prepared import PATIENCE, Store, fresh, prepare
+from zoo.data._prepared import PATIENCE, Store, prepare
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.video import ClipFiles, Clips
 from zoo.draw import save, sheet
@@ -141,14 +141,14 @@ class VideoFolder(DataModule):
         video = store.video(path)
         if self.prepared:
             copy = store.copy(path, self.prepared)
-            if not fresh(path, copy):
-                raise ValueError(f"There is no copy of {path} at {self.prepared} pixels. {self._remedy()}")
+            if not store.has(path, copy):
+                raise ValueError(f"There is no copy of {path}, as it is now, at {self.prepared} pixels. {self._remedy()}")
             video = probe(copy)
         if self.flow is None:
             return video, None
         place = store.fields(path, self.flow, self.prepared)
-        if not fresh(path, place):
-            raise ValueError(f"There is no flow of {path} by {self.flow}. {self._remedy()}")
+        if not store.has(path, place):
+            raise ValueError(f"There is no flow of {path}, as it is now, by {self.flow}. {self._remedy()}")
         try:
             return video, open_fields(place, len(video))
         except Unreadable as error:
