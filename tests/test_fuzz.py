@@ -4,10 +4,12 @@ Each mutant is a function of (kind, number), so that a failure can be repeated. 
 kills it is caught, and the file that it was reading is known.
 """
 
+import functools
 import io
 import json
 import multiprocessing
 import random
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +29,9 @@ MUTANTS = {
     "masks": 2500,
     "videos": 400,
     "tables": 200,
-    "annotations": 200,
+    "annotations": 2500,
+    "objects in XML": 2500,
+    "numbered masks": 2500,
     "settings": 150,
     "checkpoints": 300,
     "archives": 150,
@@ -35,6 +39,8 @@ MUTANTS = {
 """How many of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
 PATIENCE = 20
 """Seconds for a file."""
+MEMORY = 500
+"""MB that the process may take more than for the first."""
 
 
 def mutant(content: bytes, rng: random.Random) -> bytes:
@@ -89,6 +95,30 @@ def reworded(text: str, rng: random.Random) -> str:
         end = min(len(text), at + rng.choice([0, 1, 1, 3, 10]))
         text = text[:at] + rng.choice([*words, text[at:end] * 2]) + text[end:]
     return text
+
+
+HOSTILE = [None, True, -1, 0, 0.5, 1e308, float("nan"), float("-inf"), 10**30, "", "0", "P" * 999, "~" * 999, [], {}]
+HOSTILE += [[[]], [7] * 7, [[7] * 7], [[1e9, 0] * 3], [float("nan")] * 4, {"size": [26, 34], "counts": [2**63]}, "../x"]
+
+
+def exchanged(content: Any, rng: random.Random) -> Any:
+    """A value of lists and dictionaries with one to three of its parts, at any depth, gone or another."""
+    for _ in range(rng.randint(1, 3)):
+        owner = content
+        while True:
+            keys = list(owner) if isinstance(owner, dict) else range(len(owner))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if isinstance(owner[key], list | dict) and rng.random() < 0.8:
+                owner = owner[key]
+                continue
+            if rng.random() < 0.2:
+                del owner[key]
+            else:
+                owner[key] = rng.choice(HOSTILE)
+            break
+    return content
 
 
 def picture(rng: random.Random, kind: str) -> bytes:
@@ -207,9 +237,11 @@ def read_annotations(folder: Path, rng: random.Random) -> None:
             ],
         }
         text = json.dumps(content)
-        (folder / "coco" / "annotations" / f"instances_{part}.json").write_text(
-            reworded(text, rng) if part == "train2017" else text, errors="surrogateescape"
-        )
+        if part == "train2017":
+            exchanged(content["annotations"] if rng.random() < 0.8 else content, rng)
+            text = reworded(text, rng) if rng.random() < 0.2 else json.dumps(content)
+        (folder / "coco" / "annotations" / f"instances_{part}.json").write_text(text, errors="surrogateescape")
+    served(Coco(root=str(folder), shape=(3, 16, 16), max_bad=0.9, num_workers=0, target="instances"))
     data = Coco(root=str(folder), shape=(3, 16, 16), max_bad=0.9, num_workers=0)
     data.setup()
     for samples in data.splits.values():
@@ -219,6 +251,63 @@ def read_annotations(folder: Path, rng: random.Random) -> None:
                 assert set(batch["mask"].unique().tolist()) <= {*range(data.num_classes), 255}  # type: ignore[typeddict-item]
 
 
+def served(data: Any) -> None:
+    """Every image of a data set of objects: boxes have an area, and no two images of a split have one number."""
+    data.setup()
+    for samples in data.splits.values():
+        numbers = []
+        for at in range(len(samples)):
+            batch = samples.__getitems__([(0, at)])
+            for found, number in zip(batch["instances"], batch["image_id"].tolist(), strict=True):
+                numbers.append(number)
+                assert torch.isfinite(found["boxes"]).all()
+                assert (found["boxes"][:, 2:] > found["boxes"][:, :2]).all()
+                assert not len(found["labels"]) or 1 <= found["labels"].min() <= found["labels"].max() <= data.num_classes
+                assert "area" not in found or torch.isfinite(found["area"]).all()
+        assert len(set(numbers)) == len(numbers)
+
+
+def read_objects_in_xml(folder: Path, rng: random.Random) -> None:
+    from zoo.data.voc_detection import VocDetection
+
+    root = folder / "VOCdevkit" / "VOC2012"
+    names = [f"a{number}" for number in range(6)]
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    box = "<xmin>3</xmin><ymin>3</ymin><xmax>12</xmax><ymax>12</ymax>"
+    each = f"<object><name>dog</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+    text = f"<annotation><size><width>34</width><height>26</height></size>{each}{each}</annotation>"
+    for name in names:
+        (root / "JPEGImages" / f"{name}.jpg").write_bytes(_png())
+        (root / "Annotations" / f"{name}.xml").write_text(text)
+    lists = {name: "\n".join(part) for name, part in (("train", names[:4]), ("val", names[4:]))}
+    if rng.random() < 0.2:
+        lists["train"] = reworded(lists["train"], rng)
+    for name, content in lists.items():
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(content, errors="surrogateescape")
+    broken = reworded(text, rng).encode("utf-8", "surrogateescape") if rng.random() < 0.5 else mutant(text.encode(), rng)
+    (root / "Annotations" / f"{rng.choice(names[:2])}.xml").write_bytes(broken)
+    served(VocDetection(root=str(folder), shape=(3, 16, 16), max_bad=0.0 if rng.random() < 0.5 else 0.9, num_workers=0))
+
+
+def read_numbered_masks(folder: Path, rng: random.Random) -> None:
+    from zoo.data.pennfudan import PennFudan
+
+    root = folder / "PennFudanPed"
+    for part in ("PNGImages", "PedMasks"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    numbers = np.zeros((26, 34), np.uint8)
+    numbers[3:9, 3:9], numbers[12:20, 12:20] = 1, 2
+    Image.fromarray(numbers.astype(rng.choice([np.uint8, np.uint16]))).save(buffer, "PNG")
+    for number in range(5):
+        (root / "PNGImages" / f"{number}.png").write_bytes(_png())
+        (root / "PedMasks" / f"{number}_mask.png").write_bytes(buffer.getvalue())
+    (root / "PedMasks" / f"{rng.randrange(5)}_mask.png").write_bytes(mutant(buffer.getvalue(), rng))
+    served(PennFudan(root=str(folder), shape=(3, 16, 16), max_bad=0.0 if rng.random() < 0.5 else 0.9, num_workers=0))
+
+
+@functools.cache
 def _png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (34, 26)).save(buffer, "PNG")
@@ -324,6 +413,8 @@ READ: dict[str, Callable[[Path, random.Random], None]] = {
     "videos": read_a_video,
     "tables": read_a_table,
     "annotations": read_annotations,
+    "objects in XML": read_objects_in_xml,
+    "numbered masks": read_numbered_masks,
     "settings": read_settings,
     "checkpoints": read_a_checkpoint,
     "archives": read_archives,
@@ -347,9 +438,13 @@ def work(kind: str, numbers: range, folder: Path, results: "multiprocessing.Simp
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    outcome(kind, numbers[0], folder)  # what is imported once counts for no file
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in numbers:
         results.put((number, "begun"))
-        results.put((number, outcome(kind, number, folder)))
+        said = outcome(kind, number, folder)
+        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        results.put((number, said if more < MEMORY else f"takes {more:.0f} MB"))
 
 
 def outcomes(kind: str, count: int, folder: Path) -> Iterator[tuple[int, str]]:

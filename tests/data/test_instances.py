@@ -541,6 +541,20 @@ def test_pennfudan_numbers_its_objects_in_a_picture(tmp_path: Path) -> None:
         PennFudan(root=str(tmp_path), shape=SHAPE, max_bad=0.0).setup()
 
 
+def test_a_photograph_taken_for_a_mask_costs_its_image_and_no_memory(tmp_path: Path) -> None:
+    """As many objects as values: their masks together would be 2.4 GB."""
+    folder = tmp_path / "PennFudanPed"
+    for name in ("PNGImages", "PedMasks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(8):
+        numbers = np.arange(300 * 400).reshape(300, 400) % 20_000 if number == 4 else np.ones((30, 40))
+        Image.new("RGB", numbers.shape[::-1]).save(folder / "PNGImages" / f"{number}.png")
+        Image.fromarray(numbers.astype(np.uint16)).save(folder / "PedMasks" / f"{number}_mask.png")
+    data = PennFudan(root=str(tmp_path), shape=SHAPE)
+    data.setup()
+    assert list(data.bad.values()) == ["of image 5, it has 19,999 masks of 400 x 300 pixels, more than the memory is for"]
+
+
 # Real data
 
 

@@ -24,6 +24,9 @@ FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_key
 _SLACK = 1.0
 """Pixels by which a box may lie outside of its image, as those of many sets do by rounding; it is cut to the image."""
 
+_MOST = 2_000_000_000
+"""Pixels of all masks of an image, a byte each: a photograph taken for a mask would number tens of thousands of objects."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -89,6 +92,8 @@ def check_scene(scene: Scene) -> Scene:
     height, width = upright_size(scene.image)
     if (height, width) != (scene.height, scene.width):
         raise scene.refused(f"the file is {width} x {height} pixels, but its annotations say {scene.width} x {scene.height}")
+    if scene.masks is not None and len(scene.boxes) * height * width > _MOST:
+        raise scene.refused(f"it has {len(scene.boxes):,} masks of {width} x {height} pixels, more than the memory is for")
     for box, name in zip(scene.boxes, scene.names, strict=True):
         x0, y0, x1, y1 = (float(edge) for edge in box)
         if not np.isfinite(box).all():

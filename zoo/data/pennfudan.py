@@ -92,21 +92,23 @@ class PennFudan(DataModule):
 
 
 def _scene(file: MaskedFile) -> Scene:
-    masks = _masks(file.mask)
-    boxes = []
-    for mask in masks:
-        y, x = np.nonzero(mask)
-        boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    numbers = _numbers(file.mask)
+    y, x = np.nonzero(numbers)
+    values, owner = np.unique(numbers[y, x], return_inverse=True)
+    boxes = np.zeros((len(values), 4))
+    boxes[:, :2] = numbers.shape[::-1]
+    for edge, places, extreme in ((0, x, np.minimum), (1, y, np.minimum), (2, x + 1, np.maximum), (3, y + 1, np.maximum)):
+        extreme.at(boxes[:, edge], owner, places)
     return check_scene(
         Scene(
             image=file.image,
             number=file.number,
-            height=masks.shape[1],
-            width=masks.shape[2],
-            boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
-            labels=np.ones(len(masks), np.int64),
-            crowd=np.zeros(len(masks), bool),
-            names=[f"object {number}" for number in range(1, len(masks) + 1)],
+            height=numbers.shape[0],
+            width=numbers.shape[1],
+            boxes=boxes,
+            labels=np.ones(len(values), np.int64),
+            crowd=np.zeros(len(values), bool),
+            names=[f"object {number}" for number in range(1, len(values) + 1)],
             masks=functools.partial(_masks, file.mask),
         )
     )
@@ -114,8 +116,16 @@ def _scene(file: MaskedFile) -> Scene:
 
 def _masks(path: Path) -> NDArray[np.bool_]:
     """(N, H, W). Raises `Unreadable`."""
+    numbers = _numbers(path)
+    return np.asarray(numbers == np.unique(numbers[numbers > 0])[:, None, None])
+
+
+def _numbers(path: Path) -> NDArray[np.int64]:
+    """(H, W), 0 where no object is. Raises `Unreadable`."""
     with picture(path, LOSSLESS) as opened:
         if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
             raise Unreadable(path, f"it is a colour picture (mode {opened.mode}), but its values must number the objects")
-        numbers = np.asarray(opened)
-    return np.asarray(numbers == np.unique(numbers[numbers > 0])[:, None, None])
+        numbers = np.asarray(opened).astype(np.int64)
+    if (numbers < 0).any():
+        raise Unreadable(path, f"it holds the value {numbers.min()}, but objects are numbered from 1")
+    return numbers
