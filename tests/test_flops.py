@@ -13,7 +13,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.flops import Profile, profile
+import zoo
+from zoo.flops import Profile, _cut, profile
 
 
 class Do(nn.Module):
@@ -484,6 +485,25 @@ def test_an_error_that_is_not_about_shapes_is_not_disguised() -> None:
 
 
 # -------------------- printing
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_no_two_layers_of_a_table_look_alike(name: str) -> None:
+    with torch.device("meta"):
+        net = zoo.create_model(name)
+    shapes = {"(root)", *(path for path, _ in net.named_modules() if path)}
+    for width in (12, 30):
+        cut = _cut(sorted(shapes), width)
+        assert len(set(cut)) == len(shapes)
+    assert _cut(["a.b", "layer"], 12) == ["a.b", "layer"]
+
+
+def test_slowfasts_table_names_each_layer_once() -> None:
+    with torch.device("meta"):
+        net = zoo.create_model("slowfast_r50_4x16")
+    result = profile(net, (3, 32, 224, 224))
+    rows = str(result).splitlines()[4 : 4 + len(result.layers)]
+    assert len({row.split("  ")[0] for row in rows}) == len(result.layers)
 
 
 def test_table_shows_its_conditions_in_120_columns() -> None:

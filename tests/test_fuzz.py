@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from zoo import cli
 from zoo import config as run
 from zoo.data import _motion
+from zoo.models._weights import load_pretrained, write_tensors
 
 MUTANTS = {
     "images": 2500,
@@ -35,6 +37,7 @@ MUTANTS = {
     "settings": 150,
     "checkpoints": 300,
     "archives": 150,
+    "weights": 2500,
 }
 """How many of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
 PATIENCE = 20
@@ -407,6 +410,21 @@ def read_archives(folder: Path, rng: random.Random) -> None:
         victim.write_bytes(whole)
 
 
+def read_weights(folder: Path, rng: random.Random) -> None:
+    """Of every format: torch's zip, the pickles of before it, safetensors with and without a hash."""
+    net = torch.nn.Linear(6, 2)
+    if not (folder / "0.pt").is_file():
+        torch.save({"state_dict": net.state_dict(), "epoch": 3}, folder / "0.pt")
+        torch.save(net.state_dict(), folder / "1.pth", _use_new_zipfile_serialization=False)
+        write_tensors(net.state_dict(), folder / "2.safetensors")
+        (folder / "3.safetensors").write_bytes(save(net.state_dict()))
+    source = folder / rng.choice(["0.pt", "1.pth", "2.safetensors", "3.safetensors"])
+    path = folder / f"x{source.suffix}"
+    path.write_bytes(mutant(source.read_bytes(), rng))
+    load_pretrained(net, path, "linear")
+    assert all(value.isfinite().all() for value in net.state_dict().values())
+
+
 READ: dict[str, Callable[[Path, random.Random], None]] = {
     "images": read_an_image,
     "masks": read_a_mask,
@@ -418,6 +436,7 @@ READ: dict[str, Callable[[Path, random.Random], None]] = {
     "settings": read_settings,
     "checkpoints": read_a_checkpoint,
     "archives": read_archives,
+    "weights": read_weights,
 }
 
 

@@ -466,6 +466,16 @@ def _memory(n: int) -> str:
     return f"{n / 2**20:,.1f} MiB" if n >= 2**20 else f"{n / 2**10:,.1f} KiB" if n >= 2**10 else f"{n} B"
 
 
+def _cut(names: Sequence[str], width: int) -> list[str]:
+    """Names of that width, or of as much more as it takes for no two of them to look alike. A path's end tells most."""
+    for wide in range(width, max(map(len, names))):
+        for start in range(0, wide // 2 + 1, 4):
+            cut = [n if len(n) <= wide else f"{n[:start]}…{n[len(n) - (wide - start - 1) :]}" for n in names]
+            if len(set(cut)) == len(set(names)):
+                return cut
+    return list(names)
+
+
 def _render(p: Profile) -> str:
     shapes = (p.input_shape,) if isinstance(p.input_shape[0], int) else p.input_shape
     head = ["layer", "kind", "output", "weight", "params", "MACs", "FLOPs", "field", "memory"]
@@ -487,11 +497,13 @@ def _render(p: Profile) -> str:
     widths = [max(len(row[i]) for row in [head, *rows, total]) for i in range(len(head))]
     spare = _WIDTH - sum(widths[2:]) - 2 * (len(head) - 1)
     widths[1] = max(min(widths[1], max(spare - widths[0], spare // 3)), 8)
-    widths[0] = max(min(widths[0], spare - widths[1]), 12)
+    names = _cut([row[0] for row in [head, *rows, total]], max(min(widths[0], spare - widths[1]), 12))
+    for row, name in zip([head, *rows, total], names, strict=True):
+        row[0] = name
+    widths[0] = max(map(len, names))
 
     def line(row: Sequence[str]) -> str:
         name, kind, *rest = row
-        name = name if len(name) <= widths[0] else "…" + name[len(name) - widths[0] + 1 :]  # a path's end tells most
         kind = kind if len(kind) <= widths[1] else kind[: widths[1] - 1] + "…"
         cells = zip((name, kind, *rest), widths, strict=True)
         return "  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip()

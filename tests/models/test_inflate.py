@@ -487,3 +487,19 @@ def test_front_door() -> None:
     import zoo
 
     assert zoo.inflate is inflate
+
+
+@pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.AvgPool2d])
+def test_pools_are_cubic_where_asked_for(kind: type[nn.Module]) -> None:
+    """torch's own 3-D pool of the clip with its last frame repeated; a constant clip has the 2-D network's output."""
+    net2d = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), kind(2)).eval()
+    cubic = inflate(net2d, 3, pool_time=2, per_frame=True).eval()
+    flat = inflate(net2d[:1], 3, per_frame=True).eval()
+    clip = torch.randn(2, 3, 5, 8, 8)
+    maps = flat(clip).transpose(1, 2)
+    pool3d = getattr(nn, kind.__name__.replace("2d", "3d"))((2, 2, 2), stride=(1, 2, 2))
+    torch.testing.assert_close(cubic(clip).transpose(1, 2), pool3d(torch.cat([maps, maps[:, :, -1:]], 2)))
+    still = clip[:, :, :1].expand(-1, -1, 5, -1, -1)
+    torch.testing.assert_close(cubic(still)[:, 0], net2d(clip[:, :, 0]), atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="pool_time=0"):
+        inflate(net2d, pool_time=0)

@@ -12,6 +12,7 @@ import timm
 import torch
 import torchvision
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -215,6 +216,8 @@ def test_packaged_weights_are_whole_small_and_load_without_a_word(name: str, tag
     content = entry.path().read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry.sha256
     assert len(content) < 6_000_000
+    with safe_open(entry.path(), framework="pt") as file:
+        assert file.metadata().keys() == {"sha256"}, "which is compared when the file is read"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         zoo.create_model(name, pretrained=tag)

@@ -4,9 +4,11 @@ Rewriting all layers to 3-D goes wrong wherever a network's own code says `x.mea
 excite would average time and height. So the network's code stays, and reads frames folded into the batch, (B * T, C, H,
 W); only its convolutions unfold to (B, C, T, H, W), look at neighbouring frames, and fold back.
 
-What that makes of the rest: BatchNorm over (B * T, H, W) has exactly BatchNorm3d's statistics; pooling, squeeze-excite
-and attention have extent one in time, and adaptive pools keep their 2-D meaning; dropout and stochastic depth draw per
-frame. Folded channels_last memory *is* unfolded channels_last_3d, so in that format folding copies nothing.
+What that makes of the rest: BatchNorm over (B * T, H, W) has exactly BatchNorm3d's statistics; squeeze-excite and attention
+have extent one in time, and adaptive pools keep their 2-D meaning; dropout and stochastic depth draw per frame. Pools have
+extent one in time by default, where the paper makes N x N pools N x N x N ("square filters are made cubic"): `pool_time` is
+that. (Pools that are function calls in a network's code stay 2-D.) Folded channels_last memory *is* unfolded channels_last_3d,
+so in that format folding copies nothing.
 """
 
 import threading
@@ -217,12 +219,17 @@ def _kind(conv: nn.Conv2d) -> str:
     raise ValueError(f"this {kind.__name__} has a forward of its own.")
 
 
+def _is_pool(layer: nn.Module) -> bool:
+    return type(layer) is nn.AvgPool2d or (type(layer) is nn.MaxPool2d and not layer.return_indices)
+
+
 def inflate(
     net2d: nn.Module,
     time: int = 3,
     *,
     padding: Padding = "replicate",
     time_stride: Mapping[str, int] | None = None,
+    pool_time: int = 1,
     per_frame: bool = False,
 ) -> Inflated:
     """A copy of a 2-D network that reads (B, C, T, H, W) clips and returns what the 2-D network returns for images.
@@ -239,12 +246,16 @@ def inflate(
         time_stride: layer name -> stride in time, for Conv2d, MaxPool2d and AvgPool2d; the others have stride 1. T
             frames become ceil(T / stride). A pool named here pools `time` frames, the ends replicated. Branches that
             meet again must take the same stride: in a ResNet, a strided convolution and its block's shortcut.
+        pool_time: frames that each MaxPool2d and AvgPool2d pools, the ends replicated; 1 leaves them 2-D. (Those named in
+            `time_stride` pool `time` frames where this is 1.)
         per_frame: return the frames' outputs, (B, T, ...), as they are, not their mean.
 
     Raises:
         ValueError: nothing in the network inflates, or a layer cannot; in `forward`, the network mixes its batch axis
             with others, returns what has no frames, or has branches that disagree about time.
     """
+    if pool_time < 1:
+        raise ValueError(f"pool_time={pool_time}: a pool sees at least 1 frame, which is the 2-D network's.")
     if time < 2:
         raise ValueError(f"time={time} inflates nothing: a kernel must see at least 2 frames.")
     if padding not in get_args(Padding):
@@ -255,8 +266,7 @@ def inflate(
         if name not in named:
             raise ValueError(f"time_stride names {name!r}; the nearest layers are {get_close_matches(name, named)}.")
         layer = named[name]
-        pool = type(layer) is nn.AvgPool2d or (type(layer) is nn.MaxPool2d and not layer.return_indices)
-        if stride < 1 or not (pool or isinstance(layer, nn.Conv2d)):
+        if stride < 1 or not (_is_pool(layer) or isinstance(layer, nn.Conv2d)):
             raise ValueError(f"time_stride of {name!r}: a {type(layer).__name__} cannot take stride {stride} in time.")
     convs = {name: layer for name, layer in named.items() if isinstance(layer, nn.Conv2d)}
     if all(max(conv.kernel_size) == 1 for conv in convs.values()):
@@ -278,8 +288,8 @@ def inflate(
                 filters = repeat(flat.detach(), time if max(layer.kernel_size) > 1 else 1)
                 inflated[flat] = nn.Parameter(filters, requires_grad=flat.requires_grad)
             _Conv.become(layer, inflated[flat], stride_of.get(layer, 1), padding)
-        elif layer in stride_of:
-            layer.register_forward_hook(_TimePool(time, stride_of[layer]))
+        elif layer in stride_of or (pool_time > 1 and _is_pool(layer)):
+            layer.register_forward_hook(_TimePool(pool_time if pool_time > 1 else time, stride_of.get(layer, 1)))
     if shared := next((name for name, parameter in net.named_parameters() if parameter in inflated), None):
         raise ValueError(f"cannot inflate: {shared!r} is shared by a convolution and a layer that does not inflate.")
     return Inflated(net, strides.values(), per_frame)

@@ -20,6 +20,7 @@ def inflated(
     stem: Stem | None = None,
     time: int = 3,
     padding: Padding = "replicate",
+    pool_time: int = 1,
     checkpointing: bool = False,
 ) -> Classifier:
     """A 2-D network inflated to clips, time stride 1; on a constant video it gives the 2-D network's scores.
@@ -34,11 +35,12 @@ def inflated(
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         time: frames that a convolution sees.
         padding: before the first frame and after the last: "replicate" or "zeros".
+        pool_time: frames that a pool sees: 1 leaves pools 2-D; the paper's cubic pools are those of 2x2 with 2, of 3x3 with 3.
         checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
     net2d = build_2d(backbone, in_chans, input_shape, stem, num_classes)
     net = Classifier(
-        inflate(net2d.features, time, padding=padding),
+        inflate(net2d.features, time, padding=padding, pool_time=pool_time),
         num_features=net2d.num_features,
         num_classes=num_classes,
         in_chans=in_chans,
