@@ -226,11 +226,13 @@ def assert_one_run(folder: Path, out: str) -> Path:
 
 def test_slurms_tasks_are_one_run(started: Started, tmp_path: Path) -> None:
     arguments = (*QUICK, *ranks(2), "resume=auto")
-    for _ in range(2):  # put back in the queue, a job keeps its number, hence its folder
-        done = started(*arguments, cwd=tmp_path, processes=2, env=SLURM)
-        assert done.statuses == [0, 0], done.err
-        run = assert_one_run(tmp_path, "".join(done.out))
-        assert run.name == "slurm-4711.0"
+    done = started(*arguments, cwd=tmp_path, processes=2, env=SLURM)
+    assert done.statuses == [0, 0], done.err
+    assert assert_one_run(tmp_path, "".join(done.out)).name == "slurm-4711.0"
+    again = started(*arguments, cwd=tmp_path, processes=2, env=SLURM)  # put back in the queue, a job keeps its number
+    assert again.statuses == [0, 0], again.err
+    assert "".join(again.out).count("This run is finished") == 1
+    assert len(list(tmp_path.rglob("checkpoints"))) == 1
 
 
 @pytest.mark.slow

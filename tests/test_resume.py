@@ -66,6 +66,7 @@ def content(run: Path, name: str) -> dict[str, Any]:
         key: {name: value for name, value in state.items() if "path" not in name and name not in _ASIDE}
         for key, state in found["callbacks"].items()
     }
+    assert found["savepoint"].pop("seconds") > 0
     progress = found.pop("loops")["fit_loop"]
     found["steps"] = progress["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     found["epochs"] = progress["epoch_progress"]["current"]["processed"]

@@ -27,6 +27,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zoo import config as run
+from zoo import folder
 from zoo.sweep import SweepTable, outlived
 from zoo.words import printable, shell_word
 
@@ -90,6 +91,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    folder.forget()
     arguments = run.in_one_folder(run.literal_paths(arguments))
     parsed, unknown = get_args_parser().parse_known_args(list(arguments))
     if unknown:
@@ -119,7 +121,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
 
 def go_on(folder: Path) -> str:
     """The command that takes up again the run of this folder, or the sweep that it is part of."""
-    again = ("resume=", "hydra.sweep.dir=") if SweepTable.under_way else ("resume=",)
+    again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
     earlier = [argument for argument in sys.argv[1:] if not argument.startswith(again)]
     if SweepTable.under_way:
         place = [f"hydra.sweep.dir={run.quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]

@@ -10,7 +10,6 @@ import importlib
 import inspect
 import os
 import re
-import time
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
 
+from zoo import folder, settings
 from zoo.words import nearest
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Run:
     """What to go on from, up to the bit: a run folder, a checkpoint, or auto, which is the run's own folder if it has begun."""
     test: bool = True
     """Score the best checkpoint on the test split at the end."""
+    overwrite: bool = False
+    """Remove what an earlier run left in the run's folder; without it a folder that holds a run is refused."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -88,47 +90,20 @@ _KEYS = tuple(field.name for field in dataclasses.fields(Run))
 
 
 def in_one_folder(arguments: Sequence[str]) -> list[str]:
-    """Where a run is taken up, it stays in its folder, if no other is named; and of many processes one keeps the record."""
+    """Where a run is taken up, it stays in its folder, if no other is named."""
     values = dict(argument.partition("=")[::2] for argument in arguments)
     named = values.keys() & {"run_dir", "hydra.run.dir", "hydra.sweep.dir"}
     added = []
     if "resume" in values and not named:
         resume = parse([f"resume={values['resume']}"])[0].value()
         if resume == "auto":
-            if slurm_step() is None:
+            if folder.slurm_step() is None:
                 raise ValueError(
                     "resume=auto looks for the run in its own folder, so the folder must be named: hydra.run.dir=..."
                 )
         elif resume is not None:
             added.append(f"hydra.run.dir={quoted(str(resumed_path(str(resume)).parent.parent))}")
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))):
-        added.append("hydra.output_subdir=null")
     return [*arguments, *added]
-
-
-def slurm_step() -> str | None:
-    """JOB.STEP where `srun` started this process; a job that was put back in the queue keeps its number."""
-    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID", "")
-    by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return f"{job}.{step}" if job and step.isdecimal() and not by_hand else None
-
-
-def stamp() -> str:
-    """What tells a run's folder from those of other runs, the same for all its processes: the job and its step under SLURM,
-    else the time of its start."""
-    if step := slurm_step():
-        return f"slurm-{step}"
-    now = time.strftime("%Y-%m-%d_%H-%M-%S")
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return now
-    # torchrun's own store is there before any of its processes: the first one's time is everyone's.
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    return store.compare_set("zoo/stamp", "", now).decode()
-
-
-OmegaConf.register_new_resolver("stamp", stamp, use_cache=True, replace=True)
 
 
 _PLACES = frozenset("root source dir run_dir resume pretrained results folder save_dir dirpath default_root_dir".split())
@@ -655,24 +630,41 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
 
 
 def resumable(config: DictConfig) -> str | None:
-    """The checkpoint to go on from; one of another model, task or data set than configured is refused."""
+    """The checkpoint to go on from, if there is one."""
     if config.resume is None:
         return None
     if config.resume == "auto":
         own = Path(config.run_dir) / "checkpoints" / LAST
-        if not own.is_file():
-            return None
-        path = own
-    else:
-        path = resumed_path(config.resume)
-    names = read_checkpoint(path)["zoo"]["names"]
-    for group, name in names.items():
-        if choices_of(config).get(group) != name:
-            raise ValueError(
-                f"{path} is a checkpoint of {group}={name}, but this run has {group}={choices_of(config).get(group)}. "
-                f"Go on with the settings it was made with."
-            )
-    return str(path)
+        return str(own) if own.is_file() else None
+    return str(resumed_path(config.resume))
+
+
+def configured(config: DictConfig) -> dict[str, Any]:
+    """A run's settings as plain values, as its checkpoint carries them; to be taken before anything is built of them."""
+    return settings.plain(config, choices_of(config))
+
+
+def differences(config: DictConfig, path: str) -> dict[str, str]:
+    """What the user should know: settings that are others than those of the checkpoint which the run goes on from.
+
+    Raises ValueError where it would be another run.
+    """
+    recipe = read_checkpoint(path)["zoo"]
+    said = [o.key_or_group for o in parse(overrides_of(config))]
+    was = recipe.get("settings")
+    if not isinstance(was, dict):  # of an older version, which knew these
+        was = {f"{group}.{name}": each for group, own in recipe["arguments"].items() for name, each in own.items()}
+    now = configured(config)
+    was = {str(name): each for name, each in was.items()} | recipe["names"]
+    if "settings" not in recipe:
+        now = {name: each for name, each in now.items() if name in was}
+    found = settings.differences(was, config, now, said)
+    if wrong := [f"{name} {each}" for name, each in found.items() if not settings.harmless(name)]:
+        raise ValueError(
+            f"{path} is of a run with other settings: {'; '.join(wrong)}. Go on with the settings it was made with, or begin "
+            f"another run from its weights: model.pretrained={quoted(path)}, without resume=."
+        )
+    return found
 
 
 def resumed_path(named: str) -> Path:

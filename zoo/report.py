@@ -1,6 +1,7 @@
 """What a run says before and after training, and the pictures it leaves in its folder."""
 
 import csv
+import json
 import logging
 import math
 import os
@@ -75,12 +76,15 @@ class Conditions:
 
 
 class Clock:
+    """A run's time. `before` is what it took in earlier processes, up to where this one goes on."""
+
     def __init__(self) -> None:
+        self.before = 0.0
         self._start = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self._start
+        return self.before + time.perf_counter() - self._start
 
     def __str__(self) -> str:
         minutes, seconds = divmod(round(self.seconds), 60)
@@ -116,6 +120,50 @@ def device_of(trainer: lightning.Trainer) -> str:
 def count(samples: "Samples") -> int:
     """Images or videos, however many views of each are served."""
     return len(samples) // samples.views
+
+
+LENGTH = ("max_epochs", "max_steps", "max_time")
+"""The trainer's keys that say how long a run is."""
+
+
+def finished(config: DictConfig, resume: str | None) -> bool:
+    """Whether the run that would be gone on with has come to the end that is asked for, and has its result; then it says so.
+
+    A longer one is not: it goes on, and has another result at its end.
+    """
+    folder = Path(config.run_dir)
+    here = resume is not None and Path(resume).absolute().parent.parent == folder.absolute()
+    if not (here or config.resume == "auto") or not (folder / "result.json").is_file():
+        return False
+    try:
+        result = json.loads((folder / "result.json").read_text())
+        had = result.get("length", {})
+        said = f"test {result['metric']} {figure(float(result['test']))}"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+    if any(key in had and _longer(config.trainer[key], had[key]) for key in LENGTH):
+        return False
+    if rank_zero_only.rank in (0, None):  # type: ignore[attr-defined]
+        print(
+            f"This run is finished: {printable(said)}. Its result is {printable(folder / 'result.json')}, and stays as it is."
+        )
+        print("To train it longer, raise trainer.max_epochs; another run needs another folder.")
+    return True
+
+
+def _longer(now: Any, had: Any) -> bool:
+    if isinstance(now, int) and isinstance(had, int) and now >= 0 and had >= 0:
+        return now > had
+    return bool(now != had)
+
+
+@rank_zero_only
+def differences(found: Mapping[str, str]) -> None:
+    """The settings that are others than before a run was taken up."""
+    if found:
+        print("goes on with other settings than it was begun with:")
+        for name, each in found.items():
+            print(f"  {printable(name)} {each}")
 
 
 @rank_zero_only
@@ -323,13 +371,19 @@ def write_result(
         "macs": macs,
         "shape": list(data.shape),
         "seconds": round(clock.seconds, 1),
+        "length": {key: task.recipe["settings"].get(f"trainer.{key}") for key in LENGTH},
         "device": device_of(trainer),
         "precision": str(trainer.precision),
         "versions": versions(),
         "landmarks": dict(data.landmarks),
         "left_out": dict(sorted(data.bad.items())),
     }
-    write_whole(Path(config.run_dir) / "result.json", (json_text(content, indent=1) + "\n").encode())
+    path = Path(config.run_dir) / "result.json"
+    try:
+        write_whole(path, (json_text(content, indent=1) + "\n").encode())
+    except OSError as error:
+        print(json_text(content))
+        raise ValueError(f"{path} could not be written: {error.strerror}. What it would say stands above.") from None
 
 
 def versions() -> str:

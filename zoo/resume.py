@@ -27,6 +27,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from zoo.cli import AGAIN, STOPPING, Stopped, go_on, handled
 from zoo.config import quoted
 from zoo.places import write_whole
+from zoo.report import Clock
 from zoo.sweep import SweepTable
 from zoo.tasks.base import NotFinite
 
@@ -56,30 +57,36 @@ class Best(ModelCheckpoint):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         state = checkpoint.get("callbacks", {}).get(self.state_key)
-        if not state or trainer.ckpt_path is None or state["dirpath"] == self.dirpath:
+        if not state or trainer.ckpt_path is None:
             return
         there, here = Path(trainer.ckpt_path).parent, Path(str(self.dirpath))
 
-        def moved(path: str) -> str:
-            source, target = there / Path(path).name, here / Path(path).name
-            if not source.is_file():
+        def own(path: str) -> str:
+            """The file of that name in the run's folder, if it is one; nothing else is a checkpoint's to replace."""
+            name = Path(path).name
+            source, target = there / name, here / name
+            if not name or name == self.CHECKPOINT_NAME_LAST + self.FILE_EXTENSION or not _regular(source):
                 return ""
-            if trainer.is_global_zero and source != target:
+            if trainer.is_global_zero and source.absolute() != target.absolute():
                 here.mkdir(parents=True, exist_ok=True)
                 write_whole(target, source.read_bytes())
             return str(target)
 
-        best = {moved(path): score for path, score in state["best_k_models"].items()}
+        best = {own(path): score for path, score in state["best_k_models"].items()}
         best.pop("", None)
-        known = state["best_model_path"] and moved(state["best_model_path"])
+        known = own(state["best_model_path"])
         state |= {
             "dirpath": self.dirpath,
             "best_k_models": best,
-            "best_model_path": known or "",
+            "best_model_path": known,
             "best_model_score": state["best_model_score"] if known else None,
-            "kth_best_model_path": moved(state["kth_best_model_path"]) if best else "",
+            "kth_best_model_path": own(state["kth_best_model_path"]) if best else "",
             "last_model_path": "",
         }
+
+
+def _regular(path: Path) -> bool:
+    return path.suffix == ".ckpt" and path.is_file() and not path.is_symlink()
 
 
 class Interrupted(Stopped):
@@ -110,18 +117,24 @@ class Savepoints(Callback):
         self._before: dict[int, Any] = {}
         self._saved = time.monotonic()
         self._restored: dict[str, Any] = {}
+        self.clock = Clock()
+        """The run's, which its savepoints carry on."""
+        self.begun = False
+        """Whether training has begun, hence whatever was to be restored has been."""
 
     # What is saved besides Lightning's own
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["savepoint"] = {"random": _of_all_ranks(random_state()), "logged": _logged(trainer)}
+        state = {"random": _of_all_ranks(random_state()), "logged": _logged(trainer), "seconds": self.clock.seconds}
+        checkpoint["savepoint"] = state
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._restored = checkpoint.get("savepoint", {})
+        self.clock.before = float(self._restored.get("seconds", 0))
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -133,6 +146,7 @@ class Savepoints(Callback):
                 rewind(begun)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.begun = True
         self._before = handled(self._ask, *STOPPING)
         self._saved = time.monotonic()
 
@@ -198,6 +212,24 @@ class Savepoints(Callback):
         if isinstance(exception, NotFinite):
             found = {"step": exception.step, "loss": str(exception.loss), "rank": trainer.global_rank, "ids": exception.ids}
             write_whole(self.path.parent.parent / "not_finite.json", (json.dumps(found) + "\n").encode())
+
+
+@contextmanager
+def taken_up(trainer: lightning.Trainer, clock: Clock, resume: str | None) -> Iterator[None]:
+    """A training that may go on from a checkpoint: its time is added to, and a state that does not fit is a sentence."""
+    savepoints = next((each for each in trainer.callbacks if isinstance(each, Savepoints)), None)  # type: ignore[attr-defined]
+    if savepoints is not None:
+        savepoints.clock = clock
+    try:
+        yield
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        if resume is None or savepoints is None or savepoints.begun:
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ValueError(
+            f"{resume} cannot be gone on from, as its state does not fit this run ({reason}). Begin another run from its "
+            f"weights: model.pretrained={quoted(resume)}, without resume=."
+        ) from error
 
 
 @contextmanager

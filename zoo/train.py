@@ -16,25 +16,32 @@ if TYPE_CHECKING:
 
 def train(config: "DictConfig") -> dict[str, float]:
     """Build what the configuration describes, fit it, score its best checkpoint once on the test split."""
+    from zoo import folder, report
     from zoo.resume import how_to_go_on
 
-    with how_to_go_on(config.run_dir):
-        return _train(config)
+    resume = run.resumable(config)
+    others = run.differences(config, resume) if resume else {}
+    if report.finished(config, resume):
+        return {}
+    with how_to_go_on(config.run_dir), folder.held(config, resume):
+        report.differences(others)
+        return _train(config, resume)
 
 
-def _train(config: "DictConfig") -> dict[str, float]:
+def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     import lightning
     import torch
 
     from zoo import determinism, report
     from zoo.flops import profile
     from zoo.protocol import protocol
+    from zoo.resume import taken_up
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
     run.check_parts(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    resume = run.resumable(config)
+    settings = run.configured(config)
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
@@ -44,6 +51,7 @@ def _train(config: "DictConfig") -> dict[str, float]:
     batch = run.scale_rate(config, trainer.world_size)
     task = run.build_task(config)
     task.recipe = run.recipe_of(config, facts)
+    task.recipe["settings"] = settings
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
     if freeze:
@@ -64,7 +72,8 @@ def _train(config: "DictConfig") -> dict[str, float]:
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings_of(config, facts))
     clock = report.Clock()
-    trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    with taken_up(trainer, clock, resume):
+        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     checkpoint = chosen_checkpoint(trainer)
     if config.test and not config.trainer.fast_dev_run:
