@@ -54,7 +54,7 @@ def main() -> None:
     own = {key: value for key, value in chosen.items() if value != defaults[key].default}
     net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
-    clips = getattr(run.build_data(run.compose_recipe(recipe, [])), "clips", None)
+    clips = getattr(run.build_data(run.compose_recipe(recipe, [], with_data=False)), "clips", None)
     rate = None if clips is None else clips.rate
     overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]
 

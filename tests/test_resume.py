@@ -67,6 +67,7 @@ def content(run: Path, name: str) -> dict[str, Any]:
         for key, state in found["callbacks"].items()
     }
     assert found["savepoint"].pop("seconds") > 0
+    found["zoo"].pop("run")
     progress = found.pop("loops")["fit_loop"]
     found["steps"] = progress["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     found["epochs"] = progress["epoch_progress"]["current"]["processed"]

@@ -101,8 +101,8 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
         several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
         if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
             raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
-        folder = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
-        for each in folder:
+        named = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
+        for each in named:
             place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
             if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
                 raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")

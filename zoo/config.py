@@ -12,7 +12,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
 
-from zoo import folder, settings
+from zoo import folder, settings, trust
 from zoo.words import nearest
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _INSIDE = Path(__file__).parent / "conf"
 CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
 """The configuration: inside the package in a wheel, beside it in a checkout."""
+
+PUBLISHED = "published"
+"""Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 """The checkpoints of a run folder: of the best validation, and the one to go on from."""
@@ -432,7 +435,7 @@ def build_data(config: DictConfig) -> "DataModule":
 def facts_of(data: "DataModule") -> dict[str, Any]:
     """What the data set owns and others read: published in the configuration as `${data.NAME}`, carried by the checkpoint."""
     for name in data.class_names:
-        if not _harmless(name):  # it would be read as a reference to a setting, or to the environment
+        if not trust.harmless(name):  # it would be read as a reference to a setting, or to the environment
             raise ValueError(f"A class is called {name!r}; a name may not hold ${{. Rename it.")
     return {
         "num_classes": data.num_classes,
@@ -509,7 +512,7 @@ def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[i
 def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[nn.Module, tuple[int, ...]]":
     """The network of a run or a checkpoint without its weights, and the shape of a sample that it was trained at."""
     content = read_checkpoint(place)
-    config = compose_recipe(content["zoo"], overrides)
+    config = compose_recipe(content["zoo"], overrides, with_data=False)
     publish(config, content["zoo"]["facts"])
     config.model.pretrained = None
     return build_task(config).net, tuple(config.input_shape)
@@ -547,24 +550,24 @@ def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictConfig:
+def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_data: bool = True) -> DictConfig:
     """The configuration of a checkpoint's recipe, changed by a command line.
 
-    Names choose among the files of `conf/`; values replace values that are there. So a checkpoint from a stranger can
-    choose between our own classes and fill in numbers, and nothing else.
+    Names choose among the files of `conf/`; values replace values that are there, as far as `zoo.trust` lets a checkpoint
+    decide. What it does not is the user's: said here, or when the user trained the run.
+
+    Args:
+        with_data: whether the data will be read, so that their places must be known.
     """
     names, arguments = recipe["names"], recipe["arguments"]
-    user = parse(overrides)
-    chosen = {o.key_or_group for o in user}
+    chosen = {o.key_or_group for o in parse(overrides)}
     for group in (*names, *arguments):
         if group not in ("model", "task", "data"):
             raise ValueError(f"The checkpoint names a {group!r}; a run is a model, a task and data.")
     for group, name in names.items():
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
-    for key, value in recipe["facts"].items():  # the task's settings refer to facts, and would be built of them
-        if not isinstance(key, str) or key.startswith("_") or not _harmless(value):
-            raise ValueError(f"The checkpoint states {key!r} as {value!r}, which is no plain fact.")
+    trust.check_facts(recipe["facts"])  # the task's settings refer to facts, and would be built of them
     groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
     config = composed(["run_dir=.", *groups, *overrides])
     shape = recipe["facts"].get("shape")
@@ -572,29 +575,43 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str]) -> DictC
         raise ValueError(f"The checkpoint states the shape of a sample as {shape!r}; it must be [C, H, W] or [C, T, H, W].")
     config.input_shape = config.small_shape = shape
     for group, values in arguments.items():
-        if group in chosen:
-            continue
-        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
-        for key, value in values.items():
-            if isinstance(value, str) and "://" in value and f"{group}.{key}" not in chosen:
-                raise ValueError(
-                    f"The checkpoint would read {group}.{key} from {value}. If you trust that place, say it yourself: "
-                    f"{group}.{key}={quoted(value)}."
-                )
-            file = key == "pretrained" and not re.fullmatch(r"\w+", str(value))  # a tag of ours is a word; a path is not
-            if not _harmless(value) or key not in list(config[group]) or key.startswith("_") or file:
-                raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-            if f"{group}.{key}" not in chosen:
-                config[group][key] = value
+        if group not in chosen:
+            _fill(config, group, values, chosen)
+    if PUBLISHED in recipe:
+        config.model.pretrained = recipe[PUBLISHED]
+    if "data" not in chosen:
+        _place(config, recipe, chosen, with_data)
     return config
 
 
-def _harmless(value: Any) -> bool:
-    """Plain, and free of Hydra's and OmegaConf's own words."""
-    if isinstance(value, list):
-        return all(_harmless(item) for item in value)
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
+def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) -> None:
+    """Set what a checkpoint may decide of a group."""
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
+    for key, value in values.items():
+        if not trust.harmless(value) or key not in list(config[group]) or key.startswith("_"):
+            raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
+        if f"{group}.{key}" not in chosen and trust.may(group, key, value):
+            config[group][key] = value
+
+
+def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str], with_data: bool) -> None:
+    """Set what the user alone decides of the data, as it was said when the run was trained here."""
+    own = trust.remembered(recipe)
+    for key, value in own.items():
+        if key in list(config.data) and f"data.{key}" not in chosen:
+            config.data[key] = value
+    for key in trust.PLACES:
+        if key not in list(config.data) or key in own or f"data.{key}" in chosen:
+            continue
+        if not with_data and OmegaConf.is_missing(config.data, key):
+            config.data[key] = "."
+        was = recipe["arguments"].get("data", {}).get(key)
+        if with_data and was is not None and (OmegaConf.is_missing(config.data, key) or was != config.data[key]):
+            raise ValueError(
+                f"The checkpoint would read data.{key} from {was}, and it is not of a run that was trained here. If you trust "
+                f"that place, say it yourself: data.{key}={quoted(str(was))}."
+            )
 
 
 def checkpoint_path(named: str | Path) -> Path:
@@ -626,6 +643,7 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
     parts = {"names": dict, "arguments": dict, "facts": dict}
     if not isinstance(recipe, dict) or not all(isinstance(recipe.get(part), kind) for part, kind in parts.items()):
         raise ValueError(f"{path} is not a checkpoint of zoo.train: it does not say which model, task and data set it is of.")
+    recipe.pop(PUBLISHED, None)
     return content
 
 
@@ -688,7 +706,8 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     return {
         "version": __version__,
         "names": {"model": name, "task": entry.task, "data": data},
-        "arguments": {"model": {**entry.arguments, "pretrained": tag}, "data": {"root": ".", **cut}},
+        "arguments": {"model": dict(entry.arguments), "data": cut},
+        PUBLISHED: tag,
         "facts": {
             "num_classes": entry.num_classes,
             "class_names": list(entry.class_names),

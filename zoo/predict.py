@@ -96,7 +96,7 @@ def predict(
 
     report.quiet()
     content = run.read_checkpoint(checkpoint)
-    config = run.compose_recipe(content["zoo"], overrides)
+    config = run.compose_recipe(content["zoo"], overrides, with_data=False)
     facts = content["zoo"]["facts"]
     data = run.build_data(config)
     run.publish(config, facts)

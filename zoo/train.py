@@ -32,7 +32,7 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     import lightning
     import torch
 
-    from zoo import determinism, report
+    from zoo import determinism, folder, report, trust
     from zoo.flops import profile
     from zoo.protocol import protocol
     from zoo.resume import taken_up
@@ -51,7 +51,9 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     batch = run.scale_rate(config, trainer.world_size)
     task = run.build_task(config)
     task.recipe = run.recipe_of(config, facts)
-    task.recipe["settings"] = settings
+    task.recipe |= {"settings": settings, "run": trust.number()}
+    if folder.first_process():
+        trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
     if freeze:

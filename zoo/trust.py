@@ -1,0 +1,124 @@
+"""What may come out of a checkpoint that anybody may have made, and what is the user's alone to say.
+
+A checkpoint chooses among our networks, tasks and data sets, fills in their numbers, and states facts. Where data lie, what is
+fetched, written or started is never read from it. So that the user's own runs are scored without naming their data again, the
+places that a run was given are kept on this machine, in the cache folder, under the run's number: a number drawn by lot, which
+a checkpoint carries. Of a stranger's this machine has none; of one's own, changed by a stranger, the places are one's own.
+"""
+
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.places import cache_folder, write_whole
+
+NUMBERS = frozenset(
+    "batch_size clips crops fold fraction flip prepared rate scale scales seed segments shape short_side val void year".split()
+)
+"""Arguments of data sets that say which samples are served, and how they are cut: numbers, or lists of numbers."""
+WORDS = {
+    "model": frozenset("name backbone block cell fusion average heads motion norm padding stem streams".split()),
+    "task": frozenset("metric mode loss copies".split()),
+    "data": frozenset("annotations decoder flow target test_list train_list val_sequence".split()),
+}
+"""Arguments that are told by a word; what is no word names a place, an address, a command."""
+NAMES = {"model": frozenset[str](), "task": frozenset({"class_names", "fields"}), "data": frozenset({"class_name", "classes"})}
+"""Arguments that are shown and compared, and never opened: any text."""
+FACTS = frozenset(
+    "num_classes class_names mean std shape fields category_ids keypoint_names keypoint_sigmas num_keypoints".split()
+)
+"""What a checkpoint may state of its data."""
+USERS = {
+    "model": frozenset({"pretrained", "backbone_weights"}),
+    "task": frozenset({"results"}),
+    "data": frozenset("root source folder download num_workers max_bad cache_bytes shard_bytes".split()),
+}
+"""What only the user says. (A network's and a task's other arguments are numbers.)"""
+PLACES = ("root", "source", "folder")
+"""Of the data's those without which others would be read; they are asked for."""
+
+
+def may(group: str, key: str, value: Any) -> bool:
+    """Whether a checkpoint decides this argument. Raises ValueError where it does, but not with such a value."""
+    if key in USERS[group]:
+        return False
+    if key in NAMES[group]:
+        return all(isinstance(each, str) for each in _items(value))
+    texts = [each for each in _items(value) if isinstance(each, str)]
+    if not texts:
+        return group != "data" or key in NUMBERS or value is None
+    if key not in WORDS[group] or not all(_word(each, group) for each in texts):
+        raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which is not for a checkpoint to say.")
+    return True
+
+
+def check_facts(facts: Mapping[Any, Any]) -> None:
+    """Raises ValueError where a checkpoint states more than facts, or they are not plain."""
+    for key, value in facts.items():
+        if key not in FACTS or not harmless(value):
+            raise ValueError(f"The checkpoint states {key!r} as {value!r}, which is no plain fact.")
+    names, count = facts.get("class_names"), facts.get("num_classes")
+    named = names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
+    if not named or not (count is None or (type(count) is int and 0 <= count <= 1_000_000)):
+        raise ValueError(f"The checkpoint states {count!r} classes of the names {str(names)[:100]}, which are none.")
+
+
+def harmless(value: Any) -> bool:
+    """Plain, and free of Hydra's and OmegaConf's own words."""
+    if isinstance(value, list):
+        return all(harmless(item) for item in value)
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
+
+
+def _items(value: Any) -> list[Any]:
+    """What is in a list, however deep, or the value alone."""
+    return [inner for each in value for inner in _items(each)] if isinstance(value, list) else [value]
+
+
+def _word(text: str, group: str) -> bool:
+    """`timm/resnet18.a1_in1k` is a network's name; of a file's name nothing but a plain word may be told."""
+    part = r"\w[\w.-]*"
+    return re.fullmatch(rf"{part}(/{part})?" if group == "model" else r"\w[\w-]*", text) is not None
+
+
+# Own runs
+
+
+def number() -> str:
+    """By lot, for a run's checkpoints."""
+    return uuid.uuid4().hex
+
+
+def remember(run: str, data: str, arguments: Mapping[str, Any]) -> None:
+    """Keep what the user said of a run's data, where only the user writes."""
+    said = {key: _absolute(arguments[key]) for key in arguments if key in USERS["data"] - {"download"}}
+    with contextlib.suppress(OSError):  # a cache that cannot be written to: the places will have to be named
+        _entry(run).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(_entry(run), (json.dumps({"data": data, "arguments": said}) + "\n").encode())
+
+
+def remembered(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user said of the data of a run that was trained here; nothing of any other."""
+    run = recipe.get("run")
+    if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{32}", run):
+        return {}
+    try:
+        kept = json.loads(_entry(run).read_text())
+    except (OSError, ValueError):
+        return {}
+    return dict(kept["arguments"]) if kept["data"] == recipe["names"].get("data") else {}
+
+
+def _entry(run: str) -> Path:
+    return cache_folder() / "runs" / f"{run}.json"
+
+
+def _absolute(value: Any) -> Any:
+    """A path as it is found from any working folder; an address as it is."""
+    if isinstance(value, str) and "://" not in value and (path := Path(value).expanduser()).exists():
+        return str(path.absolute())
+    return value
