@@ -71,6 +71,14 @@ SETTINGS = [
     ("hydra.run.dir=file.txt", "file.txt"),
     ("resume=empty", "empty"),
     ("trainer.max_epoch=1", "max_epoch"),
+    ("model.num_classes=3", "model.num_classes is 3"),
+    ("task.num_outputs=3", "task.num_outputs is 3"),
+    ("task.label_smoothing=3", "task.label_smoothing is 3"),
+    ("task.mixup=-1", "task.mixup is -1"),
+    ("task.margin=-1", "task.margin is -1"),
+    ("unfreeze=[0.5]", "freeze is not set"),
+    ("freeze=[0.5]", "freeze names"),
+    ("freeze=head", "freeze holds all"),
 ]
 """Each alone is added to a command that would run."""
 
@@ -78,6 +86,7 @@ OTHERS = [
     ("train", ("data=image_folder",), "data.root"),
     ("train", ("data=image_folder", "data.root=nowhere"), "nowhere"),
     ("train", ("--foo",), "--foo"),
+    ("train", (*SMALL, "model=resnet18", "data.shape=[1,4,4]", "data.batch_size=1"), "data.batch_size"),
     ("train", ("model",), "model"),
     ("evaluate", ("nowhere",), "nowhere"),
     ("evaluate", ("lenet5:fashion_mnist", "trainer.limit_test_batches=abc"), "limit_test_batches"),

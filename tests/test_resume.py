@@ -9,6 +9,8 @@ import random
 import shlex
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,3 +302,34 @@ def test_random_states_come_back() -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+
+
+@pytest.mark.parametrize("computes", [False, True])
+def test_a_reader_that_waits_for_ever_keeps_no_run_from_stopping(
+    computes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that reads ends after a grace; one that computes has its time, until it is asked again."""
+    from zoo import cli, resume
+
+    monkeypatch.setattr(resume, "GRACE", 0.1)
+    monkeypatch.setattr(resume, "_ONE_REQUEST", 0.05)
+    os.mkfifo(tmp_path / "film.mp4")
+    savepoints = resume.Savepoints(str(tmp_path / "checkpoints"))
+    trainer: Any = None
+    asked = [0.1, 0.6] if computes else [0.1]
+    timers = [threading.Timer(after, os.kill, (os.getpid(), signal.SIGTERM)) for after in asked]
+    begun = time.monotonic()
+
+    def run() -> None:
+        with cli.stopping(""):
+            savepoints.on_train_start(trainer, trainer)
+            if computes:
+                savepoints._reads_since = None
+            for timer in timers:
+                timer.start()
+            os.open(tmp_path / "film.mp4", os.O_RDONLY)
+
+    with pytest.raises(cli.Stopped, match=str(cli.AGAIN)):
+        run()
+    assert time.monotonic() - begun >= asked[-1], "a step under way was not waited for"
+    assert not savepoints._before, "the signals are handed back"

@@ -216,9 +216,9 @@ def stopping(goes_on: str | None) -> Iterator[None]:
         status = AGAIN if goes_on is not None and number != signal.SIGINT else 128 + number
         if leaving:  # on the way out already: only the one who asks at a keyboard is heard a second time
             if number == signal.SIGINT:
-                _leave(status)
+                leave(status)
             return
-        leaving.append(threading.Timer(PATIENCE, _leave, (status,)))
+        leaving.append(threading.Timer(PATIENCE, leave, (status,)))
         leaving[0].daemon = True
         leaving[0].start()
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
@@ -247,7 +247,7 @@ def handled(handler: Any, *numbers: int) -> dict[int, Any]:
     return {number: signal.signal(number, signal.SIG_DFL if handler is None else handler) for number in numbers}
 
 
-def _leave(status: int) -> None:
+def leave(status: int) -> None:
     """End at once: something does not let go."""
     _end(_descendants())
     os.write(2, b"\nStopped in the midst of something that does not end.\n")

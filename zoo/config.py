@@ -488,9 +488,23 @@ def build_task(config: DictConfig) -> "Task":
 
     own = {str(key): value for key, value in config.model.items() if key not in ("name", "pretrained")}
     check_values(get_builder(config.model.name), own, "model")
+    _check_outputs(config)
     net: nn.Module = make(config.model, "model")()
     task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
+
+
+def _check_outputs(config: DictConfig) -> None:
+    """Refuse fewer outputs than there are classes: a label would be looked for outside of them."""
+    needed = int(config.data.num_classes)
+    where = f"the data have {needed} classes"
+    if (own := config.task.get("num_outputs")) is not None:
+        if own < needed and located(config.task._target_).target != "none":
+            raise ValueError(f"task.num_outputs is {own}, but {where}. Leave it out, and there are as many.")
+        needed, where = int(own), f"the task has {own} classes"
+    has = config.model.get("num_classes")
+    if has is not None and has < needed:
+        raise ValueError(f"model.num_classes is {has}, but {where}. Leave it out, and the network has as many.")
 
 
 def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from zoo.cli import AGAIN, STOPPING, Stopped, go_on, handled
+from zoo.cli import AGAIN, PATIENCE, STOPPING, Stopped, go_on, handled, leave
 from zoo.config import quoted
 from zoo.places import write_whole
 from zoo.report import Clock
@@ -98,12 +99,19 @@ class Interrupted(Stopped):
         self.said = ""
 
 
+GRACE = 15.0
+"""Seconds that a reader has for the next batch once the run is asked to stop."""
+_ONE_REQUEST = 1.0
+"""Seconds within which a second signal is the same request: some programs signal a process and then its group."""
+
+
 class Savepoints(Callback):
     """Keep `last.ckpt`, from which a run goes on as if it had never stopped.
 
     It is written before the first batch of each epoch, within epochs where the time has come, at the end, and on Ctrl-C,
     SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `AGAIN`. A second
-    Ctrl-C stops at once. In the midst of accumulated gradients nothing is saved; it waits for the optimiser's step.
+    Ctrl-C or a second SIGTERM stops at once, and so does a reader that waits for ever: the last savepoint is what there is.
+    In the midst of accumulated gradients nothing is saved; it waits for the optimiser's step.
 
     Args:
         folder: of the checkpoint.
@@ -121,6 +129,8 @@ class Savepoints(Callback):
         """The run's, which its savepoints carry on."""
         self.begun = False
         """Whether training has begun, hence whatever was to be restored has been."""
+        self._asked_at = 0.0
+        self._reads_since: float | None = None
 
     # What is saved besides Lightning's own
 
@@ -148,7 +158,7 @@ class Savepoints(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.begun = True
         self._before = handled(self._ask, *STOPPING)
-        self._saved = time.monotonic()
+        self._saved = self._reads_since = time.monotonic()
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self._hand_back()
@@ -163,6 +173,7 @@ class Savepoints(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self._reads_since = None
         resumed = bool(self._restored)
         if resumed:
             _restore(trainer, self._restored)
@@ -176,6 +187,21 @@ class Savepoints(Callback):
             self._save(trainer)
             if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
                 self._stop(trainer)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._reads_since = time.monotonic()
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self._reads_since = None
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self._reads_since = time.monotonic()
+
+    def on_validation_end(self, *_: Any) -> None:
+        self._reads_since = None
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self._reads_since = None
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -196,7 +222,27 @@ class Savepoints(Callback):
             signal.default_int_handler(number, frame)
         if number == signal.SIGINT:  # not by print, in whose midst a signal may come
             os.write(2, b"\nThe run stops and saves itself after this step; Ctrl-C again stops it at once.\n")
-        self._asked = number
+        elif self._asked is not None:
+            if time.monotonic() - self._asked_at > _ONE_REQUEST:
+                self._hand_back()
+                signal.raise_signal(number)  # to whoever handled it before training
+            return
+        self._asked, self._asked_at = number, time.monotonic()
+        if number != signal.SIGINT:
+            threading.Thread(target=self._watch, args=(number,), daemon=True).start()
+
+    def _watch(self, number: int) -> None:
+        """Ask a second time where the batch that is waited for does not come. (A step that computes may take its time.)"""
+        while self._before:
+            since = self._reads_since
+            if since is not None and time.monotonic() - max(since, self._asked_at) > GRACE:
+                os.kill(os.getpid(), number)
+                time.sleep(PATIENCE)
+                if self._before:  # a library does not let Python hear it
+                    os.write(2, f"\n{go_on(self.path.parent.parent)}\n".encode() if self.path.is_file() else b"")
+                    leave(AGAIN)
+                return
+            time.sleep(0.05)
 
     def _stop(self, trainer: lightning.Trainer) -> None:
         # The first process speaks for all: where one launches the others, a failed one would have the rest killed.

@@ -3,7 +3,9 @@
 From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
 """
 
+import contextlib
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from zoo import cli
@@ -36,6 +38,7 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     from zoo.flops import profile
     from zoo.protocol import protocol
     from zoo.resume import taken_up
+    from zoo.tasks.base import no_lone_values
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
@@ -55,6 +58,8 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     if folder.first_process():
         trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
+    if config.unfreeze and not config.freeze:
+        raise ValueError("unfreeze releases what freeze holds, but freeze is not set. Set freeze, or drop unfreeze.")
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
     if freeze:
         trainer.callbacks.append(freeze)  # type: ignore[attr-defined]
@@ -63,7 +68,10 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
         on_gpu = trainer.strategy.root_device.type != "cpu"
         unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
         task.recipe["training"]["unsteady_on_gpu"] = unsteady
-    macs = profile(task.net, data.shape).macs
+    share = math.ceil(len(data.splits["train"]) / trainer.world_size)
+    alone = min(data.batch_size, share) == 1 and not (config.trainer.sync_batchnorm and trainer.world_size > 1)
+    with no_lone_values(task.net) if alone else contextlib.nullcontext():
+        macs = profile(task.net, data.shape).macs
     # A short epoch, or a short run, is logged once at least.
     trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
     report.before(trainer, task, data, config, macs)

@@ -12,7 +12,8 @@ dropped by their id, and the metrics are computed from what is left: every sampl
 processes evaluate, and no step waits for another rank.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -172,7 +173,12 @@ class Task(lightning.LightningModule):
         size = len(batch["id"])
         if not size:
             return None  # none of the batch's files could be read
-        losses = self.losses(batch)
+        try:
+            losses = self.losses(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):  # the batch has shrunk, for its other files cannot be read
+                raise ValueError(_LONE) from None
+            raise
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             samples: Any = batch.get("image_id", batch["id"])  # the data's own numbers, where they have any
@@ -223,6 +229,33 @@ class Task(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["zoo"] = self.recipe
+
+
+_LONE = (
+    "BatchNorm learns nothing from a single value of a channel, and a step has one sample only. Set data.batch_size=2 or more "
+    "(each process needs as many training samples), or a larger data.shape."
+)
+
+
+@contextlib.contextmanager
+def no_lone_values(net: nn.Module) -> Iterator[None]:
+    """Refuse a network that is fed one sample meanwhile, if its BatchNorm would see one value of a channel in training."""
+
+    lone: list[nn.Module] = []
+
+    def check(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() == inputs[0].shape[1]:
+            lone.append(module)
+
+    layers = [each for each in net.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training]
+    hooks = [each.register_forward_pre_hook(check) for each in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if lone:
+        raise ValueError(_LONE)
 
 
 def gather(parts: list[Records]) -> Records:

@@ -62,6 +62,11 @@ class ClassificationTask(Task):
         self.loss = loss
         self.margin = margin
         self.label_smoothing = label_smoothing
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"task.label_smoothing is {label_smoothing}; it is a share, from 0 to 1.")
+        for name, value in (("margin", margin), ("mixup", mixup), ("cutmix", cutmix)):
+            if value < 0:
+                raise ValueError(f"task.{name} is {value}; it is at least 0.")
         kinds = ((MixUp, mixup), (CutMix, cutmix))
         self.mixes = [kind(alpha=alpha, num_classes=num_outputs) for kind, alpha in kinds if alpha]
         if loss == "hinge" and (self.mixes or label_smoothing):

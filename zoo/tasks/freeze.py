@@ -65,6 +65,8 @@ class Freeze(Callback):
         self.release = dict(zip(deepest_first, unfreeze, strict=False))
         for name in self.frozen:
             self._set(name, trains=False)
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise ValueError(f"freeze holds all that the network has ({', '.join(self.parts)}), so nothing would be trained.")
 
     def rows(self) -> Iterator[tuple[str, int, str]]:
         """Of each part its name, its parameters, and whether it trains."""
