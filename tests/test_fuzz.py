@@ -40,8 +40,8 @@ MUTANTS = {
     "weights": 2500,
 }
 """How many of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
-PATIENCE = 20
-"""Seconds for a file."""
+PATIENCE = 60
+"""Seconds for a file, or for what is imported before the first, on a machine with other work."""
 MEMORY = 500
 """MB that the process may take more than for the first."""
 
