@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.augmentation import mirrored_classes
 from zoo.data.base import EpochSampler, spread_order
 from zoo.data.digits import Digits
 from zoo.report import steps_of
@@ -149,6 +150,49 @@ def test_who_asks_for_steps_gets_them(verb: Verb, tmp_path: Path) -> None:
     assert status == 0, err
     assert said(out, "steps") == "100 (33.3 epochs of 3)"
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 100
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"),
+    [
+        (["turn_left", "turn_right", "stop"], ("turn_left", "turn_right")),
+        (["TurnRight", "TurnLeft"], ("TurnLeft", "TurnRight")),
+        (["clockwise", "counterclockwise"], ("clockwise", "counterclockwise")),
+        (["a", "b", "c", "d"], ("b", "d")),
+        (["left over", "right answer"], ()),
+        (["bright", "leftover"], ()),
+    ],
+)
+def test_classes_that_are_mirror_images(classes: list[str], found: tuple[str, ...]) -> None:
+    assert mirrored_classes(classes) == found
+
+
+@pytest.mark.parametrize(("flip", "warned"), [("true", True), ("false", False)])
+def test_mirrored_clips_of_directions_are_warned_of(verb: Verb, tmp_path: Path, flip: str, warned: bool) -> None:
+    import av
+
+    for name in ("go_left", "go_right"):
+        for number in range(6):
+            (tmp_path / "films" / name).mkdir(parents=True, exist_ok=True)
+            with av.open(str(tmp_path / "films" / name / f"{number}.mp4"), "w") as film:
+                stream = film.add_stream("libx264", rate=8)
+                stream.width, stream.height = 32, 32
+                for _ in range(4):
+                    film.mux(stream.encode(av.VideoFrame(32, 32, "rgb24")))
+                film.mux(stream.encode())
+    own = ("model=single_frame", "data=video_folder", "data.root=films", f"data.flip={flip}", "data.num_workers=0")
+    small = (
+        "input_shape=[3,2,32,32]",
+        "trainer.max_steps=1",
+        "test=false",
+        "trainer.limit_val_batches=0",
+        "callbacks.pictures=null",
+    )
+    status, out, err = verb("train", *own, *small, "hydra.run.dir=run")
+    assert status == 0, err
+    assert ("go_left and go_right look like mirror images" in out) == warned
+    assert ("data.flip=false" in out) == warned
+    assert said(out, "augmentation").startswith("half of the clips mirrored") == warned
 
 
 @pytest.mark.parametrize("settings", [("trainer.max_steps=2",), ("trainer.max_epochs=2", "trainer.limit_train_batches=1")])

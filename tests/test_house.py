@@ -38,6 +38,7 @@ HYDRA = {
     "benchmark.py",
     "cli.py",
     "protocol.py",
+    "augmentation.py",
     "verify.py",
 }
 

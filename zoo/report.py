@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from zoo import augmentation
 from zoo.config import checkpoint_path
 from zoo.draw import save
 from zoo.words import caption, json_text, printable, shell_word
@@ -188,11 +189,14 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             else str(batch),
             "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})"
             + (f", scaled from the recipe's batch of {config.reference_batch} to {batch}" if config.reference_batch else ""),
+            "augmentation": augmentation.in_words(config, data),
             "steps": _steps(trainer, data),
             **_limited(trainer),
             "run folder": str(config.run_dir),
         }
     )
+    if contradiction := augmentation.contradiction(config, data):
+        print(printable(contradiction))
     notes(data)
     name_bad(data)
 

@@ -130,7 +130,11 @@ class Clips:
         return resized(pixels, self.size).transpose(0, 1)
 
     def scaled_flow(self, fields: NDArray[np.uint8], mirror: bool) -> Tensor:
-        """(T, h, w, 2) bytes that were cut out -> (2, T, H, W) bytes; displacements are scaled and mirrored too."""
+        """(T, h, w, 2) bytes that were cut out -> (2, T, H, W) bytes; displacements are scaled and mirrored too.
+
+        They are served in steps of `zoo.flow.STEP` pixels of what is served: 1 pixel in a file 320 wide is a tenth of one at
+        32, hence no step or one. Two-stream networks of the paper read 224 (Simonyan and Zisserman 2014), where little is lost.
+        """
         stored = torch.from_numpy(np.ascontiguousarray(fields)).permute(0, 3, 1, 2)
         flow = resized_flow(from_bytes(stored), self.size)
         return to_bytes(mirrored(flow) if mirror else flow).transpose(0, 1)

@@ -38,7 +38,8 @@ class VideoFolder(DataModule):
         flip: mirror half of the training clips.
         decoder: "pyav"; or "torchcodec", where it is installed.
         prepared: read the copies with a shorter side of so many pixels that `zoo.prepare` made; None the videos.
-        flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone.
+        flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone. Displacements are
+            scaled with the pictures and served in steps of `zoo.flow.STEP` pixels: in small shapes slow motion is lost.
     """
 
     layout = 4
