@@ -191,8 +191,11 @@ REFUSED = [
     (("model=two_stream", "data=video_folder", "data.root=hollow", "model.motion=flow"), "Set data.flow to dis or raft"),
     (("model=c3d", "data=video_folder", "data.root=hollow", "data.flow=dis"), "reads clips of 3 channels, pictures alone"),
     (("model=c3d", "data.decoder=opencv", "data=video_folder", "data.root=hollow"), "data.decoder is 'opencv'"),
-    (("model=c3d", "data=video_csv", "data.root=hollow"), "There is no table"),
-    (("model=c3d", "data=ucf101", "data.root=hollow"), "classInd.txt, so UCF101 cannot be read"),
+    (
+        ("model=c3d", "data=video_csv", "data.root=hollow"),
+        "it is a folder, not a file. Set data.root to a CSV",
+    ),
+    (("model=c3d", "data=ucf101", "data.root=hollow"), "classInd.txt. Without it UCF101 cannot be read"),
     (("model=c3d", "data=kinetics", "data.root=hollow"), "has no annotations/train.csv"),
     (("data=image_folder", "data.root=torn"), "Not one of 2 files can be read"),
     (("resume=nowhere.ckpt",), "There is no checkpoint nowhere.ckpt"),

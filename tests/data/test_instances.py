@@ -452,7 +452,7 @@ def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) ->
 
 
 def test_voc_names_what_it_cannot_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"There is no list .*Main/train\.txt"):
+    with pytest.raises(ValueError, match=r"There is no .*Main/train\.txt"):
         VocDetection(root=str(tmp_path), shape=SHAPE).setup()
     with pytest.raises(ValueError, match=r"of image \d+, object 1 \(unicorn\) is of no class of VOC"):
         voc(tmp_path, "unicorn", max_bad=0.0).setup()

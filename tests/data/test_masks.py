@@ -404,7 +404,7 @@ def test_voc_reads_its_lists(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"private/letter.* leads out of"):
         VocSegmentation(root=str(tmp_path), shape=SHAPE).setup()
     (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"val\.txt cannot be read as lines of text"):
+    with pytest.raises(ValueError, match=r"Line 1 of .*val\.txt is not text in UTF-8"):
         VocSegmentation(root=str(tmp_path), shape=SHAPE).setup()
 
 

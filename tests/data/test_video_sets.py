@@ -63,10 +63,10 @@ def test_ucf101(tmp_path: Path) -> None:
         assert not data.withheld
     with pytest.raises(ValueError, match=r"data\.fold is 4"):
         Ucf101(shape=SHAPE, root=str(tmp_path), fold=4)
-    with pytest.raises(ValueError, match=r"classInd\.txt, so UCF101 cannot be read"):
+    with pytest.raises(ValueError, match=r"classInd\.txt\. Without it UCF101 cannot be read"):
         Ucf101(shape=SHAPE, root=str(tmp_path / "elsewhere")).find()
     (tmp_path / "ucf101" / "ucfTrainTestlist" / "classInd.txt").write_text("1 YoYo\nArchery\n")
-    with pytest.raises(ValueError, match="has the line 'Archery'; a number and a class were expected"):
+    with pytest.raises(ValueError, match=r"Line 2 of .* is 'Archery'; a number and a class were expected"):
         Ucf101(shape=SHAPE, root=str(tmp_path)).find()
     ucf101(tmp_path / "other")
     (tmp_path / "other" / "ucf101" / "ucfTrainTestlist" / "testlist01.txt").write_text("YoYo/film.avi\n")
@@ -116,7 +116,7 @@ def test_hmdb51_and_jhmdb(tmp_path: Path, kind: type[Hmdb51], videos: str, lists
     assert_apart(groups_of(data.find()[1], source))
     assert [Path(name).name for name in data.withheld] == ["Ein_Film_!&(x)_0_wave_u_nm_np1_fr_goo_1.avi"]
     path.write_text("film.avi 3\n")
-    with pytest.raises(ValueError, match=r"has the line 'film\.avi 3'"):
+    with pytest.raises(ValueError, match=r"Line 1 of .* is 'film\.avi 3'"):
         data.find()
 
 
@@ -165,10 +165,10 @@ def test_kinetics_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"val\.csv has classes that train\.csv lacks: flying"):
         Kinetics(root=str(tmp_path), shape=SHAPE).find()
     path.write_text("label,youtube_id,time_start,time_end,split\nabseiling,x,ten,20,val\n")
-    with pytest.raises(ValueError, match="are whole seconds"):
+    with pytest.raises(ValueError, match=r"Line 2 of .* has the time_start 'ten', which must be a whole number"):
         Kinetics(root=str(tmp_path), shape=SHAPE).find()
     path.write_text("label,id\nabseiling,x\n")
-    with pytest.raises(ValueError, match="lacks one of the columns"):
+    with pytest.raises(ValueError, match="has no column youtube_id and time_start and time_end"):
         Kinetics(root=str(tmp_path), shape=SHAPE).find()
 
 
@@ -198,9 +198,12 @@ def test_a_table_of_videos(tmp_path: Path) -> None:
         (["path,label", "0.mp4,"], "Line 2 of .* lacks its path or its label"),
         (
             ["path,label,group,split", "0.mp4,a,film,train", "1.mp4,a,film,test", "2.mp4,a,other,val"],
-            r"The group 'film' of .* is in two splits, train and test",
+            r"The group 'film' of .* is in two splits, train \(line 2\) and test \(line 3\)",
         ),
-        (["path,label,split", "0.mp4,a,train", "0.mp4,a,test", "2.mp4,a,val"], r"The path '0\.mp4' of .* is in two splits"),
+        (
+            ["path,label,split", "0.mp4,a,train", "0.mp4,a,test", "2.mp4,a,val"],
+            r"Lines 2 and 3 of .*0\.mp4', with the split 'train' and 'test'",
+        ),
         (["path,label,split", "0.mp4,a,train", "1.mp4,a,training"], "Line 3 of .* has the split 'training'"),
     ],
 )

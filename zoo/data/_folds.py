@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from zoo.data._augment import Augment
-from zoo.data._folders import Labelled
+from zoo.data._folders import Labelled, unscored
 from zoo.data._groups import Listed, grouped_splits
 from zoo.data.video_folder import FlowKind, VideoFolder
 from zoo.places import data_root
@@ -73,4 +73,5 @@ class Folds(VideoFolder):
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
         names, train, test = self.lists()
         splits, self.withheld = grouped_splits(train, test)
+        self.notes += unscored(names, splits)
         return names, splits

@@ -47,15 +47,3 @@ def grouped_splits(
         rest = [video for video, taken in zip(rest, held, strict=True) if not taken]
     splits = {"train": rest, "val": val, "test": test}
     return {name: [(video.path, video.label) for video in videos] for name, videos in splits.items()}, withheld
-
-
-def lines_of(path: Path, name: str) -> list[str]:
-    """The lines of a list of a data set that have something in them. Raises ValueError where it is not."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError:
-        raise ValueError(
-            f"There is no {path}, so {name} cannot be read. Set ZOO_DATA or data.root to the folder that holds it."
-        ) from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a list of {name}: it is not text in UTF-8.") from None

@@ -1,19 +1,18 @@
 """A table of labelled files: a CSV with the columns path and label, and if wanted split and group."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from zoo.chance import HELD_OUT, VALIDATION
-from zoo.data._folders import Labelled
+from zoo.data._folders import Labelled, unscored
+from zoo.data._lists import Row, once, placed, rows
 from zoo.data._stratified import stratified
 from zoo.data.base import SPLITS
-from zoo.places import inside
 
 
-def table_splits(table: Path, what: str) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+def table_splits(table: Path, what: str, notes: list[str] | None = None) -> tuple[tuple[str, ...], dict[str, Labelled]]:
     """The classes and the splits of a table of `what` ("image", "video").
 
     Paths are relative to the table's folder; a label is any text, and the classes are the labels in order (by number where
@@ -22,47 +21,47 @@ def table_splits(table: Path, what: str) -> tuple[tuple[str, ...], dict[str, Lab
     scored at the end, as test, and validation is carved out of train. Files of one `group` (frames of a film, clips of a
     video, pictures of a person) stay together.
 
+    Args:
+        notes: gets a sentence about rows that are listed twice, and about classes of which nothing is scored.
+
     Raises:
-        ValueError: columns, paths or labels that are missing, a split of another name, an empty one, a class that train
-            lacks, a group or a file in two splits.
+        ValueError: what is no table; columns, paths or labels that are missing, a split of another name, an empty one, a
+            class that train lacks, a file with two labels or in two splits, a group in two splits.
     """
-    rows = _rows(table, what)
-    labels = {row["label"] for row in rows}
-    numbers = all(label.isdecimal() for label in labels)
-    names = sorted(labels, key=int) if numbers else sorted(labels)
-    files = [(inside(table.parent, row["path"]), names.index(row["label"])) for row in rows]
-    splits = _splits(rows, torch.tensor([label for _, label in files]))
+    notes = [] if notes is None else notes
+    listed = _rows(table, what, notes)
+    labels = {row["label"] for row in listed}
+    numbers = all(label.isascii() and label.isdecimal() and len(label) < 19 for label in labels)
+    names = sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
+    places = {name: number for number, name in enumerate(names)}
+    files = [(Path(row["path"]), places[row["label"]]) for row in listed]
+    its = _splits([row.values for row in listed], torch.tensor([label for _, label in files]))
     for split in SPLITS:
-        if split not in splits:
+        if split not in its:
             raise ValueError(f"{table} lists no {what} of the split {split}. Add some, or drop the column split.")
-    for column in ("group", "path"):
-        _check_apart(table, column, [row.get(column, "") for row in rows], splits)
-    absent = set(names) - {rows[at]["label"] for at, split in enumerate(splits) if split == "train"}
+    _check_groups(table, listed, its)
+    absent = set(names) - {row["label"] for row, split in zip(listed, its, strict=True) if split == "train"}
     if absent:
         raise ValueError(f"{table} has no training {what} of {', '.join(sorted(absent))}. Add some, or drop the class.")
-    return tuple(names), {split: [file for file, its in zip(files, splits, strict=True) if its == split] for split in SPLITS}
+    splits = {split: [file for file, where in zip(files, its, strict=True) if where == split] for split in SPLITS}
+    notes += unscored(names, splits)
+    return tuple(names), splits
 
 
-def _rows(table: Path, what: str) -> list[dict[str, str]]:
-    if not table.is_file():
-        raise ValueError(f"There is no table {table}. Set data.root to a CSV file with the columns path and label.")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-            columns = reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table} cannot be read as a CSV file in UTF-8: {error}.") from None
-    missing = [column for column in ("path", "label") if column not in columns]
-    if missing or not rows:
-        lacks = f"has no column {' and '.join(missing)}" if missing else f"lists no {what}"
-        raise ValueError(f"{table} {lacks}. Its first line must name the columns path and label, one {what} a line follows.")
-    for number, row in enumerate(rows, start=2):
+def _rows(table: Path, what: str, notes: list[str]) -> list[Row]:
+    """Each file once, by its place on this machine."""
+    remedy = f"Set data.root to a CSV file whose first line names the columns path and label; one {what} a line follows."
+    found, _ = rows(table, ("path", "label"), ("split", "group"), remedy)
+    if not found:
+        raise ValueError(f"{table} lists no {what}. {remedy}")
+    for row in found:
         if not row["path"] or not row["label"]:
-            raise ValueError(f"Line {number} of {table} lacks its path or its label. Complete or remove it.")
-        if row.get("split", "train") not in SPLITS:
-            raise ValueError(f"Line {number} of {table} has the split {row['split']!r}; there are train, val and test.")
-    return rows
+            raise ValueError(f"Line {row.number} of {table} lacks its path or its label. Complete or remove it.")
+        split = row.values.get("split", "train")
+        if split not in SPLITS:
+            raise ValueError(f"Line {row.number} of {table} has the split {split[:60]!r}; there are train, val and test.")
+    files = [Row(row.number, {**row.values, "path": str(placed(table, row, table.parent, row["path"]))}) for row in found]
+    return once(table, files, "path", notes)
 
 
 def _splits(rows: Sequence[dict[str, str]], labels: torch.Tensor) -> list[str]:
@@ -84,12 +83,14 @@ def _splits(rows: Sequence[dict[str, str]], labels: torch.Tensor) -> list[str]:
     return splits
 
 
-def _check_apart(table: Path, column: str, values: Sequence[str], splits: Sequence[str]) -> None:
-    """Refuse a value of the column in two splits: what is scored would have been trained on."""
-    where: dict[str, str] = {}
-    for value, split in zip(values, splits, strict=True):
-        other = where.setdefault(value, split) if value else split
-        if other != split:
-            raise ValueError(
-                f"The {column} {value!r} of {table} is in two splits, {other} and {split}. Put all of its rows into one."
-            )
+def _check_groups(table: Path, listed: Sequence[Row], splits: Sequence[str]) -> None:
+    """Refuse a group in two splits: what is scored would have been trained on."""
+    where: dict[str, tuple[str, int]] = {}
+    for row, split in zip(listed, splits, strict=True):
+        if group := row.values.get("group", ""):
+            other, number = where.setdefault(group, (split, row.number))
+            if other != split:
+                raise ValueError(
+                    f"The group {group[:60]!r} of {table} is in two splits, {other} (line {number}) and {split} (line "
+                    f"{row.number}). Put all of its rows into one."
+                )

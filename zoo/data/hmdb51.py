@@ -1,11 +1,12 @@
 """HMDB51: 6,766 clips of 51 actions from films and the web, 240 pixels high (Kuehne et al. 2011)."""
 
 import re
+from pathlib import Path
 from typing import ClassVar
 
 from zoo.data._folds import Folds
-from zoo.data._groups import Listed, lines_of
-from zoo.places import inside
+from zoo.data._groups import Listed
+from zoo.data._lists import Row, lines, once, placed
 
 _TAGS = re.compile(r"_[fuhl]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
 """What follows the source video and the class in a clip's name: visible body, camera, people, view, quality, number."""
@@ -34,11 +35,15 @@ class Hmdb51(Folds):
         names = tuple(path.name.removesuffix(ending) for path in files)
         found: dict[str, list[Listed]] = {"0": [], "1": [], "2": []}
         for label, (name, path) in enumerate(zip(names, files, strict=True)):
-            for line in lines_of(path, type(self).__name__):
-                clip, _, use = line.rpartition(" ")
-                if use not in found or not clip.strip():
-                    raise ValueError(f"{path} has the line {line!r}; a clip and 0, 1 or 2 were expected.")
-                clip = clip.strip()
-                group = f"{name}/{_TAGS.sub('', clip.removesuffix('.avi'))}"
-                found[use].append(Listed(inside(self.root / self.videos / name, clip), label, group))
+            for row in once(path, [_clip(path, row) for row in lines(path, "Unpack it again.")], "clip", self.notes):
+                group = f"{name}/{_TAGS.sub('', row['clip'].removesuffix('.avi'))}"
+                video = placed(path, row, self.root / self.videos / name, row["clip"])
+                found[row["use"]].append(Listed(video, label, group))
         return names, found["1"], found["2"]
+
+
+def _clip(path: Path, row: Row) -> Row:
+    clip, _, use = row["line"].rpartition(" ")
+    if use not in ("0", "1", "2") or not clip.strip():
+        raise ValueError(f"Line {row.number} of {path} is {row['line'][:200]!r}; a clip and 0, 1 or 2 were expected.")
+    return Row(row.number, {"clip": clip.strip(), "use": use})

@@ -11,4 +11,4 @@ class ImageCsv(ImageFolder):
     """
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
-        return table_splits(self.root, "image")
+        return table_splits(self.root, "image", self.notes)

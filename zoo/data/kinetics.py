@@ -1,12 +1,11 @@
 """Kinetics-400, -600 and -700: moments of ten seconds of YouTube's videos, one action each (Kay et al. 2017)."""
 
-import csv
 from pathlib import Path
 
-from zoo.data._folders import Labelled
+from zoo.data._folders import Labelled, unscored
 from zoo.data._groups import Listed, grouped_splits
+from zoo.data._lists import Row, number_of, once, placed, rows
 from zoo.data.video_folder import VideoFolder
-from zoo.places import inside
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
@@ -31,39 +30,52 @@ class Kinetics(VideoFolder):
         place = {name: number for number, name in enumerate(names)}
         there = {split: self._there(split) for split in tables}
         lists: dict[str, list[Listed]] = {}
-        for split, rows in tables.items():
-            unknown = {row["label"] for row in rows} - set(names)
+        for split, listed in tables.items():
+            unknown = {row["label"] for row in listed} - set(names)
             if unknown:
                 raise ValueError(f"annotations/{split}.csv has classes that train.csv lacks: {', '.join(sorted(unknown)[:5])}.")
-            lists[split] = []
-            for row in rows:
-                name = f"{row['youtube_id']}_{int(row['time_start']):06d}_{int(row['time_end']):06d}.mp4"
-                path = there[split].get(name) or inside(self.root / split, f"{row['label']}/{name}")
-                lists[split].append(Listed(path, place[row["label"]], row["youtube_id"]))
+            path = self._table(split)
+            lists[split] = [
+                Listed(
+                    there[split].get(row["name"]) or placed(path, row, self.root / split, f"{row['label']}/{row['name']}"),
+                    place[row["label"]],
+                    row["youtube_id"],
+                )
+                for row in listed
+            ]
         if lists["test"]:
             splits, self.withheld = grouped_splits(lists["train"], lists["test"], lists["val"])
         else:
             splits, self.withheld = grouped_splits(lists["train"], lists["val"])
             self.scored_at_end = "val"
+        self.notes += unscored(names, splits)
         return names, splits
 
-    def _rows(self, split: str) -> list[dict[str, str]]:
-        """The labelled lines of a split's table; none where there is no such table."""
-        path = self.root / "annotations" / f"{split}.csv"
-        if not path.is_file():
+    def _table(self, split: str) -> Path:
+        return self.root / "annotations" / f"{split}.csv"
+
+    def _rows(self, split: str) -> list[Row]:
+        """The labelled lines of a split's table, each video once; none where there is no such table."""
+        path = self._table(split)
+        if not path.exists() and not path.is_symlink():
             return []
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                rows = list(csv.DictReader(stream))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} cannot be read as a CSV file in UTF-8: {error}.") from None
-        if rows and any(column not in rows[0] for column in _COLUMNS[1:]):
-            raise ValueError(f"{path} lacks one of the columns {', '.join(_COLUMNS)}.")
-        labelled = [row for row in rows if row.get("label")]
-        for row in labelled:
-            if not all((row[column] or "").isdecimal() for column in ("time_start", "time_end")):
-                raise ValueError(f"{path} has the line {list(row.values())}; time_start and time_end are whole seconds.")
-        return labelled
+        needed = _COLUMNS[1:] if split == "test" else _COLUMNS
+        found, _ = rows(path, needed, ("label",) if split == "test" else (), f"Its columns must be {', '.join(_COLUMNS)}.")
+        labelled = []
+        for row in found:
+            if row.values.get("label"):
+                start, end = (number_of(path, row, column) for column in ("time_start", "time_end"))
+                labelled.append(
+                    Row(
+                        row.number,
+                        {
+                            "name": f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4",
+                            "youtube_id": row["youtube_id"],
+                            "label": row["label"],
+                        },
+                    )
+                )
+        return once(path, labelled, "name", self.notes)
 
     def _there(self, split: str) -> dict[str, Path]:
         """The videos of a split by their names, in folders of labels (with blanks, or underscores for them) or in none."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.data._augment import Augment
+from zoo.data._lists import lines
 from zoo.data.base import SPLITS, DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import FilePair, Geometry, WholeImages, carved, listed, mask_files, paired
+from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files, paired
 from zoo.places import data_root
 
 
@@ -61,10 +62,14 @@ class MaskFolder(DataModule):
         self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
-        lines = self.root / "classes.txt"
-        names = self.classes or listed(lines, "Write one class a line in it, or set data.classes=[background,...].")
+        path = self.root / "classes.txt"
+        remedy = "Write one class a line in it, or set data.classes=[background,...]."
+        names = self.classes or [row["line"] for row in lines(path, remedy)]
         if not 1 < len(names) < 255:
-            raise ValueError(f"{len(names)} classes are named in {lines} or data.classes; there must be 2 to 254 of them.")
+            raise ValueError(f"{len(names)} classes are named in {path} or data.classes; there must be 2 to 254 of them.")
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"The class {twice!r} is named twice in {path} or data.classes. Give each a name of its own.")
         self.class_names = tuple(names)
         splits = {split: self._pairs(self.root / split) for split in SPLITS if (self.root / split).is_dir()}
         if "train" not in splits:

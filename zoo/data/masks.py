@@ -16,7 +16,6 @@ from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
-from zoo.data._files import reason
 from zoo.data._folders import counted, listing
 from zoo.data.base import DataModule, Decoded, Draw, Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, picture, read_image, suffixes_of, upright_size
@@ -189,16 +188,6 @@ def _by_name(folder: Path, suffixes: frozenset[str], notes: list[str]) -> dict[s
         if other != path:
             raise ValueError(f"{folder} holds {other.name} and {path.name}. Images and masks meet by their names: keep one.")
     return named
-
-
-def listed(path: Path, what: str) -> list[str]:
-    """The lines of a list, without blanks. Raises ValueError: it is missing, or no text."""
-    if not path.is_file():
-        raise ValueError(f"There is no {path}. {what}")
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as lines of text in UTF-8 ({reason(error)}). {what}") from None
 
 
 def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictured], list[SomePictured]]:

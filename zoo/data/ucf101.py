@@ -1,9 +1,13 @@
 """UCF101: 13,320 clips of 101 actions, 320x240 (Soomro, Zamir and Shah 2012)."""
 
 import re
+from pathlib import Path
 
 from zoo.data._folds import Folds
-from zoo.data._groups import Listed, lines_of
+from zoo.data._groups import Listed
+from zoo.data._lists import Row, lines, number_of, once
+
+_REMEDY = "Without it UCF101 cannot be read. Set ZOO_DATA or data.root to the folder that holds it."
 
 
 class Ucf101(Folds):
@@ -16,21 +20,35 @@ class Ucf101(Folds):
     place = "ucf101"
 
     def lists(self) -> tuple[tuple[str, ...], list[Listed], list[Listed]]:
-        folder = self.root / "ucfTrainTestlist"
-        rows = [line.split() for line in lines_of(folder / "classInd.txt", "UCF101")]
-        wrong = next((row for row in rows if len(row) != 2 or not row[0].isdecimal()), None)
-        if wrong:
-            raise ValueError(f"{folder / 'classInd.txt'} has the line {' '.join(wrong)!r}; a number and a class were expected.")
-        names = tuple(name for _, name in sorted(rows, key=lambda row: int(row[0])))
+        names = self._classes(self.root / "ucfTrainTestlist" / "classInd.txt")
 
         def read(list_name: str) -> list[Listed]:
-            path = folder / f"{list_name}{self.fold:02d}.txt"
-            return [self._listed(line.split()[0], names) for line in lines_of(path, "UCF101")]
+            path = self.root / "ucfTrainTestlist" / f"{list_name}{self.fold:02d}.txt"
+            return [self._listed(path, row, names) for row in once(path, lines(path, _REMEDY), "line", self.notes)]
 
-        return names, read("trainlist"), read("testlist")
+        return tuple(names), read("trainlist"), read("testlist")
 
-    def _listed(self, name: str, names: tuple[str, ...]) -> Listed:
+    def _classes(self, path: Path) -> dict[str, int]:
+        """By name, in the order of their numbers: which number each has in the lists."""
+        numbers: dict[str, int] = {}
+        for row in lines(path, _REMEDY):
+            words = row["line"].split()
+            if len(words) != 2 or not words[0].isdecimal():
+                raise ValueError(f"Line {row.number} of {path} is {row['line'][:60]!r}; a number and a class were expected.")
+            number = number_of(path, Row(row.number, {"number": words[0]}), "number")
+            if words[1] in numbers or number in numbers.values():
+                raise ValueError(f"Line {row.number} of {path} names a class or a number for the second time. Remove it.")
+            numbers[words[1]] = number
+        return dict(sorted(numbers.items(), key=lambda each: each[1]))
+
+    def _listed(self, path: Path, row: Row, classes: dict[str, int]) -> Listed:
+        name, *number = row["line"].split()
         found = re.fullmatch(r"(\w+)/v_(\w+_g\d+)_c\d+\.avi", name)
-        if found is None or found[1] not in names:
-            raise ValueError(f"The lists of UCF101 in {self.root} name {name!r}, which is not CLASS/v_CLASS_gGG_cCC.avi.")
-        return Listed(self.root / "UCF-101" / name, names.index(found[1]), found[2])
+        if found is None or found[1] not in classes:
+            raise ValueError(f"Line {row.number} of {path} names {name[:60]!r}, which is not CLASS/v_CLASS_gGG_cCC.avi.")
+        if number and number != [str(classes[found[1]])]:
+            raise ValueError(
+                f"Line {row.number} of {path} gives {name} the class {' '.join(number)[:60]!r}, but {found[1]} is "
+                f"{classes[found[1]]} in classInd.txt. Correct one of the two."
+            )
+        return Listed(self.root / "UCF-101" / name, list(classes).index(found[1]), found[2])

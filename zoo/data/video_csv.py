@@ -11,4 +11,4 @@ class VideoCsv(VideoFolder):
     """
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
-        return table_splits(self.root, "video")
+        return table_splits(self.root, "video", self.notes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.data._augment import Augment
 from zoo.data._files import reason, regular
+from zoo.data._lists import lines, once, placed
 from zoo.data.base import DataModule, Samples, Unreadable
 from zoo.data.images import SUFFIXES
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
@@ -97,17 +98,14 @@ class VocDetection(DataModule):
     def _listed(self, name: str, first: int) -> list[VocFile]:
         """The images of a list, numbered from `first` on: the digits in their names need not be theirs alone."""
         path = inside(self.folder / "ImageSets" / "Main", f"{name}.txt")
-        if not path.is_file():
-            raise ValueError(f"There is no list {path}. Unpack the archive of VOC in the data root, or set data.root.")
+        names = once(path, lines(path, "Unpack the archive of VOC in the data root, or set data.root."), "line", self.notes)
         images, annotations = self.folder / "JPEGImages", self.folder / "Annotations"
-        names = dict.fromkeys(path.read_text(encoding="utf-8-sig", errors="surrogateescape").split())
-        try:
-            return [
-                VocFile(inside(images, f"{each}.jpg"), inside(annotations, f"{each}.xml"), number)
-                for number, each in enumerate(names, start=first)
-            ]
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        return [
+            VocFile(
+                placed(path, row, images, f"{row['line']}.jpg"), placed(path, row, annotations, f"{row['line']}.xml"), number
+            )
+            for number, row in enumerate(names, start=first)
+        ]
 
     def _scene(self, file: VocFile) -> Scene:
         """What the XML lists. Raises `Unreadable`."""

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
+from zoo.data._lists import lines, once, placed
 from zoo.data.base import DataModule, Samples
 from zoo.data.images import SUFFIXES
-from zoo.data.masks import FilePair, Geometry, WholeImages, carved, listed, mask_files
-from zoo.places import data_root, inside
+from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files
+from zoo.places import data_root
 
 
 class VocSegmentation(DataModule):
@@ -69,9 +70,19 @@ class VocSegmentation(DataModule):
 
     def _listed(self, name: str) -> list[FilePair]:
         path = self.folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-        names = listed(path, "Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root.")
+        names = once(
+            path, lines(path, "Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root."), "line", self.notes
+        )
         images, masks = self.folder / "JPEGImages", self.folder / "SegmentationClass"
-        return [FilePair(inside(images, f"{each}.jpg"), inside(masks, f"{each}.png"), self.num_classes, VOID) for each in names]
+        return [
+            FilePair(
+                placed(path, row, images, f"{row['line']}.jpg"),
+                placed(path, row, masks, f"{row['line']}.png"),
+                self.num_classes,
+                VOID,
+            )
+            for row in names
+        ]
 
     def files(self, paths: Sequence[Path]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry)
