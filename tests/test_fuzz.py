@@ -30,13 +30,14 @@ MUTANTS = {
     "images": 2500,
     "masks": 2500,
     "videos": 400,
-    "tables": 200,
+    "tables": 2500,
+    "lists": 2500,
     "annotations": 2500,
     "objects in XML": 2500,
     "numbered masks": 2500,
     "settings": 150,
     "checkpoints": 300,
-    "archives": 150,
+    "archives": 2500,
     "weights": 2500,
 }
 """How many of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
@@ -213,6 +214,28 @@ def read_a_table(folder: Path, rng: random.Random) -> None:
         assert batch["label"].max() < data.num_classes  # type: ignore[typeddict-item]
         for path in samples.paths:  # type: ignore[attr-defined]
             assert folder in Path(path).resolve().parents, "no table reads a file outside of its folder"
+
+
+def read_a_list(folder: Path, rng: random.Random) -> None:
+    """Of every set that has some, and the tables of those that read no file before training."""
+    from tests.data import test_odd_tables
+
+    name = rng.choice(sorted(test_odd_tables.ALL))
+    if name not in _LISTS:
+        (folder / name).mkdir()
+        path, read = test_odd_tables.ALL[name](folder / name)
+        _LISTS[name] = path, read, path.read_bytes()
+    path, read, whole = _LISTS[name]
+    content = reworded(whole.decode(), rng).encode("utf-8", "surrogateescape")
+    path.write_bytes(mutant(content, rng) if rng.random() < 0.5 else content)
+    _, found = read()
+    if isinstance(found, tuple) and isinstance(found[-1], dict):
+        names, splits = found
+        assert all(0 <= label < len(names) for files in splits.values() for _, label in files)
+        assert all(folder in file.parents and ".." not in file.parts for files in splits.values() for file, _ in files)
+
+
+_LISTS: dict[str, Any] = {}
 
 
 def read_annotations(folder: Path, rng: random.Random) -> None:
@@ -430,6 +453,7 @@ READ: dict[str, Callable[[Path, random.Random], None]] = {
     "masks": read_a_mask,
     "videos": read_a_video,
     "tables": read_a_table,
+    "lists": read_a_list,
     "annotations": read_annotations,
     "objects in XML": read_objects_in_xml,
     "numbered masks": read_numbered_masks,

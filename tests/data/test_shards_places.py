@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import sys
 import tarfile
 import threading
 import zipfile
@@ -140,3 +141,40 @@ def test_writing_archives_leaves_other_files_alone(tmp_path: Path) -> None:
     assert all(path.read_text() == "mine" for path in mine)
     assert sorted(os.listdir(root / "train")) == [".keep", "000000.tar"]  # noqa: PTH208
     assert read(str(root)) == (("cat",), 1)
+
+
+def _member(kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo("000000009.png")
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        *(_member(kind, to) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) for to in ("/etc/passwd", "000000000.png", "../x")),
+        *(_member(kind) for kind in (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)),
+        *(tarfile.TarInfo(name) for name in ("../000000009.png", "a/../../9.png", "/tmp/9.png")),
+    ],
+    ids=lambda member: f"{member.name} {member.type.decode()} {member.linkname}",
+)
+@pytest.mark.parametrize("suffix", ["png", "cls"])
+def test_a_member_that_is_no_plain_file_or_leads_out_is_refused_by_name(
+    tmp_path: Path, member: tarfile.TarInfo, suffix: str
+) -> None:
+    tar_set(tmp_path, ["cat", "dog"], 4)
+    path = tmp_path / "train" / "000000.tar"
+    with tarfile.open(path, "a") as archive:
+        archive.addfile(member.replace(name=member.name.replace("png", suffix), deep=False))
+    with pytest.raises(ValueError, match=rf"000000\.tar is not an archive of labelled samples .*9\.{suffix}"):
+        shards.scan(path, 0)
+
+
+def test_without_its_writer_the_extra_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"webdataset, which writes archives, does not load .*pip install 'zoo\[shards\]'"):
+        shards.write(tmp_path / "set", ["cat"], {"train": [(tmp_path / "a.png", 0)]}, 10**6)
+    assert not (tmp_path / "set").exists()

@@ -387,11 +387,16 @@ def check_writer() -> None:
 
 def scan(path: Path, shard: int) -> Places:
     """Where an archive's samples lie, from its headers; of each key the label (`cls`) and one file of another kind. Raises
-    ValueError: it is damaged, or a sample lacks one of the two."""
+    ValueError: it is damaged, a member is a link or leads out, or a sample lacks one of the two."""
     found: dict[str, list[int | None]] = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
+                inside(Path(), member.name)
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.issparse():  # a link, a pipe, a device, a file with holes
+                    raise ValueError(f"its member {member.name!r} is no plain file")
                 key, _, kind = member.name.rpartition("/")[2].partition(".")
                 row = found.setdefault(key, [None, None, None])
                 if kind == "cls":
