@@ -65,7 +65,7 @@ def test_train_evaluate_and_predict_on_ones_own_masks(verb: Verb, folder: Path, 
 
 def test_wrong_masks_stop_a_run_before_it_begins(verb: Verb, folder: Path) -> None:
     Image.fromarray(np.full((16, 16), 9, np.uint8)).save(folder / "masks" / "3.png")
-    status, said, error = verb("train", "model=fcn8s", "data=mask_folder", f"data.root={folder}", *SMALL)
+    status, said, error = verb("train", "model=fcn8s", "data=mask_folder", f"data.root={folder}", *SMALL, "data.max_bad=0")
     assert status == 1
     assert "it holds the class 9, but the classes are 0 to 2 and void" in error
     assert "parameters" not in said

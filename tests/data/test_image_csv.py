@@ -79,8 +79,8 @@ def test_a_table_that_is_none(tmp_path: Path) -> None:
 def test_files_that_are_listed_but_not_there_are_counted(tmp_path: Path) -> None:
     lines = ["path,label", *(f"{k}.png,a" for k in range(39)), "missing.png,a"]
     with pytest.raises(ValueError, match=r"missing\.png"):
-        ImageCsv(root=table(tmp_path, lines), shape=(1, 8, 8)).setup()
-    data = ImageCsv(root=str(tmp_path / "table.csv"), shape=(1, 8, 8), max_bad=0.5)
+        ImageCsv(root=table(tmp_path, lines), shape=(1, 8, 8), max_bad=0).setup()
+    data = ImageCsv(root=str(tmp_path / "table.csv"), shape=(1, 8, 8))  # a handful is left out
     data.setup()
     assert [Path(path).name for path in data.bad] == ["missing.png"]
     assert sum(len(samples) for samples in data.splits.values()) == 39

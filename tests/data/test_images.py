@@ -152,11 +152,11 @@ def test_left_out_files_count_in_the_result(tmp_path: Path, verb: Callable[..., 
     assert out.count("broken.png") >= 1
     left_out = json.loads((tmp_path / "run" / "result.json").read_text())["left_out"]
     assert [Path(path).name for path in left_out] == ["broken.png"]
-    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", "data.max_bad=0", f"run_dir={tmp_path / 'run'}")
+    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", "data.max_bad=0", f"run_dir={tmp_path / 'second'}")
     assert status == 1
     assert "more than data.max_bad=0 allows" in err
     (tmp_path / "data" / "train" / "empty").mkdir()
-    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}")
+    status, _, err = verb("train", *short, f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'third'}")
     assert status == 1
     assert "empty" in err
 
