@@ -37,6 +37,8 @@ HYDRA = {
     "study.py",
     "benchmark.py",
     "cli.py",
+    "folder.py",
+    "settings.py",
     "protocol.py",
     "augmentation.py",
     "verify.py",

@@ -38,7 +38,6 @@ WRITTEN = (
 """All that a run writes, which `overwrite=true` removes; nothing else in a folder is anybody's to remove."""
 KEPT = ("checkpoints/*.ckpt", "result.json", "metrics.csv", "events.out.tfevents.*")
 """What makes a folder a used one: what a new run would replace, or go on with as if it were its own."""
-PICTURES = tuple(name for name in WRITTEN if name.endswith((".png", ".gif")))
 
 _claimed: dict[str, str] = {}
 """Parent folder to the one that this process made in it, or was told of: a run has one, however often it is asked for."""
@@ -130,9 +129,6 @@ def held(config: DictConfig, resumed: str | None) -> Iterator[None]:
         _try(folder)
         if begins_anew:
             clear(folder)
-        for picture in PICTURES:  # a link that was laid there would lead what is drawn to another file
-            if (folder / picture).is_symlink():
-                (folder / picture).unlink()
         _note_settings(config, folder / ".hydra")
         yield
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from zoo import augmentation
 from zoo.config import checkpoint_path
 from zoo.draw import save
+from zoo.folder import first_process
 from zoo.words import caption, json_text, printable, shell_word
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def finished(config: DictConfig, resume: str | None) -> bool:
         return False
     if any(key in had and _longer(config.trainer[key], had[key]) for key in LENGTH):
         return False
-    if rank_zero_only.rank in (0, None):  # type: ignore[attr-defined]
+    if first_process():
         print(
             f"This run is finished: {printable(said)}. Its result is {printable(folder / 'result.json')}, and stays as it is."
         )
@@ -158,10 +159,9 @@ def _longer(now: Any, had: Any) -> bool:
     return bool(now != had)
 
 
-@rank_zero_only
 def differences(found: Mapping[str, str]) -> None:
     """The settings that are others than before a run was taken up."""
-    if found:
+    if found and first_process():
         print("goes on with other settings than it was begun with:")
         for name, each in found.items():
             print(f"  {printable(name)} {each}")
