@@ -151,7 +151,9 @@ def _locked(handle: int) -> bool:
 
 def _try(folder: Path) -> None:
     """Write a small file and remove it: what cannot be written is better known before the work than after."""
-    for place in (folder, folder / "checkpoints"):
+    checkpoints = folder / "checkpoints"
+    there = checkpoints.exists()
+    for place in (folder, checkpoints):
         try:
             place.mkdir(exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=place, prefix=".trial-") as stream:
@@ -160,6 +162,8 @@ def _try(folder: Path) -> None:
                 os.fsync(stream.fileno())
         except OSError as error:
             raise ValueError(_unwritable(place, error)) from None
+    if not there:
+        checkpoints.rmdir()  # a run that is refused after this leaves none
     for path in used(folder):
         if not os.access(path, os.W_OK):
             raise ValueError(_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
