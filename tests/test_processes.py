@@ -421,3 +421,26 @@ def test_every_command_of_the_page_is_started_by_a_test() -> None:
     started_above = ("python -m zoo.train model=c3d", "torchrun", "python -m zoo.train -m", "python -m zoo.prepare")
     for line in commands("bash"):
         assert line.startswith((*started_above, "python -m zoo.train model=resnet18")), line
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_ends_the_others_in_one_sentence(failing: int, started: Started, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from zoo.tasks.classification import ClassificationTask
+losses = ClassificationTask.losses
+def fails(self, batch):
+    if self.global_rank == {failing} and self.global_step == 1:
+        raise ValueError("the sample is odd")
+    return losses(self, batch)
+ClassificationTask.losses = fails
+sys.argv = ["zoo.train", "model=linear", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu",
+            "trainer.max_steps=3", "callbacks.pictures=null", "hydra.run.dir=run"]
+from zoo.train import main
+main()
+"""
+    done = started(cwd=tmp_path, processes=2, code=code)
+    assert all(done.statuses), done.statuses
+    said = "".join(done.err)
+    assert said.count("Error: the sample is odd") == 1, said
+    assert "Traceback" not in said

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig
 
@@ -245,6 +245,13 @@ def handled(handler: Any, *numbers: int) -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
     return {number: signal.signal(number, signal.SIG_DFL if handler is None else handler) for number in numbers}
+
+
+def fail(said: str) -> NoReturn:
+    """Say what went wrong and end at once, with all that this process has begun."""
+    os.write(2, f"Error: {said}\n".encode())
+    _end(_descendants())
+    os._exit(1)
 
 
 def leave(status: int) -> None:

@@ -25,7 +25,7 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from zoo.cli import AGAIN, PATIENCE, STOPPING, Stopped, go_on, handled, leave
+from zoo.cli import AGAIN, PATIENCE, STOPPING, Stopped, fail, go_on, handled, leave, sentence
 from zoo.config import quoted
 from zoo.places import write_whole
 from zoo.report import Clock
@@ -258,6 +258,12 @@ class Savepoints(Callback):
         if isinstance(exception, NotFinite):
             found = {"step": exception.step, "loss": str(exception.loss), "rank": trainer.global_rank, "ids": exception.ids}
             write_whole(self.path.parent.parent / "not_finite.json", (json.dumps(found) + "\n").encode())
+        if trainer.world_size > 1 and not trainer.is_global_zero and (said := sentence(exception)):
+            # Lightning's clearing up waits for the others, who wait for this process: its end is what they notice.
+            fail(said)
+        gone = isinstance(exception, torch.distributed.DistError) or ("gloo" in str(exception) and "peer" in str(exception))
+        if trainer.world_size > 1 and gone:  # another process has failed, and has said why
+            raise Stopped(1)
 
 
 @contextmanager
