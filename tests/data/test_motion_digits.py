@@ -82,12 +82,14 @@ def bound(p: float, count: int) -> float:
     return p + 3 * math.sqrt(p * (1 - p) / count)
 
 
+@pytest.mark.slow
 def test_one_frame_tells_nothing(pixels: dict[str, Split]) -> None:
     for frame in (0, 9):
         accuracy = probe(*((clips[:, :, frame], labels) for clips, labels in pixels.values()))
         assert accuracy <= bound(1 / 6, 600)
 
 
+@pytest.mark.slow
 def test_frames_without_their_order_tell_half(pixels: dict[str, Split]) -> None:
     """Each pixel's values sorted over time: all that frames tell of a place, whatever their order."""
 
@@ -99,6 +101,7 @@ def test_frames_without_their_order_tell_half(pixels: dict[str, Split]) -> None:
     assert accuracy > 0.4, "the probe should tell the three axes apart, or it is too weak to prove anything"
 
 
+@pytest.mark.slow
 def test_frames_in_order_tell_more(pixels: dict[str, Split]) -> None:
     def aware(clips: Tensor) -> Tensor:
         return clips.mean(1)[:, ::2]
