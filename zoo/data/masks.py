@@ -3,10 +3,10 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
     return _classes(path, _values(path), num_classes, void)
 
 
-def _values(path: Path) -> NDArray[np.int64]:
-    """(H, W), as they are in the file."""
+def _values(path: Path) -> NDArray[Any]:
+    """(H, W), as they are in the file, in its own type of integers."""
     with picture(path, LOSSLESS) as opened:
         if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
             raise Unreadable(
@@ -41,17 +41,38 @@ def _values(path: Path) -> NDArray[np.int64]:
                 f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the indices "
                 f"as a grey or palette PNG",
             )
-        return np.asarray(opened).astype(np.int64)
+        return np.asarray(opened).astype(np.uint8) if opened.mode == "1" else np.asarray(opened)
 
 
-def _classes(path: Path, ids: NDArray[np.int64], num_classes: int, void: int | None) -> Tensor:
-    ids = np.where(ids == void, VOID, ids)
-    wrong = np.unique(ids[((ids < 0) | (ids >= num_classes)) & (ids != VOID)]).tolist()
+_AT_A_TIME = 2**22
+"""Pixels: what is made of a large mask beside itself stays small."""
+
+
+def _blocks(height: int, width: int) -> Iterator[slice]:
+    """Rows of a mask, a few at a time."""
+    step = max(1, _AT_A_TIME // max(1, width))
+    return (slice(top, top + step) for top in range(0, height, step))
+
+
+def _distinct(values: NDArray[Any]) -> set[int]:
+    """The values of a mask's pixels."""
+    found: set[int] = set()
+    for rows in _blocks(*values.shape):
+        block = values[rows]
+        found |= set((np.bincount(block.ravel()).nonzero()[0] if block.dtype == np.uint8 else np.unique(block)).tolist())
+    return found
+
+
+def _classes(path: Path, values: NDArray[Any], num_classes: int, void: int | None) -> Tensor:
+    wrong = sorted(_distinct(values) - {*range(num_classes), VOID, void})
     if wrong:
         raise Unreadable(
             path, f"it holds the class {', '.join(map(str, wrong[:5]))}, but the classes are 0 to {num_classes - 1} and void"
         )
-    return torch.from_numpy(ids.astype(np.uint8))
+    classes = np.empty(values.shape, dtype=np.uint8)
+    for rows in _blocks(*values.shape):
+        classes[rows] = np.where(values[rows] == void, VOID, values[rows])
+    return torch.from_numpy(classes)
 
 
 @dataclass(frozen=True)
@@ -99,10 +120,9 @@ class FilePair:
 
     def check(self) -> Looked:
         values = _values(self.mask_file)  # only the pixels tell whether a class is out of range
-        classes = _classes(self.mask_file, values, self.num_classes, self.void)
-        there = frozenset(torch.unique(classes).tolist()) - {VOID}
-        height, width = values.shape
-        return Looked(height, width, there, frozenset(np.unique(values).tolist()))
+        _classes(self.mask_file, values, self.num_classes, self.void)
+        found, (height, width) = frozenset(_distinct(values)), values.shape
+        return Looked(height, width, found - {VOID, self.void}, found)
 
 
 SomePair = TypeVar("SomePair", bound=Pair)
