@@ -138,14 +138,14 @@ def picture(rng: random.Random, kind: str) -> bytes:
 
 
 def read_an_image(folder: Path, rng: random.Random) -> None:
-    from zoo.data.images import check_image, read_image, upright_size
+    from zoo.data.images import check_image, read_image, upright_header
 
     path = folder / "x.png"
     kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO"])
     path.write_bytes(mutant(picture(rng, kind), rng))
     channels = rng.choice([1, 3])
     check_image(path)
-    upright_size(path)
+    upright_header(path)
     image = read_image(path, channels)
     assert image.dtype == torch.uint8
     assert image.shape[:2] == (1, channels)

@@ -468,3 +468,83 @@ def test_odd_pictures_in_a_prediction(name: str, tmp_path: Path) -> None:
             told = OUT if path.name in str(error) else f"silent: {error}"
         removed(path)
         assert told in may, content
+
+
+GROUND = [10, 200, 30]
+CLEAR = Image.new("RGBA", (WIDTH, HEIGHT), (200, 0, 0, 0))
+"""Transparent everywhere, and red below."""
+
+
+def lies_on(batch: Any, ground: list[int]) -> bool:
+    """Whether most of an image is of this color; what a training sample has beyond the image's edge is of another."""
+    image = batch["input"][0].int()
+    return bool(((image - torch.tensor(ground)[:, None, None]).abs().amax(0) <= 1).float().mean() > 0.5)
+
+
+@pytest.mark.parametrize("name", [*SETS, *(name for name in OF_PICTURES if name in RENDERED)])
+def test_transparent_pictures_lie_on_the_ground_in_every_set(name: str, tmp_path: Path) -> None:
+    """In the splits, of which one file is transparent, and of the user's own pictures."""
+    sound = Sound({}, {}) if name in RENDERED else SETS[name](tmp_path)
+    own = tmp_path / "own.png"
+    saved(CLEAR)(own)
+    if sound.victims:
+        saved(CLEAR)(sound.victims["picture"])
+    for ground, color in (({"ground": GROUND}, GROUND), ({"ground": "black"}, [0] * 3), ({}, [255] * 3)):
+        data = built(name, {**sound.arguments, **ground, "shape": (3, 16, 16)})
+        assert lies_on(data.files([own]).__getitems__([(0, 0)]), color)
+        if sound.victims and ground != {}:
+            data.prepare_data()
+            data.setup()
+            samples = [split.__getitems__([(0, at)]) for split in data.splits.values() for at in range(len(split))]
+            assert any(lies_on(batch, color) for batch in samples)
+
+
+@pytest.mark.parametrize("ground", ["whit", "", "#fff", [1, 2], [0, 0, 256], [-1, 0, 0], [0, 0, 0, 0]])
+def test_a_ground_that_is_no_color_is_refused_in_one_sentence(ground: Any) -> None:
+    for name in OF_PICTURES:
+        with pytest.raises(ValueError, match=r"^data\.ground is .*three numbers from 0 to 255"):
+            built(name, {"root": "somewhere", "ground": ground})
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_pictures_that_become_bytes_are_counted_before_training(name: str, tmp_path: Path) -> None:
+    sound = SETS[name](tmp_path)
+    victim = sound.victims["picture"]
+    saved(DEEP)(victim)
+    data = built(name, sound.arguments)
+    data.prepare_data()
+    data.setup()
+    data.setup()
+    rule = "each is divided by 256, by the range of its type, for images are served as bytes."
+    assert [note for note in data.notes if "256" in note] == [f"1 picture holds numbers of 16 bits a channel; {rule}"]
+    if not sound.fresh:
+        saved(Image.fromarray(np.asarray(GREY).astype(np.int32)), "TIFF")(victim)
+        again = built(name, sound.arguments)
+        again.setup()
+        assert [note for note in again.notes if "32 bits" in note]
+        for content in ("float", "32-bit"):  # known before the first step
+            PICTURES[content][0](victim)
+            again = built(name, sound.arguments)
+            again.setup()
+            assert [*again.bad] == [str(victim)]
+
+
+def test_a_new_picture_lies_on_the_ground_of_the_run(tmp_path: Path, verb: Callable[..., tuple[int, str, str]]) -> None:
+    short = ["trainer.max_steps=2", "test=false", "trainer.limit_val_batches=1", "hydra.run.dir=run"]
+    assert verb("train", "model=linear", "data.ground=[0,0,0]", *short)[0] == 0
+    saved(CLEAR)(tmp_path / "clear.png")
+    saved(Image.new("RGB", (WIDTH, HEIGHT)))(tmp_path / "black.png")
+    saved(Image.new("RGB", (WIDTH, HEIGHT), "white"))(tmp_path / "white.png")
+    saved(DEEP)(tmp_path / "deep.png")
+    names = ["clear.png", "black.png", "white.png", "deep.png"]
+
+    def answers(*settings: str) -> list[Any]:
+        status, out, err = verb("predict", "run", *names, "json=-", *settings)
+        assert status == 0, err
+        assert err.count("1 picture holds numbers of 16 bits a channel") == 1
+        return [{**json.loads(line), "file": ""} for line in out.splitlines()]
+
+    clear, black, white, _ = answers()
+    assert clear == black != white
+    clear, black, white, _ = answers("data.ground=white")
+    assert clear == white != black

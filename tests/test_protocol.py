@@ -123,6 +123,7 @@ def test_what_is_declared_unscored_serves_the_same_bits(name: str, own: dict[str
         "flip": False,
         "scale": [1.0, 1.0],
         "fraction": 0.5,
+        "ground": "black",
     }
     root = f"data.root={own[name]}" if name in own else "seed=0"
 
@@ -134,7 +135,8 @@ def test_what_is_declared_unscored_serves_the_same_bits(name: str, own: dict[str
         data.setup()
         return [data.splits[split].__getitems__([(0, at)])["input"] for split in ("val", "test") for at in range(2)]
 
-    arguments = inspect.signature(run.located(configured(name).data._target_)).parameters
+    kind = run.located(configured(name).data._target_)
+    arguments = kind.unscored.intersection(inspect.signature(kind).parameters)
     before = served()
     after = served(**{key: value for key, value in changes.items() if key in arguments})
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

@@ -93,6 +93,7 @@ def predict(
     from zoo.data._files import Unreadable, pixels_limited, regular
     from zoo.data._folders import counted
     from zoo.data.base import AXES
+    from zoo.data.images import conversions, wide_ones
 
     report.quiet()
     content = run.read_checkpoint(checkpoint)
@@ -116,6 +117,11 @@ def predict(
     found, others = listed(paths, data.suffixes, AXES[data.layout])
     if others:
         print(printable(f"Left out, by suffix: {counted(others)}. Name a file to have it read."), file=sys.stderr)
+    if data.layout == 3:
+        pictures = [path for path in found if isinstance(path, Path) and path.suffix.lower() not in FILMS - data.suffixes]
+        with pixels_limited(limits.max_pixels, "max_pixels"):
+            for said in conversions(wide_ones(pictures)):
+                print(said, file=sys.stderr)
     for path in found:
         try:
             if isinstance(path, Unreadable):

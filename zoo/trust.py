@@ -17,13 +17,14 @@ from typing import Any
 from zoo.places import cache_folder, write_whole
 
 NUMBERS = frozenset(
-    "batch_size clips crops fold fraction flip prepared rate scale scales seed segments shape short_side val void year".split()
+    "batch_size clips crops fold fraction flip ground prepared rate scale scales seed segments shape short_side val void "
+    "year".split()
 )
 """Arguments of data sets that say which samples are served, and how they are cut: numbers, or lists of numbers."""
 WORDS = {
     "model": frozenset("name backbone block cell fusion average heads motion norm padding stem streams".split()),
     "task": frozenset("metric mode loss copies".split()),
-    "data": frozenset("annotations decoder flow target test_list train_list val_sequence".split()),
+    "data": frozenset("annotations decoder flow ground target test_list train_list val_sequence".split()),
 }
 """Arguments that are told by a word; what is no word names a place, an address, a command."""
 NAMES = {"model": frozenset[str](), "task": frozenset({"class_names", "fields"}), "data": frozenset({"class_name", "classes"})}

@@ -15,13 +15,13 @@ from PIL import Image
 from zoo.data import pennfudan
 from zoo.data._files import pixels_limited
 from zoo.data.base import Unreadable
-from zoo.data.images import FORMATS, LOSSLESS, SUFFIXES, Crops, ImageFiles, check_image, read_image, upright_size
+from zoo.data.images import FORMATS, LOSSLESS, SUFFIXES, Crops, ImageFiles, check_image, read_image, upright_header
 from zoo.data.masks import read_mask
 
 OPENERS: dict[str, Callable[[Path], object]] = {
     "read_image": lambda path: read_image(path, 3),
     "check_image": check_image,
-    "upright_size": upright_size,
+    "upright_header": upright_header,
     "read_mask": lambda path: read_mask(path, 3, 255),
     "numbered": pennfudan._masks,
 }
@@ -31,6 +31,11 @@ OPENERS: dict[str, Callable[[Path], object]] = {
 def picture(height: int = 24, width: int = 32) -> Image.Image:
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x * 8 % 256, y * 9 % 256, (x + y) * 4 % 256], -1).astype(np.uint8))
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    found = upright_header(path)
+    return found.height, found.width
 
 
 def read_as(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
@@ -266,13 +271,13 @@ def test_the_header_s_size_is_that_of_the_picture_in_every_format(tmp_path: Path
     exif[0x0112] = orientation
     arguments = {} if name in ("GIF", "BMP", "PPM") else {"exif": exif}
     picture().save(tmp_path / "x.jpg", name, **arguments)
-    assert upright_size(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:])
+    assert size_of(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:])
 
 
 def test_an_orientation_that_is_text_turns_nothing(tmp_path: Path) -> None:
     text = b"Exif\0\0II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 2, 4, b"top\0", 0)
     picture().save(tmp_path / "x.jpg", exif=text)
-    assert upright_size(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:]) == (24, 32)
+    assert size_of(tmp_path / "x.jpg") == tuple(read_image(tmp_path / "x.jpg", 3).shape[2:]) == (24, 32)
 
 
 def test_a_phone_s_two_pictures_in_one_file_are_its_first(tmp_path: Path) -> None:
@@ -322,6 +327,31 @@ def test_transparent_pictures_lie_on_the_ground(tmp_path: Path, kind: str, chann
         assert set(read[..., :4].unique().tolist()) == {40}, hidden
         assert set(read[..., 4:].unique().tolist()) == {255}, hidden
         assert set(read_image(path, channels, (0, 0, 0))[..., 4:].unique().tolist()) == {0}
+
+
+def test_wide_numbers_are_known_by_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    noise = np.random.default_rng(0).integers(0, 65536, (4, 5)).astype(np.uint16)
+    color = noise[..., None].repeat(3, 2).byteswap().tobytes()  # PNG and PPM are big-endian; Pillow writes no such color
+    for kind in ("PNG", "TIFF", "PPM", "JPEG2000"):
+        Image.fromarray(noise).save(path, kind)
+        assert check_image(path).wide == "16-bit", kind
+        assert upright_header(path).wide == "16-bit", kind
+    for maximum in (65535, 1023):
+        path.write_bytes(b"P6 5 4 %d\n" % maximum + color)
+        assert check_image(path).wide == "16-bit"
+    rows = b"".join(b"\0" + color[at : at + 30] for at in range(0, 120, 30))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert check_image(path).wide == "16-bit"
+    assert np.array_equal(read_image(path, 3)[0, 0].numpy(), noise >> 8)
+    for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK"):
+        Image.new(mode, (4, 5)).save(path, "TIFF")
+        assert check_image(path).wide == "", mode
+    for plain in (b"P1 2 1\n1 0", b"P2 2 1 255\n1 0", b"P6 1 1 255\n123"):
+        path.write_bytes(plain)
+        assert check_image(path).wide == "", plain
 
 
 def test_integers_of_32_bits_are_bytes_or_refused(tmp_path: Path) -> None:

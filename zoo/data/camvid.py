@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.data._augment import Augment
-from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES
+from zoo.data.base import Samples
+from zoo.data.images import PictureSet
 from zoo.data.masks import Geometry, WholeImages, mask_files, paired
 from zoo.places import data_root
 
 _VOID = 11
 
 
-class CamVid(DataModule):
+class CamVid(PictureSet):
     """`root/camvid/{train,val,test}` and `{train,val,test}annot`: 367, 101 and 233 images.
 
     Frames of one drive resemble one another, so validation is never drawn from the frames of train at random. With the
@@ -29,8 +29,6 @@ class CamVid(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("semantic",)
     full_size = True
     class_names = (
@@ -59,6 +57,7 @@ class CamVid(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] = (0.75, 1.5),
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -66,7 +65,13 @@ class CamVid(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.folder = data_root(root) / "camvid"
         self.val_sequence = val_sequence
@@ -91,4 +96,4 @@ class CamVid(DataModule):
         return mask_files(self, pairs, self.geometry, _VOID)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry)
+        return WholeImages(paths, self.shape[0], self.geometry, self.ground)

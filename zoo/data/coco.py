@@ -19,8 +19,8 @@ from zoo.batch import VOID
 from zoo.data._augment import Augment
 from zoo.data._rle import check_segmentation, object_mask
 from zoo.data._schema import checked, plain, read_json
-from zoo.data.base import DataModule, Samples, Unreadable
-from zoo.data.images import SUFFIXES
+from zoo.data.base import Samples, Unreadable
+from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.places import data_root, inside
@@ -180,7 +180,7 @@ def _segmentation(each: Annotation) -> Any:
     return each.segmentation
 
 
-class Coco(DataModule):
+class Coco(PictureSet):
     """`root/FOLDER/{train2017,val2017}/*.jpg` and `root/FOLDER/annotations/ANNOTATIONS_{train2017,val2017}.json`.
 
     `val2017` is what is scored at the end, as test; validation is a tenth of train2017, chosen by the files' names. Images
@@ -203,8 +203,6 @@ class Coco(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("semantic", "instances")
     facts = FACTS
     full_size = True
@@ -224,6 +222,7 @@ class Coco(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] | None = None,
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -231,7 +230,13 @@ class Coco(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.folder = data_root(root) / folder
         self.target = target
@@ -325,8 +330,8 @@ class Coco(DataModule):
 
     def files(self, paths: Sequence[Path]) -> Samples:
         if self.target == "instances":
-            return BareImages(paths, self.sizing)
-        return WholeImages(paths, self.shape[0], self.geometry)
+            return BareImages(paths, self.sizing, self.ground)
+        return WholeImages(paths, self.shape[0], self.geometry, self.ground)
 
 
 def _read(path: Path) -> _File | _RawFile:

@@ -14,14 +14,14 @@ from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.data import _scenes
 from zoo.data._augment import Augment
 from zoo.data._synth import render_files
-from zoo.data.base import SPLITS, DataModule, Draw, Samples
-from zoo.data.images import SUFFIXES
+from zoo.data.base import SPLITS, Draw, Samples
+from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
 from zoo.data.masks import WholeImages
 from zoo.places import rendered_root
 
 
-class DigitScenes(DataModule):
+class DigitScenes(PictureSet):
     """4,000 train, 400 val and 800 test scenes of three to five overlapping digits, 128x128; see `_scenes.draw_scene`.
 
     Rendered once, under `root`; the splits share no digit and no photograph's column. They are served at the shape asked
@@ -35,8 +35,7 @@ class DigitScenes(DataModule):
         target: what is served with the images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
+    unscored = PictureSet.unscored | {"ground"}  # of the user's pictures; its own have no transparency
     targets = ("semantic", "instances")
     facts = FACTS
     fields = ("boxes", "masks", "keypoints")
@@ -53,6 +52,7 @@ class DigitScenes(DataModule):
         shape: Sequence[int],
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -60,7 +60,13 @@ class DigitScenes(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         if self.shape[0] != 3:
             raise ValueError(f"digit_scenes are colour images, but the shape asked for is {self.shape}. Ask for 3 channels.")
@@ -91,7 +97,9 @@ class DigitScenes(DataModule):
         return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return WholeImages(paths, channels=3) if self.target == "semantic" else BareImages(paths, Sizing(self.shape))
+        if self.target == "semantic":
+            return WholeImages(paths, channels=3, ground=self.ground)
+        return BareImages(paths, Sizing(self.shape), ground=self.ground)
 
 
 def _resized(scenes: _scenes.Scenes, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

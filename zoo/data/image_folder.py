@@ -6,12 +6,12 @@ from pathlib import Path
 from zoo.crops import Crops
 from zoo.data._augment import Augment
 from zoo.data._folders import Labelled, labelled_splits
-from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES, ImageFiles, check_image
+from zoo.data.base import Samples
+from zoo.data.images import SUFFIXES, ImageFiles, PictureSet, check_image
 from zoo.places import data_root
 
 
-class ImageFolder(DataModule):
+class ImageFolder(PictureSet):
     """The images in `root/CLASS/` or `root/{train,val,test}/CLASS/`; see `_folders.labelled_splits`.
 
     Args:
@@ -21,10 +21,8 @@ class ImageFolder(DataModule):
         crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     spoken = frozenset(["shape", "crops", "scales"])
-    unscored = DataModule.unscored | {"short_side"}
+    unscored = PictureSet.unscored | {"short_side"}
 
     def __init__(
         self,
@@ -34,6 +32,7 @@ class ImageFolder(DataModule):
         short_side: Sequence[int] | None = None,
         crops: int = 1,
         scales: Sequence[int] | None = None,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 64,
         num_workers: int | None = None,
         seed: int = 0,
@@ -41,7 +40,13 @@ class ImageFolder(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.root = data_root(root)
         if self.shape[0] not in (1, 3):
@@ -63,11 +68,17 @@ class ImageFolder(DataModule):
         """The classes, and the labelled files of each split."""
         return labelled_splits(self.root, SUFFIXES, self.notes)
 
+    def sound(self, labelled: Labelled, split: str) -> Labelled:
+        """Those of a split whose headers can be read."""
+        found = list(self.readable([path for path, _ in labelled], check_image, split))
+        self.wide.update(header.wide for _, header in found if header.wide)
+        return [labelled[at] for at, _ in found]
+
     def load(self) -> dict[str, Samples]:
         self.class_names, files = self.find()
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
-            good = [labelled[at] for at, _ in self.readable([path for path, _ in labelled], check_image, split)]
+            good = self.sound(labelled, split)
             train = split == "train"
             splits[split] = ImageFiles(
                 [path for path, _ in good],
@@ -75,8 +86,9 @@ class ImageFolder(DataModule):
                 Crops(self.shape) if train else self.crops,
                 short_side=self.short_side if train else None,
                 seed=self.seed,
+                ground=self.ground,
             )
         return splits
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return ImageFiles(paths, None, self.crops)
+        return ImageFiles(paths, None, self.crops, ground=self.ground)

@@ -1,5 +1,6 @@
 """Images in tar archives: more of them than a disk holds, or than a file system likes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from zoo.data._augment import Augment
 from zoo.data._folders import labelled_splits
 from zoo.data.base import Samples
 from zoo.data.image_folder import ImageFolder
-from zoo.data.images import SUFFIXES, ImageFiles, check_image
+from zoo.data.images import SUFFIXES, ImageFiles
 from zoo.places import data_root
 
 
@@ -37,6 +38,7 @@ class ImageShards(ImageFolder):
         short_side: Sequence[int] | None = None,
         crops: int = 1,
         scales: Sequence[int] | None = None,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 64,
         num_workers: int | None = None,
         seed: int = 0,
@@ -49,6 +51,7 @@ class ImageShards(ImageFolder):
             short_side=short_side,
             crops=crops,
             scales=scales,
+            ground=ground,
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,
@@ -65,14 +68,12 @@ class ImageShards(ImageFolder):
             return
         shards.check_writer()
         names, files = labelled_splits(data_root(self.source), SUFFIXES)
-        good = {
-            split: [found[at] for at, _ in self.readable([path for path, _ in found], check_image, split)]
-            for split, found in files.items()
-        }
-        shards.write(self.store.folder, names, good, self.shard_bytes)
+        good = {split: self.sound(found, split) for split, found in files.items()}
+        shards.write(self.store.folder, names, good, self.shard_bytes, self.wide)
 
     def load(self) -> dict[str, Samples]:
         self.class_names, found = shards.read_contents(self.store)
+        self.wide = Counter(shards.wide_of(self.store))
         return {split: self._samples(members, train=split == "train") for split, members in found.items()}
 
     def _samples(self, members: shards.Split, *, train: bool) -> ImageFiles:
@@ -82,9 +83,10 @@ class ImageShards(ImageFolder):
             Crops(self.shape) if train else self.crops,
             short_side=self.short_side if train else None,
             seed=self.seed,
+            ground=self.ground,
         )
         samples.blocks = [count * samples.views for count in members.places.blocks()]
         return samples
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return ImageFiles(paths, None, self.crops)
+        return ImageFiles(paths, None, self.crops, ground=self.ground)

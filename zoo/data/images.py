@@ -3,20 +3,25 @@
 import contextlib
 import importlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError, features
+from PIL import Image, ImageChops, ImageColor, UnidentifiedImageError, features
 from torch import Tensor
 
 from zoo.batch import Batch, LabelBatch
 from zoo.chance import CROP, uniform
 from zoo.crops import Crops, recoloured, region
+from zoo.data._augment import Augment
 from zoo.data._files import File, check_pixels, reason, regular
-from zoo.data.base import Decoded, Draw, Unreadable, labelled
+from zoo.data.base import DataModule, Decoded, Draw, Unreadable, labelled
+from zoo.words import nearest
 
 _PLUGINS = {
     "JPEG": ("Jpeg", "jpg"),
@@ -48,6 +53,62 @@ def suffixes_of(formats: Sequence[str]) -> frozenset[str]:
 
 
 SUFFIXES = suffixes_of(_COMPILED)
+
+Ground = tuple[int, int, int]
+"""What lies below transparent pixels: red, green, blue."""
+WHITE = (255, 255, 255)
+
+
+def ground_of(value: str | Sequence[int]) -> Ground:
+    """The argument `ground` of all data sets of pictures. Raises ValueError."""
+    if isinstance(value, str):
+        if value not in ImageColor.colormap:
+            raise ValueError(
+                f"data.ground is {value!r}, which is no color's word; {nearest(value, ImageColor.colormap)} Or give three "
+                f"numbers from 0 to 255."
+            )
+        return ImageColor.getrgb(value)[:3]
+    if len(value) != 3 or not all(0 <= number <= 255 for number in value):
+        raise ValueError(
+            f"data.ground is {list(value)}; it is three numbers from 0 to 255 (red, green, blue), or a color's word, as white."
+        )
+    return (value[0], value[1], value[2])
+
+
+class PictureSet(DataModule):
+    """A data set of pictures, or of arrays like them, that reads the user's pictures too.
+
+    Args:
+        ground: what transparent pictures lie on: a color's word (CSS's, `white`) or its red, green and blue, 0 to 255. What
+            is hidden below transparent pixels is no matter. A new picture is laid on that of the run.
+    """
+
+    layout = 3
+    suffixes = SUFFIXES
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        ground: str | Sequence[int] = "white",
+        batch_size: int,
+        num_workers: int | None = None,
+        seed: int = 0,
+        max_bad: float = 0.01,
+        augment: Mapping[str, Augment] | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+        )
+        self.ground = ground_of(ground)
+        self.wide: Counter[str] = Counter()
+        """How many pictures are of numbers wider than bytes, by `Header.wide`."""
+
+    def setup(self, stage: str | None = None) -> None:
+        new = not self.splits
+        super().setup(stage)
+        if new:
+            self.notes += conversions(self.wide)
 
 
 class Pixels:
@@ -133,19 +194,18 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _TURNS else 1
 
 
-def read_image(path: File, channels: int, ground: Sequence[int] = (255, 255, 255)) -> Tensor:
+def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
     """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
 
-    CMYK and palettes are converted, the first picture of an animation is read, 16-bit grey is scaled to bytes by the range of
-    its type. Integers of 32 bits are taken where they are bytes, 0 to 255; they have no range of their own, nor have
-    floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
+    CMYK and palettes are converted, the first picture of an animation is read, numbers of 16 bits are scaled to bytes by the
+    range of their type. Integers of 32 bits are taken where they are bytes, 0 to 255; they have no range of their own, nor
+    have floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
     """
     with picture(path) as image:
         image.load()
         if (turn := _TURNS.get(_orientation(image))) is not None:
             image = image.transpose(turn)
-        if image.mode == "F":
-            raise Unreadable(path, "its pixels are floating-point numbers of no stated range; save it with 8 or 16 bits")
+        _wide(path, image)
         if image.mode.startswith("I"):
             clear = image.info.get("transparency")
             hidden = None if clear is None else Image.fromarray(np.asarray(image) == clear)
@@ -157,6 +217,37 @@ def read_image(path: File, channels: int, ground: Sequence[int] = (255, 255, 255
             image = Image.alpha_composite(under, image.convert("RGBA"))
         pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
+
+
+_DEEP, _LONG = "16-bit", "32-bit"
+_RULES = {
+    _DEEP: "16 bits a channel; each is divided by 256, by the range of its type, for images are served as bytes",
+    _LONG: "32 bits, none of which is more than a byte; they are taken as they are",
+}
+"""By `Header.wide`, what its numbers are, and what is done."""
+
+
+def conversions(wide: Mapping[str, int]) -> list[str]:
+    """What is said, once, of pictures that are converted to bytes; what is no kind of `Header.wide` is nothing."""
+    said = [(count, _RULES[kind]) for kind, count in wide.items() if kind in _RULES and count]
+    return [f"{count:,} picture{'s' * (count != 1)} hold{'s' * (count == 1)} numbers of {rule}." for count, rule in said]
+
+
+def _wide(path: File, image: Image.Image) -> str:
+    """As `Header.wide`, of a picture whose header was read. Raises `Unreadable`: numbers of no range."""
+    if image.mode == "F":
+        raise Unreadable(path, "its pixels are floating-point numbers of no stated range; save it with 8 or 16 bits")
+    if image.mode == "I" and image.format != "PPM":
+        return _LONG
+    return _DEEP if image.mode.startswith("I") or any(map(_sixteen, getattr(image, "tile", ()))) else ""
+
+
+def _sixteen(tile: Any) -> bool:
+    """Whether Pillow's decoder of a tile is told of 16 bits, as `RGB;16B`, or of a number above 255."""
+    arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    return any(";16" in each for each in arguments if isinstance(each, str)) or any(
+        each > 255 for each in arguments if isinstance(each, int) and tile[0].startswith("ppm")
+    )
 
 
 def _bytes(path: File, image: Image.Image) -> NDArray[np.uint8]:
@@ -188,8 +279,10 @@ class ImageFiles(Decoded):
         *,
         short_side: tuple[int, int] | None = None,
         seed: int = 0,
+        ground: Ground = WHITE,
     ) -> None:
         super().__init__(len(paths), 1 if short_side else crops.views)
+        self.ground = ground
         self.paths = paths
         self.labels = labels
         self.crops = crops
@@ -203,7 +296,7 @@ class ImageFiles(Decoded):
         return labelled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
-        image = read_image(self.paths[number], self.crops.shape[0])
+        image = read_image(self.paths[number], self.crops.shape[0], self.ground)
         if self.short_side is None:
             return labelled(self.crops.cut(image, view)[0], self.labels, number)
         length, top, left = uniform(self.seed, epoch, torch.tensor([number]), 3, CROP)[0].tolist()
@@ -215,14 +308,43 @@ class ImageFiles(Decoded):
         return labelled(recoloured(cut, self.crops.shape[0])[0], self.labels, number)
 
 
-def check_image(path: File) -> None:
-    """Read a file's header, no pixel of it. Raises `Unreadable`."""
-    with picture(path):
-        pass
+@dataclass(frozen=True)
+class Header:
+    """What is known of a picture before its pixels are read."""
+
+    height: int
+    width: int
+    wide: str
+    """How wide its numbers are, 16-bit or 32-bit; empty for bytes."""
 
 
-def upright_size(path: File) -> tuple[int, int]:
-    """Height and width of an image file, turned as its EXIF tag asks. Raises `Unreadable`."""
+def check_image(path: File) -> Header:
+    """Read a file's header, and of few kinds the pixels: those whose numbers alone tell whether they have a range. The size is
+    as it is written. Raises `Unreadable`."""
     with picture(path) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        return _header(path, image)
+
+
+def upright_header(path: File) -> Header:
+    """The same, with height and width turned as the EXIF tag asks. Raises `Unreadable`."""
+    with picture(path) as image:
+        found = _header(path, image)
+        return Header(found.width, found.height, found.wide) if _orientation(image) >= 5 else found
+
+
+def _header(path: File, image: Image.Image) -> Header:
+    width, height = image.size
+    wide = _wide(path, image)
+    if wide == _LONG:
+        _bytes(path, image)
+    return Header(height, width, wide)
+
+
+def wide_ones(paths: Iterable[Path]) -> Counter[str]:
+    """How many of some files are of wider numbers than bytes, by kind; what cannot be read is of none."""
+    found: Counter[str] = Counter()
+    for path in paths:
+        with contextlib.suppress(Unreadable):
+            found[check_image(path).wide] += 1
+    del found[""]
+    return found

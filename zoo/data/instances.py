@@ -1,7 +1,7 @@
 """Images with objects: files, the checks before training, and the geometry that image, boxes, masks and keypoints share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +15,8 @@ from torchvision.transforms.v2 import functional
 
 from zoo.batch import InstanceBatch, Instances
 from zoo.chance import CROP, uniform
-from zoo.data.base import DataModule, Decoded, Draw, Item, Samples, Unreadable
-from zoo.data.images import read_image, upright_size
+from zoo.data.base import Decoded, Draw, Item, Samples, Unreadable
+from zoo.data.images import WHITE, Ground, PictureSet, read_image, upright_header
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
 """What a data set of objects publishes besides what all do."""
@@ -48,6 +48,8 @@ class Scene:
     area: NDArray[np.float64] | None = None
     masks: Callable[[], NDArray[np.bool_]] | None = None
     keypoints: NDArray[np.float64] | None = None
+    wide: str = ""
+    """As of the image's `Header`."""
 
     def refused(self, reason: str) -> Unreadable:
         return Unreadable(self.image, f"of image {self.number}, {reason}")
@@ -89,7 +91,8 @@ def check_scene(scene: Scene) -> Scene:
     found before. Raises `Unreadable`, which names image and object."""
     if not scene.image.exists():
         raise Unreadable(scene.image, f"the file of image {scene.number} is missing")
-    height, width = upright_size(scene.image)
+    header = upright_header(scene.image)
+    height, width = header.height, header.width
     if (height, width) != (scene.height, scene.width):
         raise scene.refused(f"the file is {width} x {height} pixels, but its annotations say {scene.width} x {scene.height}")
     if scene.masks is not None and len(scene.boxes) * height * width > _MOST:
@@ -109,7 +112,7 @@ def check_scene(scene: Scene) -> Scene:
             raise scene.refused(f"{name} has a box outside of the image")
     if scene.keypoints is not None and not np.isfinite(scene.keypoints).all():
         raise scene.refused("a keypoint is not a number")
-    return scene
+    return replace(scene, wide=header.wide)
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,13 @@ def _as_tv(objects: Instances, full: tuple[int, int]) -> dict[str, Any]:
 class SceneFiles(Decoded):
     """Images with objects, read where they are asked for; crowds are left out in training."""
 
-    def __init__(self, scenes: Sequence[Scene], sizing: Sizing, *, train: bool, seed: int) -> None:
+    def __init__(self, scenes: Sequence[Scene], sizing: Sizing, *, train: bool, seed: int, ground: Ground = WHITE) -> None:
         super().__init__(len(scenes))
         self.scenes = scenes
         self.sizing = sizing
         self.train = train
         self.seed = seed
+        self.ground = ground
         self.groups = torch.tensor([scene.height > scene.width for scene in scenes])
         """Upright or not: a batch of one kind has little padding."""
 
@@ -190,7 +194,7 @@ class SceneFiles(Decoded):
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Any]:
         scene = self.scenes[number]
-        image = read_image(scene.image, self.sizing.shape[0])[0]
+        image = read_image(scene.image, self.sizing.shape[0], self.ground)[0]
         objects = scene.instances()
         if not self.train:
             size = list(self.sizing.size(scene.height, scene.width))
@@ -207,7 +211,7 @@ class SceneFiles(Decoded):
 
 
 def scene_splits(
-    data: DataModule, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
+    data: PictureSet, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
 ) -> dict[str, Samples]:
     """What every data set of objects serves of what it found: of each split the images that can be read, and a word about
     those in which nothing is."""
@@ -216,7 +220,8 @@ def scene_splits(
         scenes = [found for _, found in data.readable(items, scene, split)]
         if empty := sum(not len(each.boxes) for each in scenes):
             data.notes.append(f"{empty:,} of {len(scenes):,} {split} images have no objects; they are kept.")
-        served[split] = SceneFiles(scenes, sizing, train=split == "train", seed=data.seed)
+        data.wide.update(each.wide for each in scenes if each.wide)
+        served[split] = SceneFiles(scenes, sizing, train=split == "train", seed=data.seed, ground=data.ground)
     return served
 
 
@@ -253,8 +258,9 @@ class BareImages:
 
     views = 1
 
-    def __init__(self, paths: Sequence[Path], sizing: Sizing) -> None:
+    def __init__(self, paths: Sequence[Path], sizing: Sizing, ground: Ground = WHITE) -> None:
         self.paths = paths
+        self.ground = ground
         self.sizing = sizing
 
     def __len__(self) -> int:
@@ -262,7 +268,7 @@ class BareImages:
 
     def __getitems__(self, draws: Sequence[Draw], /) -> InstanceBatch:
         ((epoch, index),) = draws
-        image = read_image(self.paths[index], self.sizing.shape[0])[0]
+        image = read_image(self.paths[index], self.sizing.shape[0], self.ground)[0]
         full = image.shape[1:]
         small = functional.resize(image, list(self.sizing.size(*full)), antialias=True)
         nothing = Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))

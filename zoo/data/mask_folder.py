@@ -5,13 +5,13 @@ from pathlib import Path
 
 from zoo.data._augment import Augment
 from zoo.data._lists import lines
-from zoo.data.base import SPLITS, DataModule, Samples
-from zoo.data.images import SUFFIXES
+from zoo.data.base import SPLITS, Samples
+from zoo.data.images import PictureSet
 from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files, paired
 from zoo.places import data_root
 
 
-class MaskFolder(DataModule):
+class MaskFolder(PictureSet):
     """`root/images/NAME.jpg` with `root/masks/NAME.png`, or the same inside `root/{train,val,test}/`.
 
     A mask is a grey or palette picture whose values are classes, counted from 0; `void` counts for nothing. Class names
@@ -28,8 +28,6 @@ class MaskFolder(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("semantic",)
     full_size = True
 
@@ -43,6 +41,7 @@ class MaskFolder(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] = (0.5, 2.0),
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -50,7 +49,13 @@ class MaskFolder(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.root = data_root(root)
         self.classes = classes
@@ -89,4 +94,4 @@ class MaskFolder(DataModule):
         return paired(folder / "images", folder / "masks", self.num_classes, self.void, self.notes)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry)
+        return WholeImages(paths, self.shape[0], self.geometry, self.ground)

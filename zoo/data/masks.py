@@ -17,8 +17,19 @@ from torch.nn.functional import interpolate, pad
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
 from zoo.data._folders import counted, listing
-from zoo.data.base import DataModule, Decoded, Draw, Samples, Unreadable
-from zoo.data.images import LOSSLESS, SUFFIXES, picture, read_image, suffixes_of, upright_size
+from zoo.data.base import Decoded, Draw, Samples, Unreadable
+from zoo.data.images import (
+    LOSSLESS,
+    SUFFIXES,
+    WHITE,
+    Ground,
+    Header,
+    PictureSet,
+    picture,
+    read_image,
+    suffixes_of,
+    upright_header,
+)
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
 
@@ -129,30 +140,33 @@ SomePair = TypeVar("SomePair", bound=Pair)
 SomePictured = TypeVar("SomePictured", bound=Pictured)
 
 
-def check_pair(pair: SomePair) -> tuple[SomePair, Looked]:
+def check_pair(pair: SomePair) -> tuple[SomePair, Looked, Header]:
     """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
     `Unreadable`."""
     if not pair.image.exists():
         raise Unreadable(pair.image, "the image of a mask is missing")
     found = pair.check()
-    check_size(pair, upright_size(pair.image), (found.height, found.width))
-    return pair, found
+    header = upright_header(pair.image)
+    check_size(pair, (header.height, header.width), (found.height, found.width))
+    return pair, found, header
 
 
 def mask_files(
-    data: DataModule, splits: Mapping[str, Sequence[SomePair]], geometry: "Geometry", void: int | None = None
+    data: PictureSet, splits: Mapping[str, Sequence[SomePair]], geometry: "Geometry", void: int | None = None
 ) -> dict[str, Samples]:
     """The splits of a data set, every pair checked. Raises ValueError: too many cannot be read, or the masks of a split hold
     one class alone, of which nothing can be learned and any answer is perfect."""
     samples: dict[str, Samples] = {}
     for split, pairs in splits.items():
         found = [outcome for _, outcome in data.readable(pairs, check_pair, split)]
-        _check_there(data, split, [looked for _, looked in found], void)
-        samples[split] = MaskFiles([pair for pair, _ in found], geometry, train=split == "train", seed=data.seed)
+        _check_there(data, split, [looked for _, looked, _ in found], void)
+        data.wide.update(header.wide for *_, header in found if header.wide)
+        kept = [pair for pair, *_ in found]
+        samples[split] = MaskFiles(kept, geometry, train=split == "train", seed=data.seed, ground=data.ground)
     return samples
 
 
-def _check_there(data: DataModule, split: str, found: Sequence[Looked], void: int | None) -> None:
+def _check_there(data: PictureSet, split: str, found: Sequence[Looked], void: int | None) -> None:
     """Say which classes have no pixel in training; refuse masks of one class."""
     there = frozenset[int]().union(*(looked.classes for looked in found))
     values = sorted(frozenset[int]().union(*(looked.values or () for looked in found)))
@@ -274,12 +288,13 @@ class Geometry:
 class MaskFiles(Decoded):
     """Images with masks, read where they are asked for: cut to one size in training, else whole and one at a time."""
 
-    def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int, ground: Ground = WHITE) -> None:
         super().__init__(len(pairs))
         self.pairs = pairs
         self.geometry = geometry
         self.train = train
         self.seed = seed
+        self.ground = ground
 
     def name(self, number: int) -> str:
         return str(self.pairs[number].image)
@@ -290,7 +305,7 @@ class MaskFiles(Decoded):
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
         pair = self.pairs[number]
-        image, mask = read_image(pair.image, self.geometry.shape[0])[0], pair.mask()
+        image, mask = read_image(pair.image, self.geometry.shape[0], self.ground)[0], pair.mask()
         check_size(pair, image.shape[1:], mask.shape)
         if not self.train:
             return {"input": self.geometry.scaled(image), "mask": mask}
@@ -304,8 +319,9 @@ class WholeImages:
 
     views = 1
 
-    def __init__(self, paths: Sequence[Path], channels: int, geometry: Geometry | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], channels: int, geometry: Geometry | None = None, ground: Ground = WHITE) -> None:
         self.paths = paths
+        self.ground = ground
         self.channels = channels
         self.geometry = geometry
 
@@ -314,7 +330,7 @@ class WholeImages:
 
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
         ((epoch, index),) = draws
-        image = read_image(self.paths[index], self.channels)[0]
+        image = read_image(self.paths[index], self.channels, self.ground)[0]
         mask = torch.full((1, *image.shape[1:]), VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
         image = self.geometry.scaled(image) if self.geometry else image
         ids = torch.tensor([index])

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._augment import Augment
-from zoo.data.base import DataModule, Samples, Unreadable
-from zoo.data.images import LOSSLESS, SUFFIXES, picture
+from zoo.data.base import Samples, Unreadable
+from zoo.data.images import LOSSLESS, SUFFIXES, PictureSet, picture
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import carved
 from zoo.places import data_root
@@ -25,7 +25,7 @@ class MaskedFile:
     number: int
 
 
-class PennFudan(DataModule):
+class PennFudan(PictureSet):
     """`root/FOLDER/PNGImages/NAME.png` with `root/FOLDER/PedMasks/NAME_mask.png`: boxes and masks of one class.
 
     One's own images in this layout will do as well. 20 % are test and 10 % validation, chosen by the names alone.
@@ -40,8 +40,6 @@ class PennFudan(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("instances",)
     facts = FACTS
     full_size = True
@@ -64,6 +62,7 @@ class PennFudan(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] = (1.0, 1.0),
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -71,7 +70,13 @@ class PennFudan(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.folder = data_root(root) / folder
         self.class_names = (class_name,)
@@ -88,7 +93,7 @@ class PennFudan(DataModule):
         return scene_splits(self, {"train": train, "val": val, "test": test}, _scene, self.sizing)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return BareImages(paths, self.sizing)
+        return BareImages(paths, self.sizing, self.ground)
 
 
 def _scene(file: MaskedFile) -> Scene:

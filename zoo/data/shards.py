@@ -253,6 +253,12 @@ def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
     return classes, splits
 
 
+def wide_of(store: Store) -> dict[str, int]:
+    """What was written of pictures that are converted; nothing where another program, or an older one, wrote the archives."""
+    wide = json.loads(store.file(CONTENTS).read_text(encoding="utf-8")).get("wide")
+    return {kind: count for kind, count in wide.items() if type(count) is int} if isinstance(wide, dict) else {}
+
+
 def _checked_contents(described: Any) -> tuple[str, ...]:
     """The classes of a table of contents in which every field is what it must be. Raises ValueError."""
     if not isinstance(described, dict) or not isinstance(described.get("splits"), dict):
@@ -312,11 +318,16 @@ def _check(shards: Sequence[Mapping[str, Any]], places: Places, classes: int) ->
 # Writing
 
 
-def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], shard_bytes: int) -> None:
+def write(
+    root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], shard_bytes: int, wide: Mapping[str, int] | None = None
+) -> None:
     """Write the archives that are not there yet, and then what describes them. Killed anywhere, it is run again and goes on;
     of several at once one works.
 
     The samples are mixed first (always alike), for a reader mixes those of a few archives only.
+
+    Args:
+        wide: of pictures that are converted when they are read how many there are, by kind.
     """
     check_writer()
     with alone(root):
@@ -340,7 +351,8 @@ def write(root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], sh
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
             _write(root / f"{split}.npz", buffer.getvalue())
-        _write(root / CONTENTS, json.dumps({"classes": list(classes), "splits": described}, indent=1).encode())
+        contents = {"classes": list(classes), "splits": described, "wide": dict(wide or {})}
+        _write(root / CONTENTS, json.dumps(contents, indent=1).encode())
 
 
 def _parts(files: Labelled, shard_bytes: int) -> Iterator[Labelled]:

@@ -13,12 +13,12 @@ from zoo.crops import Crops
 from zoo.data._augment import Augment
 from zoo.data._files import reason
 from zoo.data._stratified import stratified
-from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES, ImageFiles, Pixels
+from zoo.data.base import Samples
+from zoo.data.images import ImageFiles, PictureSet, Pixels
 from zoo.places import alone, data_root
 
 
-class Stored(DataModule):
+class Stored(PictureSet):
     """A set in memory. A subclass fills in the facts and `read`.
 
     Args:
@@ -26,9 +26,8 @@ class Stored(DataModule):
         crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     spoken = frozenset(["shape", "crops", "scales"])
+    unscored = PictureSet.unscored | {"ground"}  # of the user's pictures; its own have no transparency
     source_mean: ClassVar[tuple[float, ...]]
     source_std: ClassVar[tuple[float, ...]]
     """Over the training split, of the channels that the source has: one or three."""
@@ -40,6 +39,7 @@ class Stored(DataModule):
         fraction: float = 1.0,
         crops: int = 1,
         scales: Sequence[int] | None = None,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 64,
         num_workers: int | None = None,
         seed: int = 0,
@@ -47,7 +47,13 @@ class Stored(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.fraction = fraction
         self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
@@ -77,7 +83,7 @@ class Stored(DataModule):
         return splits
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return ImageFiles(paths, None, self.crops)
+        return ImageFiles(paths, None, self.crops, ground=self.ground)
 
 
 class TorchvisionSet(Stored):
@@ -106,6 +112,7 @@ class TorchvisionSet(Stored):
         fraction: float = 1.0,
         crops: int = 1,
         scales: Sequence[int] | None = None,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 256,
         num_workers: int | None = None,
         seed: int = 0,
@@ -117,6 +124,7 @@ class TorchvisionSet(Stored):
             fraction=fraction,
             crops=crops,
             scales=scales,
+            ground=ground,
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,

@@ -11,8 +11,8 @@ import numpy as np
 from zoo.data._augment import Augment
 from zoo.data._files import reason, regular
 from zoo.data._lists import lines, once, placed
-from zoo.data.base import DataModule, Samples, Unreadable
-from zoo.data.images import SUFFIXES
+from zoo.data.base import Samples, Unreadable
+from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.masks import carved
 from zoo.data.voc_segmentation import VocSegmentation
@@ -30,7 +30,7 @@ class VocFile:
     number: int
 
 
-class VocDetection(DataModule):
+class VocDetection(PictureSet):
     """`root/VOCdevkit/VOC{YEAR}/{JPEGImages,Annotations,ImageSets/Main}`: boxes of twenty classes, without masks.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
@@ -48,8 +48,6 @@ class VocDetection(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("instances",)
     facts = FACTS
     full_size = True
@@ -74,6 +72,7 @@ class VocDetection(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] = (1.0, 1.0),
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -81,7 +80,13 @@ class VocDetection(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.folder = data_root(root) / "VOCdevkit" / f"VOC{year}"
         self.train_list = train_list
@@ -129,7 +134,7 @@ class VocDetection(DataModule):
         return check_scene(scene)
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return BareImages(paths, self.sizing)
+        return BareImages(paths, self.sizing, self.ground)
 
 
 @dataclass(frozen=True)

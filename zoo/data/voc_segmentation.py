@@ -6,13 +6,13 @@ from pathlib import Path
 from zoo.batch import VOID
 from zoo.data._augment import Augment
 from zoo.data._lists import lines, once, placed
-from zoo.data.base import DataModule, Samples
-from zoo.data.images import SUFFIXES
+from zoo.data.base import Samples
+from zoo.data.images import PictureSet
 from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files
 from zoo.places import data_root
 
 
-class VocSegmentation(DataModule):
+class VocSegmentation(PictureSet):
     """`root/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`: the background and twenty classes.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
@@ -26,8 +26,6 @@ class VocSegmentation(DataModule):
         flip: mirror half of the training images.
     """
 
-    layout = 3
-    suffixes = SUFFIXES
     targets = ("semantic",)
     full_size = True
     scored_at_end = "val"
@@ -50,6 +48,7 @@ class VocSegmentation(DataModule):
         short_side: int | None = None,
         scale: Sequence[float] = (0.5, 2.0),
         flip: bool = True,
+        ground: str | Sequence[int] = "white",
         batch_size: int = 8,
         num_workers: int | None = None,
         seed: int = 0,
@@ -57,7 +56,13 @@ class VocSegmentation(DataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
+            shape=shape,
+            ground=ground,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            max_bad=max_bad,
+            augment=augment,
         )
         self.folder = data_root(root) / "VOCdevkit" / "VOC2012"
         self.train_list = train_list
@@ -85,4 +90,4 @@ class VocSegmentation(DataModule):
         ]
 
     def files(self, paths: Sequence[Path]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry)
+        return WholeImages(paths, self.shape[0], self.geometry, self.ground)
