@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,44 @@ def seeded() -> None:
     import torch
 
     torch.manual_seed(int(os.environ.get("ZOO_TEST_SEED", "0")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compositions() -> Iterator[Callable[..., Any]]:
+    """Of the files of a configuration the same are chosen again and again: they are read and merged once for each choice, and
+    Hydra sets the values of a command line in a copy. `test_a_composition_is_the_same_at_its_second_time` compares. What comes
+    out of here is Hydra's own way."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override, OverrideType
+    from hydra.core.utils import JobRuntime
+
+    known: dict[tuple[object, ...], bytes] = {}
+    whole = ConfigLoaderImpl._load_configuration_impl
+
+    def is_value(loader: Any, override: Override) -> bool:
+        plain = override.type == OverrideType.CHANGE and not override.is_sweep_override()
+        return plain and not override.is_hydra_override() and not loader.repository.group_exists(override.key_or_group)
+
+    def load(self: Any, config_name: str | None, overrides: list[str], run_mode: Any, *args: Any, **kwargs: Any) -> Any:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        values = [each for each in parsed if is_value(self, each)]
+        choices = [str(each.input_line) for each in parsed if each not in values]
+        places = [(each.provider, each.path) for each in self.repository.get_sources()]
+        key = (config_name, run_mode, str(JobRuntime.instance().conf), *choices, *places)
+        if key not in known:
+            known[key] = pickle.dumps(whole(self, config_name, choices, run_mode, *args, **kwargs))
+        config = pickle.loads(known[key])
+        self._apply_overrides_to_config(values, config)
+        job, tasks = config.hydra.job, [each for each in parsed if not each.is_hydra_override()]
+        config.hydra.overrides.task = [each.input_line for each in tasks]
+        config.hydra.runtime.cwd = str(Path.cwd())
+        job.override_dirname = get_overrides_dirname(tasks, **job.config.override_dirname)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", load)
+        yield whole
 
 
 @pytest.fixture

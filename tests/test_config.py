@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
 from zoo import cli
@@ -32,6 +33,28 @@ NAMES = [
     "#1",
     "$HOME",
 ]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model=c3d", "data=video_folder", "data.root='a b'", "trainer=ddp"),
+        ("optimizer.lr=3", "+task.odd=1", "model=mlp", "~callbacks.pictures", "optimizer=sgd", "hydra.job.name=x", "seed=2"),
+        ("callbacks=ema", "callbacks.average.decay=0.5", "input_shape=[1,2,3]", "trainer.max_epochs=${seed}"),
+    ],
+)
+def test_a_composition_is_the_same_at_its_second_time(
+    overrides: Sequence[str], compositions: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Hydra makes it of the files, and as the tests have it (conftest.py)."""
+    quick = [run.composed(overrides) for _ in range(2)]
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compositions)
+    for config in quick:
+        assert OmegaConf.to_container(config) == OmegaConf.to_container(run.composed(overrides))
+        assert OmegaConf.is_struct(config)
+    quick[0].seed = 77
+    assert quick[1].seed != 77
 
 
 @pytest.mark.parametrize("name", NAMES)
