@@ -67,6 +67,7 @@ def test_train_with_any_heads(verb: Verb, root: Path, tmp_path: Path, arguments:
     assert "scored 8 of 8 test samples" in said
     assert "multiply-adds" in said
     assert (tmp_path / "run" / "predictions.png").is_file()
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["max_detections"] == 100
 
 
 def test_evaluate_and_predict_images_and_videos(verb: Verb, root: Path, tmp_path: Path) -> None:

@@ -381,6 +381,7 @@ def write_result(
         "versions": versions(),
         "landmarks": dict(data.landmarks),
         "left_out": dict(sorted(data.bad.items())),
+        **task.conditions(),
     }
     path = Path(config.run_dir) / "result.json"
     try:

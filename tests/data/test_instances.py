@@ -18,6 +18,7 @@ from zoo.data.coco import Coco, mirrored
 from zoo.data.instances import Sizing
 from zoo.data.pennfudan import PennFudan
 from zoo.data.voc_detection import VocDetection
+from zoo.data.voc_segmentation import VocSegmentation
 
 SHAPE = (3, 40, 60)
 NAMES = ["nose", "left_eye", "right_eye"]
@@ -407,7 +408,7 @@ def test_both_files_have_the_same_categories(tmp_path: Path) -> None:
 
 
 def test_a_missing_image_is_named_by_its_id(tmp_path: Path) -> None:
-    data = coco(tmp_path, [], max_bad=0.0)
+    data = coco(tmp_path, [annotation(n, n, (4, 4, 20, 10)) for n in range(1, 13)], max_bad=0.0)
     (tmp_path / "coco" / "val2017" / "3.png").unlink()
     with pytest.raises(ValueError, match="the file of image 3 is missing"):
         data.setup()
@@ -454,12 +455,77 @@ def test_voc_counts_from_one_and_leaves_out_what_is_difficult(tmp_path: Path) ->
 def test_voc_names_what_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no .*Main/train\.txt"):
         VocDetection(root=str(tmp_path), shape=SHAPE).setup()
-    with pytest.raises(ValueError, match=r"of image \d+, object 1 \(unicorn\) is of no class of VOC"):
+    with pytest.raises(ValueError, match=r"Not one of 9 training images has an object .* 9 objects .*unicorn \(9\)\."):
         voc(tmp_path, "unicorn", max_bad=0.0).setup()
     data = voc(tmp_path, max_bad=0.0)
     (tmp_path / "VOCdevkit" / "VOC2012" / "Annotations" / "2008_000011.xml").write_text("<annotation><size>")
     with pytest.raises(ValueError, match=r"2008_000011\.xml does not list its objects"):
         data.setup()
+
+
+def test_voc_keeps_an_image_without_its_objects_of_other_classes(tmp_path: Path) -> None:
+    data = voc(tmp_path)
+    annotations = tmp_path / "VOCdevkit" / "VOC2012" / "Annotations"
+    for number, name in ((3, "unicorn"), (4, "unicorn"), (11, "lamp")):
+        path = annotations / f"2008_{number:06d}.xml"
+        path.write_text(path.read_text().replace("dog", name))
+    data.setup()
+    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 9, "val": 1, "test": 2}
+    assert data.bad == {}
+    (note,) = (note for note in data.notes if "no class of this" in note)
+    assert note == (
+        "3 objects of no class of this data set are left out: unicorn (2), lamp (1). Their images are kept, and where they are "
+        "is background."
+    )
+    batch: Any = data.splits["test"].__getitems__([(0, 1)])
+    assert batch["instances"][0]["boxes"].tolist() == [[40, 0, 60, 30]]
+    assert batch["instances"][0]["crowd"].tolist() == [True]
+
+
+def test_classes_that_no_training_image_holds_are_said(tmp_path: Path) -> None:
+    """Of every set of objects; an object of a crowd, or one marked as difficult, is not learned from."""
+    boxes = voc(tmp_path / "voc")
+    boxes.setup()
+    absent = "aeroplane, bicycle, bird, boat, bottle and 14 more"  # of twenty there are dogs, and persons that are difficult
+    assert f"No object of the training images is of the class {absent}: it cannot be learned." in boxes.notes
+    some = [annotation(number, number, (4, 4, 20, 10), 3) for number in range(1, 13)]
+    masks = coco(tmp_path / "coco", [*some, annotation(99, 2, (30, 4, 20, 10), 90, iscrowd=1)])
+    masks.setup()
+    assert "No object of the training images is of the class kind 90: it cannot be learned." in masks.notes
+    with pytest.raises(ValueError, match=r"Not one of \d+ training images has an object to learn\. The classes are kind 3, "):
+        coco(tmp_path / "none", []).setup()
+    folder = tmp_path / "PennFudanPed"
+    for place in ("PNGImages", "PedMasks"):
+        (folder / place).mkdir(parents=True)
+    for number in range(10):
+        for path in (folder / "PNGImages" / f"{number}.png", folder / "PedMasks" / f"{number}_mask.png"):
+            Image.new("L", (30, 20)).save(path)
+    with pytest.raises(ValueError, match=r"Not one of 7 training images has an object to learn\. The classes are pedestrian\."):
+        PennFudan(root=str(tmp_path), shape=SHAPE).setup()
+
+
+def test_an_image_of_both_lists_is_scored_and_not_trained_on(tmp_path: Path) -> None:
+    """Of VOC's boxes and of its masks; a second spelling of a name is the same image."""
+    names = [f"2008_{number:06d}" for number in range(12)]
+    data = voc(tmp_path, names=names)
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    (folder / "SegmentationClass").mkdir()
+    (folder / "ImageSets" / "Segmentation").mkdir()
+    for name in names:
+        Image.fromarray((np.arange(60 * 80).reshape(60, 80) % 21).astype(np.uint8)).save(
+            folder / "SegmentationClass" / f"{name}.png"
+        )
+    for kind in ("Main", "Segmentation"):
+        (folder / "ImageSets" / kind / "train.txt").write_text("\n".join([*names[:10], "./" + names[10]]))
+        (folder / "ImageSets" / kind / "val.txt").write_text("\n".join(names[9:]))
+    for each in (data, VocSegmentation(root=str(tmp_path), shape=SHAPE)):
+        each.setup()
+        assert {split: len(samples) for split, samples in each.splits.items()} == {"train": 8, "val": 1, "test": 3}
+        (note,) = (note for note in each.notes if "trained on" in note)
+        assert note == "2 images of both train.txt and val.txt are scored, and not trained on, the first 2008_000009.jpg."
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("\n".join(names))
+    with pytest.raises(ValueError, match=r"All 11 images to train on are scored too: train\.txt and val\.txt"):
+        VocDetection(root=str(tmp_path), shape=SHAPE).setup()
 
 
 def test_voc_files_whose_names_have_one_number_are_several_images(tmp_path: Path) -> None:
@@ -482,7 +548,7 @@ SWAPS = [
     ("<difficult>0</difficult>", "<difficult>no</difficult>", "the difficult 'no' of object 1, which must be 0 or 1"),
     ("<width>80</width>", "<width>80.5</width>", r"the size/width '80.5' of the image"),
     ("<width>80</width>", "<width>90</width>", "annotations say 90 x 60"),
-    ("<name>dog</name>", "<name/>", r"object 1 \(\) is of no class"),
+    ("<name>dog</name>", "<name/>", r"has an empty name of object 1"),
     ("</annotation>", "", "does not list its objects"),
     ("<annotation>", '<?xml version="1.0" encoding="no-such"?><annotation>', "does not list its objects"),
     ("<annotation>", '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;', "has a document type"),

@@ -156,6 +156,25 @@ def annotations_by_hand(numbers: list[int]) -> dict[str, Any]:
 NUMBERS = list(range(8))
 
 
+def test_files_of_results_are_whole_and_take_the_place_of_no_link(tmp_path: Path) -> None:
+    records = gather([task([guess_of(truth_of(0), 0)]).records(batch_of([0]))])  # type: ignore[arg-type]
+    for name in ("images", "box"):
+        folder, victim = tmp_path / f"a link {name}", tmp_path / f"victim {name}"
+        folder.mkdir()
+        victim.write_text("kept")
+        (folder / f"{name}.json").symlink_to(victim)
+        with pytest.raises(ValueError, match=rf"{name}\.json is no regular file, so it is not replaced"):
+            task([], results=str(folder)).metrics(records)
+        assert victim.read_text() == "kept"
+    task([], results=str(tmp_path / "new")).metrics(records)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "box.json",
+        "images.json",
+        "keypoint.json",
+        "mask.json",
+    ]
+
+
 def test_scores_are_those_of_pycocotools_by_hand(tmp_path: Path) -> None:
     model = task([guess_of(truth_of(number), number) for number in NUMBERS], results=str(tmp_path / "results"))
     found = model.metrics(gather([model.records(batch_of(NUMBERS[at : at + 3])) for at in (0, 3, 6)]))  # type: ignore[arg-type]

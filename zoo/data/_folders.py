@@ -65,6 +65,11 @@ def counted(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {kind}" for kind, number in sorted(kinds.items(), key=lambda each: (-each[1], each[0])))
 
 
+def some(names: Sequence[str]) -> str:
+    """The first five, and how many more."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
 def labelled_splits(
     root: Path, suffixes: frozenset[str], notes: list[str] | None = None
 ) -> tuple[tuple[str, ...], dict[str, Labelled]]:
@@ -116,8 +121,7 @@ def unscored(names: Sequence[str], splits: Mapping[str, Labelled]) -> list[str]:
         there = {label for _, label in splits[split]}
         absent = [name for label, name in enumerate(names) if label not in there]
         if absent:
-            some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            said.append(f"The {split} split has no files of {some}: what it scores says nothing of them.")
+            said.append(f"The {split} split has no files of {some(absent)}: what it scores says nothing of them.")
     return said
 
 

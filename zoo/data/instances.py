@@ -1,5 +1,6 @@
 """Images with objects: files, the checks before training, and the geometry that image, boxes, masks and keypoints share."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from torchvision.transforms.v2 import functional
 
 from zoo.batch import InstanceBatch, Instances
 from zoo.chance import CROP, uniform
+from zoo.data._folders import some
 from zoo.data.base import Decoded, Draw, Item, Samples, Unreadable
 from zoo.data.images import WHITE, Ground, PictureSet, read_image, upright_header
 
@@ -48,6 +50,8 @@ class Scene:
     area: NDArray[np.float64] | None = None
     masks: Callable[[], NDArray[np.bool_]] | None = None
     keypoints: NDArray[np.float64] | None = None
+    strange: Sequence[str] = ()
+    """What its other objects are called, which are of no class of the data set's and are left out: there is background."""
     wide: str = ""
     """As of the image's `Header`."""
 
@@ -214,15 +218,43 @@ def scene_splits(
     data: PictureSet, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
 ) -> dict[str, Samples]:
     """What every data set of objects serves of what it found: of each split the images that can be read, and a word about
-    those in which nothing is."""
+    those in which nothing is, and about classes that cannot be learned. Raises ValueError: too many cannot be read, or no
+    training image has an object."""
     served: dict[str, Samples] = {}
+    strange: Counter[str] = Counter()
     for split, items in splits.items():
         scenes = [found for _, found in data.readable(items, scene, split)]
         if empty := sum(not len(each.boxes) for each in scenes):
             data.notes.append(f"{empty:,} of {len(scenes):,} {split} images have no objects; they are kept.")
+        strange.update(name for each in scenes for name in each.strange)
+        if split == "train" and scenes:
+            _check_there(data, scenes, strange)
         data.wide.update(each.wide for each in scenes if each.wide)
         served[split] = SceneFiles(scenes, sizing, train=split == "train", seed=data.seed, ground=data.ground)
+    if strange:
+        data.notes.append(f"{_left_out(strange)} Their images are kept, and where they are is background.")
     return served
+
+
+def _check_there(data: PictureSet, scenes: Sequence[Scene], strange: Mapping[str, int]) -> None:
+    """Say which classes no training image holds; refuse a training split that holds none."""
+    there = {label for each in scenes for label in each.labels[~each.crowd].tolist()}
+    absent = [name for label, name in enumerate(data.class_names, start=1) if label not in there]
+    if not there:
+        found = f" {_left_out(strange)}" if strange else ""
+        raise ValueError(
+            f"Not one of {len(scenes):,} training images has an object to learn.{found} The classes are "
+            f"{some(data.class_names)}. Look at the annotations."
+        )
+    if absent:
+        data.notes.append(f"No object of the training images is of the class {some(absent)}: it cannot be learned.")
+
+
+def _left_out(strange: Mapping[str, int]) -> str:
+    kinds = [f"{name[:60]} ({count:,})" for name, count in sorted(strange.items(), key=lambda each: (-each[1], each[0]))]
+    total = sum(strange.values())
+    verb = "s of no class of this data set are" if total > 1 else " of no class of this data set is"
+    return f"{total:,} object{verb} left out: {some(kinds)}."
 
 
 def _sample(image: Tensor, objects: Instances, full: Sequence[int], number: int, file: str = "") -> dict[str, Any]:

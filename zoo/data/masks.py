@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
-from zoo.data._folders import counted, listing
+from zoo.data._folders import counted, listing, some
 from zoo.data.base import Decoded, Draw, Samples, Unreadable
 from zoo.data.images import (
     LOSSLESS,
@@ -172,9 +172,9 @@ def _check_there(data: PictureSet, split: str, found: Sequence[Looked], void: in
     values = sorted(frozenset[int]().union(*(looked.values or () for looked in found)))
     said = ""
     if values:
-        some = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
+        first = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
         nothing = " and ".join(str(value) for value in sorted({VOID, void} - {None}) if value in values)  # type: ignore[type-var]
-        said = f" The values found in them are {some}" + (
+        said = f" The values found in them are {first}" + (
             f", of which {nothing} counts for nothing (void)." if nothing else "."
         )
     if values and len(there) < 2 and found:
@@ -185,8 +185,7 @@ def _check_there(data: PictureSet, split: str, found: Sequence[Looked], void: in
         )
     absent = [name for at, name in enumerate(data.class_names) if at not in there]
     if absent and split == "train":
-        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        data.notes.append(f"No pixel of the training masks is of the class {some}: it cannot be learned.{said}")
+        data.notes.append(f"No pixel of the training masks is of the class {some(absent)}: it cannot be learned.{said}")
 
 
 def check_size(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> None:
@@ -229,6 +228,28 @@ def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictur
     ranked = sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.image.stem)).digest())
     taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}
     return [pair for pair in pairs if pair.image not in taken], [pair for pair in pairs if pair.image in taken]
+
+
+def apart(learned: Sequence[SomePictured], scored: Sequence[SomePictured], lists: str, notes: list[str]) -> list[SomePictured]:
+    """What is learned without what is scored too, which the notes tell: its figures would say what is known by heart.
+
+    Args:
+        lists: what the two are called, in a sentence.
+
+    Raises:
+        ValueError: nothing is left to learn.
+    """
+    known = {pair.image for pair in scored}
+    rest = [pair for pair in learned if pair.image not in known]
+    twice = [pair.image.name for pair in learned if pair.image in known]
+    if not rest:
+        raise ValueError(f"All {len(learned):,} images to train on are scored too: {lists}. Name two lists that differ.")
+    if twice:
+        notes.append(
+            f"{len(twice):,} image{'s' * (len(twice) > 1)} of both {lists} {'are' if len(twice) > 1 else 'is'} scored, and not "
+            f"trained on, the first {twice[0]}."
+        )
+    return rest
 
 
 @dataclass(frozen=True)

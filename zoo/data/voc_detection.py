@@ -14,7 +14,7 @@ from zoo.data._lists import lines, once, placed
 from zoo.data.base import Samples, Unreadable
 from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
-from zoo.data.masks import carved
+from zoo.data.masks import apart, carved
 from zoo.data.voc_segmentation import VocSegmentation
 from zoo.places import data_root, inside
 
@@ -34,8 +34,10 @@ class VocDetection(PictureSet):
     """`root/VOCdevkit/VOC{YEAR}/{JPEGImages,Annotations,ImageSets/Main}`: boxes of twenty classes, without masks.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
-    alone. Objects marked as difficult are left out in training, and what is found there counts neither way. (Scores are
-    COCO's, which VOC's own of one overlap, 0.5, is the `box_ap50` of, but for its sampling of the curve.)
+    alone. An image of both lists is scored, and not trained on. Objects of other classes than the twenty are background, as
+    what nobody marked. Objects marked as difficult are left out in training, and what is found there counts neither way, as
+    of COCO's crowds: a box of which so much lies in a difficult one as the overlap asks for. (Scores are COCO's, which VOC's
+    own of one overlap, 0.5, is the `box_ap50` of, but for its sampling of the curve.)
 
     Args:
         root: the data root; None is $ZOO_DATA or the cache folder.
@@ -97,6 +99,7 @@ class VocDetection(PictureSet):
     def load(self) -> dict[str, Samples]:
         learned = self._listed(self.train_list, 1)
         scored = self._listed(self.test_list, len(learned) + 1)
+        learned = apart(learned, scored, f"{self.train_list}.txt and {self.test_list}.txt", self.notes)
         train, val = carved(learned, 0.1)
         return scene_splits(self, {"train": train, "val": val, "test": scored}, self._scene, self.sizing)
 
@@ -115,22 +118,20 @@ class VocDetection(PictureSet):
     def _scene(self, file: VocFile) -> Scene:
         """What the XML lists. Raises `Unreadable`."""
         known = {name: number for number, name in enumerate(self.class_names, start=1)}
-        objects, (height, width) = _objects(file)
-        names = [each.name for each in objects]
+        listed, (height, width) = _objects(file)
+        objects = {number: each for number, each in enumerate(listed, start=1) if each.name in known}
         scene = Scene(
             image=file.image,
             number=file.number,
             height=height,
             width=width,
             # Its pixels count from 1, and the last is in the box.
-            boxes=np.array([each.box for each in objects], dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0],
-            labels=np.array([known.get(name, 0) for name in names], dtype=np.int64),
-            crowd=np.array([each.difficult for each in objects], dtype=bool),
-            names=[f"object {number} ({name[:60]})" for number, name in enumerate(names, start=1)],
+            boxes=np.array([each.box for each in objects.values()], dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0],
+            labels=np.array([known[each.name] for each in objects.values()], dtype=np.int64),
+            crowd=np.array([each.difficult for each in objects.values()], dtype=bool),
+            names=[f"object {number} ({each.name})" for number, each in objects.items()],
+            strange=[each.name for each in listed if each.name not in known],
         )
-        for name, label in zip(scene.names, scene.labels, strict=True):
-            if not label:
-                raise scene.refused(f"{name} is of no class of VOC")
         return check_scene(scene)
 
     def files(self, paths: Sequence[Path]) -> Samples:
@@ -170,7 +171,10 @@ def _objects(file: VocFile) -> tuple[list[_Object], tuple[int, int]]:
         if difficult not in ("0", "1"):
             raise Unreadable(file.image, f"{path} has the difficult {difficult[:60]!r} {owner}, which must be 0 or 1")
         box = tuple(number(each, f"bndbox/{edge}", owner, float) for edge in ("xmin", "ymin", "xmax", "ymax"))
-        objects.append(_Object(text(each, "name", owner), box, difficult == "1"))
+        name = text(each, "name", owner)
+        if not name:
+            raise Unreadable(file.image, f"{path} has an empty name {owner}")
+        objects.append(_Object(name, box, difficult == "1"))
     height, width = (number(root, f"size/{axis}", "of the image", int) for axis in ("height", "width"))
     return objects, (height, width)
 

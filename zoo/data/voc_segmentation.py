@@ -8,7 +8,7 @@ from zoo.data._augment import Augment
 from zoo.data._lists import lines, once, placed
 from zoo.data.base import Samples
 from zoo.data.images import PictureSet
-from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files
+from zoo.data.masks import FilePair, Geometry, WholeImages, apart, carved, mask_files
 from zoo.places import data_root
 
 
@@ -16,7 +16,7 @@ class VocSegmentation(PictureSet):
     """`root/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`: the background and twenty classes.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
-    alone. The borders of objects, 255 in the masks, are void.
+    alone. An image of both lists is scored, and not trained on. The borders of objects, 255 in the masks, are void.
 
     Args:
         root: the data root; None is $ZOO_DATA or the cache folder.
@@ -69,8 +69,10 @@ class VocSegmentation(PictureSet):
         self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
-        train, val = carved(self._listed(self.train_list), 0.1)
-        splits = {"train": train, "val": val, "test": self._listed("val")}
+        learned, scored = self._listed(self.train_list), self._listed("val")
+        learned = apart(learned, scored, f"{self.train_list}.txt and val.txt", self.notes)
+        train, val = carved(learned, 0.1)
+        splits = {"train": train, "val": val, "test": scored}
         return mask_files(self, splits, self.geometry)
 
     def _listed(self, name: str) -> list[FilePair]:

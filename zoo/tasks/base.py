@@ -146,6 +146,10 @@ class Task(lightning.LightningModule):
         """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
         raise NotImplementedError
 
+    def conditions(self) -> dict[str, Any]:
+        """What its figures depend on that no argument states, for result.json."""
+        return {}
+
     def draw(self, samples: Sequence[Any], folder: Path) -> None:
         """Leave pictures of validation samples, each a batch of one on the task's device, in the run folder."""
 

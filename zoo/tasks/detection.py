@@ -13,6 +13,7 @@ from torchvision.ops import box_convert
 
 from zoo import coco, draw
 from zoo.batch import InstanceBatch, Instances
+from zoo.places import write_whole
 from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
 
 Found = dict[str, Tensor]
@@ -96,6 +97,9 @@ class DetectionTask(Task):
         if wished is not None and wished > given > 0:
             heads.detections_per_img = wished
         return wished or max(coco.MOST, given)
+
+    def conditions(self) -> dict[str, Any]:
+        return {"max_detections": self.max_detections}
 
     def images(self, batch: InstanceBatch) -> list[Tensor]:
         """Each normalised, (C, h, w), without its padding."""
@@ -223,10 +227,10 @@ class DetectionTask(Task):
     ) -> None:
         """COCO's files of results, one for each kind, as its server takes them; and the images, each with its file."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "images.json").write_text(json.dumps(images))
+        write_whole(folder / "images.json", json.dumps(images).encode())
         for kind in kinds:
             keys = ("image_id", "category_id", "score", coco.FIELDS[kind])
-            (folder / f"{kind}.json").write_text(json.dumps([{key: each[key] for key in keys} for each in results]))
+            write_whole(folder / f"{kind}.json", json.dumps([{key: each[key] for key in keys} for each in results]).encode())
 
     # Pictures
 
