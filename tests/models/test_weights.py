@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 
 import zoo
-from zoo.models._weights import CONTAINERS, load_fitting, read_tensors, write_tensors
+from zoo.models._weights import CONTAINERS, load_fitting, read_tensors, translated, write_tensors
 
 
 def test_weights_of_another_size_keep_the_trunk_and_renew_fc6(tmp_path: Path) -> None:
@@ -111,6 +114,26 @@ def test_mnasnets_layout_is_known_from_the_file(tmp_path: Path) -> None:
         torch.testing.assert_close(net(x), theirs.eval()(x))
 
 
+def test_mnasnets_first_layout_has_another_stem(tmp_path: Path) -> None:
+    """Files of torchvision before 0.4: a stem of fixed width. The network takes it on, and keeps it when it is saved."""
+    theirs = torchvision.models.mnasnet0_5()
+    old: Any = OrderedDict()
+    old._metadata = OrderedDict({"": {"version": 1}})
+    with pytest.warns(UserWarning, match="previous version"):
+        theirs.load_state_dict(old, strict=False)
+    assert theirs.layers[0].weight.shape[0] == 32
+    path = saved(tmp_path / "mnasnet.pt", theirs.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ours = zoo.create_model("backbone", backbone="mnasnet0_5", pretrained=path).eval()
+    assert not [each for each in said if "afresh" in str(each.message)]
+    torch.testing.assert_close(ours(x), theirs.eval()(x))
+    again = zoo.create_model("backbone", backbone="mnasnet0_5")
+    again.load_state_dict(read_tensors(saved(tmp_path / "again.pt", ours.state_dict())))
+    torch.testing.assert_close(again.eval()(x), ours(x))
+
+
 def test_mmaction2s_recognizers_are_read(tmp_path: Path) -> None:
     net = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 32, 32))
     theirs = {}
@@ -124,6 +147,74 @@ def test_mmaction2s_recognizers_are_read(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         again = zoo.create_model("c3d", num_classes=5, input_shape=(3, 16, 32, 32), pretrained=path)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+
+
+UNITS = {
+    r"\bdownsample\.0\.": "downsample.conv.",
+    r"\bdownsample\.1\.": "downsample.bn.",
+    r"\bconv(\d)\.": r"conv\1.conv.",
+    r"\bbn(\d)\.": r"conv\1.bn.",
+}
+"""From torchvision's names to those of mmcv's ConvModule, as mmaction2's ResNet has them."""
+PATHS = {
+    r"blocks\.0\.multipathway_blocks\.(\d)\.conv\.": r"P\1.conv1.conv.",
+    r"blocks\.0\.multipathway_blocks\.(\d)\.norm\.": r"P\1.conv1.bn.",
+    r"blocks\.0\.multipathway_fusion\.conv_fast_to_slow\.": "P0.conv1_lateral.conv.",
+    r"blocks\.(\d)\.multipathway_fusion\.conv_fast_to_slow\.": r"P0.layer\1_lateral.conv.",
+    r"blocks\.(\d)\.multipathway_blocks\.(\d)\.res_blocks\.": r"P\2.layer\1.",
+    r"branch1_conv\.": "downsample.conv.",
+    r"branch1_norm\.": "downsample.bn.",
+    **{rf"branch2\.conv_{'abc'[at]}\.": f"conv{at + 1}.conv." for at in range(3)},
+    **{rf"branch2\.norm_{'abc'[at]}\.": f"conv{at + 1}.bn." for at in range(3)},
+    "P0": "slow_path",
+    "P1": "fast_path",
+}
+"""From pytorchvideo's names to those of mmaction2's ResNet3dSlowFast."""
+INNER = [
+    ("single_frame", {"backbone": "resnet50"}, "features.frames.net.", UNITS),
+    ("single_frame", {"backbone": "resnet18"}, "features.frames.net.", UNITS),
+    ("resnet34", {}, "features.", UNITS),
+    ("inflated", {"backbone": "resnet18"}, "features.", UNITS),
+    ("slowfast_r50_4x16", {}, "features.net.", PATHS),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "place", "table"), INNER, ids=[f"{each[0]}-{each[1]}" for each in INNER])
+def test_mmaction2s_inner_names_are_read(name: str, arguments: dict[str, Any], place: str, table: dict[str, str]) -> None:
+    with torch.device("meta"):
+        net = zoo.create_model(name, num_classes=5, **arguments)
+    theirs = {}
+    for key, value in net.state_dict().items():
+        if "multipathway_fusion.norm" in key:
+            continue  # which theirs has not
+        inner = re.sub("^head\\.", "cls_head.fc_cls.", key)
+        if inner == key:
+            inner = "backbone." + key.removeprefix(place)
+            for old, new in table.items():
+                inner = re.sub(old, new, inner)
+        theirs[inner] = value
+    assert any(".bn." in key for key in theirs)
+    ours = {key for key in net.state_dict() if "multipathway_fusion.norm" not in key}
+    found = translated(net, theirs)
+    assert set(found) == ours
+    assert all(found[key].shape == value.shape for key, value in net.state_dict().items() if key in ours)
+
+
+def test_mmaction2s_frames_give_the_same_answer(tmp_path: Path) -> None:
+    arguments = {"num_classes": 5, "backbone": "resnet18", "input_shape": (3, 2, 32, 32)}
+    net = zoo.create_model("single_frame", **arguments).eval()
+    theirs = {}
+    for key, value in net.state_dict().items():
+        inner = key
+        for old, new in {**UNITS, r"^features\.frames\.net\.": "backbone.", r"^head\.": "cls_head.fc_cls."}.items():
+            inner = re.sub(old, new, inner)
+        theirs[inner] = value
+    path = saved(tmp_path / "tsn.pth", {"meta": {}, "state_dict": theirs})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = zoo.create_model("single_frame", **arguments, pretrained=path).eval()
+    x = torch.randn(1, 3, 2, 32, 32)
+    assert torch.equal(net(x), again(x))
 
 
 @pytest.mark.parametrize("norm", [False, True])

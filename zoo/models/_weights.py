@@ -6,6 +6,7 @@ more memory than the file has bytes, and whatever goes wrong inside becomes one 
 
 import hashlib
 import json
+import re
 import sys
 import warnings
 import zipfile
@@ -28,6 +29,14 @@ PREFIXES = ("module.", "backbone.", "model.", NET)
 """What wrappers put before the names: data parallelism, detectors and recognizers, Lightning modules."""
 COUNTERS = ("num_batches_tracked", "n_averaged")
 """Ends of names of tensors that count batches; no network computes with them."""
+_UNITS = (
+    (re.compile(r"(^|\.)downsample\.conv\."), r"\1downsample.0."),
+    (re.compile(r"(^|\.)downsample\.bn\."), r"\1downsample.1."),
+    (re.compile(r"(^|\.)conv(\d*)\.conv\."), r"\1conv\2."),
+    (re.compile(r"(^|\.)conv(\d*)\.bn\."), r"\1bn\2."),
+)
+"""How mmcv's ConvModule, of which mmaction2's networks are made, calls a convolution and its BatchNorm, and how torchvision
+does (mmaction2, `ResNet._load_torchvision_checkpoint`)."""
 _SHOWN = 3
 _DEPTH = 3  # prefixes before one name
 _SMALL = 1 << 20  # bytes that a tensor may have in any file
@@ -200,10 +209,20 @@ def _naming(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
     best: dict[str, str] = {}
     for names in _unwrapped(tensors):
-        for candidate in (names, {old: ours(new) for old, new in names.items()}):
+        for candidate in (
+            called for each in (names, _split(names)) for called in (each, {o: ours(n) for o, n in each.items()})
+        ):
             if len(set(candidate.values())) == len(candidate) and (not best or fits(candidate) > fits(best)):
                 best = dict(candidate)
     return best
+
+
+def _split(names: Mapping[str, str]) -> Mapping[str, str]:
+    """Without units of a convolution and its BatchNorm; see `_UNITS`."""
+    split = dict(names)
+    for pattern, new in _UNITS:
+        split = {key: pattern.sub(new, name) for key, name in split.items()}
+    return split
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, str]]:
@@ -242,9 +261,11 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
 
     Raises ValueError: a parameter that is not finite.
     """
-    own = net.state_dict()
     names = _naming(net, tensors)
     renamed = _renamed(tensors, names)
+    # Of an older layout a module may take on that layout (torchvision's MNASNet does), and has tensors of other shapes then.
+    net.load_state_dict(_with_metadata(OrderedDict(), {**_metadata(net.state_dict()), **_metadata(renamed)}), strict=False)
+    own = net.state_dict()
     first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
     fitting: OrderedDict[str, Tensor] = OrderedDict()
     for key, value in renamed.items():

@@ -29,6 +29,27 @@ class _Packed(nn.Module):
         return features
 
 
+def _mmaction2() -> dict[str, str]:
+    """How mmaction2 calls the same tensors, its convolutions and norms split as torchvision's (`ResNet3dSlowFast`; its lateral
+    connections have no BatchNorm)."""
+    names: dict[str, str] = {}
+    for path, pathway in enumerate(("slow_path", "fast_path")):
+        stem = f"features.net.blocks.0.multipathway_blocks.{path}"
+        names |= {f"{pathway}.conv1.": f"{stem}.conv.", f"{pathway}.bn1.": f"{stem}.norm."}
+        for stage, depth in enumerate((3, 4, 6, 3), start=1):
+            for block in range(depth):
+                theirs = f"{pathway}.layer{stage}.{block}"
+                ours = f"features.net.blocks.{stage}.multipathway_blocks.{path}.res_blocks.{block}"
+                names |= {f"{theirs}.conv{at}.": f"{ours}.branch2.conv_{letter}." for at, letter in enumerate("abc", start=1)}
+                names |= {f"{theirs}.bn{at}.": f"{ours}.branch2.norm_{letter}." for at, letter in enumerate("abc", start=1)}
+                names |= {f"{theirs}.downsample.{at}.": f"{ours}.branch1_{part}." for at, part in enumerate(("conv", "norm"))}
+    for stage in range(4):
+        lateral = f"slow_path.{f'layer{stage}' if stage else 'conv1'}_lateral"
+        ours = f"features.net.blocks.{stage}.multipathway_fusion"
+        names |= {f"{lateral}.conv.": f"{ours}.conv_fast_to_slow.", f"{lateral}.bn.": f"{ours}.norm."}
+    return names
+
+
 @register
 def slowfast_r50_4x16(
     num_classes: int = 400,
@@ -82,7 +103,7 @@ def slowfast_r50_4x16(
         in_chans=in_chans,
         # Of the slow pathway: pool1 (before the lateral connection), res2 to res5.
         blocks=tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
-        renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks."},
+        renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks.", **_mmaction2()},
     )
     if checkpointing:
         result.checkpoint_blocks()
