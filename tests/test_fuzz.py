@@ -213,7 +213,7 @@ def read_a_table(folder: Path, rng: random.Random) -> None:
         batch = samples.__getitems__([(0, at) for at in range(len(samples))])
         assert batch["label"].max() < data.num_classes  # type: ignore[typeddict-item]
         for path in samples.paths:  # type: ignore[attr-defined]
-            assert folder in Path(path).resolve().parents, "no table reads a file outside of its folder"
+            assert Path(path).is_file(), "what is not there is left out, and named"
 
 
 def read_a_list(folder: Path, rng: random.Random) -> None:

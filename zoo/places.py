@@ -89,7 +89,9 @@ def replaceable(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def written(path: Path, check: Callable[[Path], object] | None = None, *, partial: Path | None = None) -> Iterator[BinaryIO]:
+def written(
+    path: Path, check: Callable[[Path], object] | None = None, *, partial: Path | None = None, resumed: bool = False
+) -> Iterator[BinaryIO]:
     """A stream to a file beside the path, which takes its name when all is written and checked; whoever looks sees the whole
     file, or the one that was there before.
 
@@ -97,6 +99,7 @@ def written(path: Path, check: Callable[[Path], object] | None = None, *, partia
         check: is handed the file, and raises if that is not what was to come (a login page, half an archive).
         partial: its name meanwhile, for a writer that is alone: what a kill leaves is then replaced by the next. Otherwise
             one that no other has.
+        resumed: what is there of it is kept, and what comes is put behind; also where it does not come to its end.
 
     Raises ValueError where `replaceable` does.
     """
@@ -105,19 +108,22 @@ def written(path: Path, check: Callable[[Path], object] | None = None, *, partia
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-")
         partial = Path(name)
     else:
-        partial.unlink(missing_ok=True)
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        if not resumed:
+            partial.unlink(missing_ok=True)
+        handle = os.open(replaceable(partial), os.O_WRONLY | os.O_CREAT | (os.O_APPEND if resumed else os.O_EXCL), 0o644)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "ab") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        resumed = False  # whole: if it is wrong now, it stays so
         partial.chmod(0o644)  # mkstemp makes private files; data are to be shared
         if check:
             check(partial)
         partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        if not resumed:
+            partial.unlink(missing_ok=True)
         raise
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from zoo.crops import Crops
-from zoo.data import images
+from zoo.data import base, images
 from zoo.data.base import DataModule, Decoded, EpochSampler, Samples, Unreadable
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
@@ -165,3 +165,40 @@ def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: 
         ValueError, match=r"The workers made no batch in 1 seconds; they are reading .*" + re.escape(str(victim))
     ):
         list(data.train_dataloader())
+
+
+@pytest.mark.parametrize("room", [0, 16_000_000, 64_000_000, None])
+def test_workers_without_room_for_their_batches_are_done_without(room: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four batches of each of four workers are 33.6 MB: two of training and two of validation wait in shared memory."""
+    monkeypatch.setattr(base, "shared_room", lambda: room)
+    shape, size = (1, 64, 64), 512
+    data = Digits(shape=shape, batch_size=size)
+    monkeypatch.setattr(data, "default_workers", lambda: 4)
+    data.setup()
+    wished = Digits(shape=shape, batch_size=size, num_workers=4)
+    none = Digits(shape=shape, batch_size=size, num_workers=0)
+    none.setup()
+    assert not none.notes
+    if room is None or room > 33_554_432:
+        wished.setup()
+        assert (data.workers(), data.notes, wished.workers()) == (4, [], 4)
+        return
+    said = f"/dev/shm has {room / 1e6:.0f} MB of free room, but 4 workers put batches of about 34 MB there"
+    assert data.workers() == 0
+    (note,) = data.notes
+    assert note.startswith(f"{said}: the main process reads instead.")
+    assert "--shm-size" in note
+    with pytest.raises(ValueError, match=rf"{said}\. Set data\.num_workers=0, or give /dev/shm more room"):
+        wished.setup()
+
+
+def test_workers_that_find_no_room_end_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> object:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)")
+
+    data = Digits(shape=(1, 8, 8), num_workers=0)
+    data.setup()
+    loader = data.val_dataloader()
+    monkeypatch.setattr("torch.utils.data.dataloader._SingleProcessDataLoaderIter._next_data", full)
+    with pytest.raises(ValueError, match=r"do not fit into the shared memory\. Set data\.num_workers=0"):
+        next(iter(loader))

@@ -1,5 +1,9 @@
 """digit_scenes: deterministic, disjoint, its labels true to its pictures and to one another."""
 
+import io
+import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +106,49 @@ def test_keypoints_follow_the_shape(root: Path) -> None:
     assert torch.allclose(whole[..., :2], 2 * small[..., :2])
 
 
-def test_a_damaged_file_is_named(root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / _scenes.FOLDER / "train"
-    folder.mkdir(parents=True)
-    (folder / "000.npz").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match=r"000\.npz is damaged .* Remove it"):
-        DigitScenes(shape=(3, 64, 64), root=str(tmp_path)).setup()
+def other_arrays(path: Path, **changed: np.ndarray) -> None:
+    with np.load(path) as arrays:
+        content = {**arrays, **changed}
+    np.savez(path, **content)
+
+
+def promising(path: Path) -> None:
+    """A few bytes that say they are a hundred gigabytes."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (10**11,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in _scenes.Scenes._fields:
+            archive.writestr(f"{name}.npy", head.getvalue())
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:9000]),
+    "another kind": lambda path: path.write_bytes(b"not a zip"),
+    "another shape": lambda path: other_arrays(path, images=np.zeros((6, 64, 64, 3), np.uint8)),
+    "another type": lambda path: other_arrays(path, instances=np.zeros((6, 128, 128), np.int64)),
+    "other digits": lambda path: other_arrays(path, labels=np.full((6, 5), 11, np.uint8)),
+    "no numbers": lambda path: other_arrays(path, keypoints=np.full((6, 5, 4, 2), np.nan, np.float32)),
+    "huge": promising,
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nothing")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_not_ours_is_rendered_anew_or_refused(root: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / _scenes.FOLDER / "val" / "000.npz"
+    DAMAGE[damage](path)
+    data = DigitScenes(shape=(3, 128, 128), root=str(tmp_path))
+    if damage == "a link to nothing":
+        with pytest.raises(ValueError, match=r"000\.npz is no regular file, so it is not replaced"):
+            data.setup()
+        return
+    data.setup()
+    expected = served(root, "semantic")[0].splits["val"].__getitems__([(0, 3)])
+    found = data.splits["val"].__getitems__([(0, 3)])
+    assert torch.equal(found["input"], expected["input"])
+    assert torch.equal(found["mask"], expected["mask"])  # type: ignore[typeddict-item]
 
 
 def test_grey_scenes_are_refused() -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -235,3 +235,47 @@ def test_two_renderings_at_once_do_not_disturb_each_other(data: MotionDigits, tm
     for path in some(folder):
         assert path.read_bytes() == (data.folder / path.relative_to(folder)).read_bytes()
     assert not [p for p in folder.rglob("*") if p.is_file() and p not in some(folder)]
+
+
+def _other_film(path: Path) -> None:
+    path.write_bytes(_motion.encode(np.zeros((_motion.FRAMES, 48, 48, 3), np.uint8), 8))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:700]),
+        lambda path: path.write_bytes(b"<html>Please log in</html>"),
+        lambda path: path.write_bytes(_motion.encode(_motion.draw_clip("val", 1)[:7], 8)),
+        _other_film,
+    ],
+    ids=["empty", "cut", "a page", "seven frames", "another size"],
+)
+def test_what_is_no_clip_is_rendered_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(_motion, "CLIPS", dict.fromkeys(_motion.CLIPS, 2))
+    data = MotionDigits(shape=(3, 8, 32, 32), root=str(tmp_path))
+    for split in _motion.CLIPS:
+        for path in data._paths(split):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_motion.render(path))
+    victim = data._paths("val")[1]
+    whole = victim.read_bytes()
+    damage(victim)
+    data.setup()
+    assert victim.read_bytes() == whole
+    assert not data.bad
+    assert {split: len(samples) for split, samples in data.splits.items()} == dict.fromkeys(_motion.CLIPS, 2)
+
+
+def test_a_clip_that_cannot_be_replaced_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_motion, "CLIPS", dict.fromkeys(_motion.CLIPS, 1))
+    data = MotionDigits(shape=(3, 8, 32, 32), root=str(tmp_path))
+    for split in _motion.CLIPS:
+        (path,) = data._paths(split)
+        path.parent.mkdir(parents=True)
+        path.symlink_to("nothing")
+    with pytest.raises(ValueError, match=r"00000\.mp4 is no regular file, so it is not replaced"):
+        data.setup()

@@ -1,14 +1,19 @@
 """What is prepared of videos: the ledger, copies, flow; resumed, refused, and read."""
 
+import base64
+import io
 import json
 import os
 import signal
 import sys
 import time
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -161,8 +166,39 @@ def test_flow_files_are_looked_at(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(Unreadable, match="not a file of flow fields"):
         open_fields(path, 6)
-    with pytest.raises(Unreadable, match="not a file of flow fields"):
-        open_fields(tmp_path / "none.zip", 6)
+    for odd, change in (("none.zip", lambda path: None), ("pipe.zip", os.mkfifo), ("folder.zip", Path.mkdir)):
+        change(tmp_path / odd)
+        with pytest.raises(Unreadable, match=r"No such file|a pipe, not a file|a folder, not a file"):
+            open_fields(tmp_path / odd, 6)
+
+
+def flow_archive(path: Path, picture: tuple[int, int] = (16, 16), packed: bool = False, **facts: object) -> None:
+    content = io.BytesIO()
+    Image.new("L", picture, 128).save(content, "JPEG")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for number in range(5):
+            for letter in "xy":
+                archive.writestr(f"flow_{letter}_{number:05d}.jpg", content.getvalue())
+        archive.comment = json.dumps({"flow": "dis", "fields": 5, "height": 16, "width": 16} | facts).encode()
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({"height": 100_000, "width": 100_000}, "promises 5 fields of 100000 x 100000, more than it can hold"),
+        ({"height": "16"}, 'height is "16"'),
+        ({"width": -1}, "width is -1"),
+        ({"fields": 5.0}, "fields is 5.0"),
+        ({"picture": (400, 16)}, "its picture flow_x_00000.jpg has 400 x 16 pixels"),
+        ({"packed": True}, "its picture flow_x_00000.jpg is packed"),
+    ],
+)
+def test_a_flow_archive_is_bounded_before_it_is_unpacked(tmp_path: Path, odd: dict[str, Any], said: str) -> None:
+    flow_archive(tmp_path / "film.zip")
+    assert open_fields(tmp_path / "film.zip", 6).read([0, 4]).shape == (2, 16, 16, 2)
+    flow_archive(tmp_path / "film.zip", **odd)
+    with pytest.raises(Unreadable, match=said):
+        open_fields(tmp_path / "film.zip", 6).read([0])
 
 
 def test_prepare_makes_what_is_missing_and_nothing_twice(tmp_path: Path, verb: Verb) -> None:
@@ -374,6 +410,67 @@ def test_a_ledger_line_is_plain(tmp_path: Path) -> None:
     line = json.loads(store.ledger.read_text(encoding="utf-8"))
     assert line["file"] == "a/çé 你好.mp4"
     assert (line["codec"], line["frames"], line["rate"], line["reason"]) == ("h264", 5, 10.0, None)
+
+
+def bomb(rows: int) -> str:
+    return base64.b64encode(zlib.compress(bytes(8 * 4 * rows), 9)).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"times": [[0, 1, 10**15]]},
+        {"times": [[0, 1, 5], [3, 1, 2]]},
+        {"times": [[0, 0, 5]]},
+        {"times": [[0, 2**62, 5]]},
+        {"times": []},
+        {"times": "no"},
+        {"keys": [7]},
+        {"keys": [-1]},
+        {"time_base": 0},
+        {"time_base": None},
+        {"stamp": [1]},
+        {"file": 3},
+        {"unheard": 1},
+        {"places": 3},
+        {"places": {}},
+        *({"places": {"table": table}} for table in ("", "no base 64!", bomb(4_000_000), bomb(5))),
+        {"places": {"settings": {"options": {"x": "y"}}}},
+        {"places": {"settings": {"width": "64"}}},
+        {"places": {"codec": "aac"}},
+        {"places": {"codec": "unheard of"}},
+        {"places": {"length": 7}},
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_a_ledger_that_somebody_changed_chooses_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What it says is compared with the film's size before it is built; then the film itself is looked at."""
+    path = write(tmp_path / "films" / "a" / "1.mp4", drifting(5))
+    store = Store(tmp_path / "films")
+    store.add(work(_prepared._job(store, path, None, None)))
+    assert Store(store.root).video(path).places is not None
+    line = json.loads(store.ledger.read_text())
+    inner = change.get("places")
+    line |= {"places": {**line["places"], **inner}} if isinstance(inner, dict) and inner else change
+    store.ledger.write_text(json.dumps(line) + "\n")
+    tracemalloc.start()
+    video = Store(store.root).video(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert np.array_equal(video.pts, probe(path).pts)
+    assert np.array_equal(read_frames(video, [2, 4]), read_frames(probe(path), [2, 4]))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"\0" * 99, b"[" * 100_000, b"{}\n3\n\n", b"\x80" * 9])
+def test_a_ledger_that_is_none_is_written_anew(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "films" / "a" / "1.mp4", drifting(5))
+    store = Store(tmp_path / "films")
+    store.folder.mkdir()
+    store.ledger.write_bytes(content)
+    assert not Store(store.root).entries
+    _prepared.prepare(store, [path], None, None)
+    assert list(Store(store.root).entries) == ["a/1.mp4"]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ _TAIL = 2
 
 _COLOURS = ("colorspace", "color_range", "color_primaries", "color_trc")
 
-_SETTINGS = ("codec_tag", "width", "height", "pix_fmt", "bits_per_coded_sample", "reorder_depth", *_COLOURS)
+SETTINGS = ("codec_tag", "width", "height", "pix_fmt", "bits_per_coded_sample", "reorder_depth", *_COLOURS)
 """What a container tells a decoder."""
 
 _NEAR = 64
@@ -156,10 +156,21 @@ FAILURES = (av.error.FFmpegError, OSError, ValueError, OverflowError, MemoryErro
 """What FFmpeg and PyAV raise over a damaged file."""
 
 
+_PADDING = 1 << 22
+"""Pixels that a decoder may make beside a frame's own: it counts whole blocks, of up to 128 x 128."""
+
+
 def _limits() -> dict[str, str]:
     """A decoder's own limit on a frame's size: looking at a film decodes a frame, and a frame may be larger than the header
-    says."""
-    return {"max_pixels": str(most)} if (most := most_pixels()) else {}
+    says. What is shown of one is compared by `allowed`, to the pixel."""
+    return {"max_pixels": str(most + _PADDING)} if (most := most_pixels()) else {}
+
+
+def allowed(path: File, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """What a decoder gives. Raises `Unreadable` at a frame of more pixels than are allowed."""
+    for frame in frames:
+        check_pixels(path, frame.width, frame.height)
+        yield frame
 
 
 def _prepared(context: av.VideoCodecContext) -> None:
@@ -180,7 +191,7 @@ def probe(path: File) -> Video:
             header = context.extradata or b""
             # Of H.264 in MP4 and Matroska, each unit follows its length, in so many bytes.
             prefix = (header[4] & 3) + 1 if context.name == "h264" and header[:1] == b"\x01" else 0
-            found = None if counted else _Found(file, prefix)
+            found = None if counted else _Found(path, file, prefix)
             for packet in container.demux(stream):
                 time = packet.pts if packet.pts is not None else packet.dts
                 if not packet.size or time is None:
@@ -201,7 +212,8 @@ def probe(path: File) -> Video:
 class _Found:
     """Where the packets lie, as far as their bytes and the decoder's settings are all that decoding needs."""
 
-    def __init__(self, file: BinaryIO, prefix: int) -> None:
+    def __init__(self, path: File, file: BinaryIO, prefix: int) -> None:
+        self.path = path
         self.file = file
         self.offsets: list[int] = []
         self.sizes: list[int] = []
@@ -225,7 +237,7 @@ class _Found:
 
     def places(self, context: av.VideoCodecContext, numbers: NDArray[np.int64]) -> Places | None:
         """None where a key frame decoded with these settings is not what it is with the container's."""
-        settings = {name: getattr(context, name) for name in _SETTINGS}
+        settings = {name: getattr(context, name) for name in SETTINGS}
         places = Places(
             context.name,
             {name: value for name, value in settings.items() if value is not None},
@@ -237,9 +249,17 @@ class _Found:
             np.array(self.free, dtype=np.bool_),
         )
         with contextlib.suppress(av.error.FFmpegError):
-            if self.key and _look(self.key, context) == _look(self.key, places.context()) != ():
+            if self.key and self._look(context) == self._look(places.context()) != ():
                 return places
         return None
+
+    def _look(self, context: av.VideoCodecContext) -> tuple[object, ...]:
+        """What a decoder makes of the key frame."""
+        for frame in allowed(self.path, [*context.decode(self.key), *context.decode(None)]):
+            colours = (getattr(frame, name) for name in _COLOURS)
+            pixels = frame.to_ndarray(format="rgb24", threads=1)
+            return frame.format.name, frame.rotation, frame.interlaced_frame, *colours, pixels.shape, pixels.tobytes()
+        return ()
 
 
 def _free(content: bytes, prefix: int) -> bool:
@@ -250,15 +270,6 @@ def _free(content: bytes, prefix: int) -> bool:
             return False
         at += int.from_bytes(content[at - prefix : at], "big") + prefix
     return prefix > 0
-
-
-def _look(key: Packet, context: av.VideoCodecContext) -> tuple[object, ...]:
-    """What a decoder makes of a key frame."""
-    for frame in [*context.decode(key), *context.decode(None)]:
-        colours = (getattr(frame, name) for name in _COLOURS)
-        pixels = frame.to_ndarray(format="rgb24", threads=1)
-        return frame.format.name, frame.rotation, frame.interlaced_frame, *colours, pixels.shape, pixels.tobytes()
-    return ()
 
 
 def read_frames(
@@ -285,7 +296,7 @@ def each_frame(video: Video) -> Iterator[Frames]:
     convert = av.video.reformatter.VideoReformatter()
     next_one = 0
     with opened(video.path) as (container, stream):
-        for count, frame in enumerate(container.decode(stream)):
+        for count, frame in enumerate(allowed(video.path, container.decode(stream))):
             number = video.number(frame, count)
             if number > next_one:
                 break
@@ -357,7 +368,7 @@ def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
             first = int(video.pts[start])
             times = {int(video.pts[number]): number for number in numbers}
             begun = start == 0
-            for frame in _fed(context, packets_from(start, numbers), set(times), thrifty):
+            for frame in allowed(video.path, _fed(context, packets_from(start, numbers), set(times), thrifty)):
                 if frame.pts is None or (thrifty and frame.interlaced_frame):
                     raise _Missed("a field may have a packet of its own, and be skipped as a frame of its own")
                 if frame.pts < first:
@@ -456,7 +467,7 @@ def _from_the_start(video: Video, wanted: NDArray[np.int64], box: Box | None) ->
     """Every frame up to the last wanted one."""
     taken = _Taken(video, wanted, box)
     with opened(video.path) as (container, stream):
-        for count, frame in enumerate(container.decode(stream)):
+        for count, frame in enumerate(allowed(video.path, container.decode(stream))):
             number = video.number(frame, count)
             taken.take(number, frame)
             if number >= wanted[-1]:

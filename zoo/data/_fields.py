@@ -6,14 +6,17 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from zoo.data._decode import Video, read_frames
-from zoo.data._files import Unreadable
+from zoo.data._files import Unreadable, reason, regular
+from zoo.data._schema import checked
 from zoo.places import write_whole
 
 Fields = NDArray[np.uint8]
@@ -24,6 +27,10 @@ STILL = 128
 
 _QUALITY = 95
 """Of the JPEG pictures: the error stays within a few steps of `zoo.flow.STEP`."""
+
+
+_PIXELS_A_BYTE = 128
+"""More than JPEG makes of nothing: a block of 8 x 8 pixels takes six bits."""
 
 
 class FlowOf(Protocol):
@@ -53,14 +60,25 @@ class FlowFile:
             with zipfile.ZipFile(self.path) as archive:
                 for at, number in enumerate(wanted.tolist()):
                     for axis, letter in enumerate("xy"):
-                        coded = np.frombuffer(archive.read(_name(letter, number)), dtype=np.uint8)
-                        image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
-                        if image is None or image.shape != (self.height, self.width):
-                            raise Unreadable(self.path, f"its picture {_name(letter, number)} is torn")
-                        fields[places == at, :, :, axis] = image
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise Unreadable(self.path, str(error)) from error
+                        fields[places == at, :, :, axis] = self._picture(archive, _name(letter, number))
+        except Unreadable:
+            raise
+        except Exception as error:  # zipfile raises what its parsers raise: struct.error, zlib.error, NotImplementedError, ...
+            raise Unreadable(self.path, reason(error)) from error
         return fields
+
+    def _picture(self, archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
+        """Its size is compared before it is decoded; what is packed is none of ours, and could unpack to anything."""
+        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+            raise Unreadable(self.path, f"its picture {name} is packed")
+        content = archive.read(name)
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as header:
+            if header.size != (self.width, self.height):
+                raise Unreadable(self.path, f"its picture {name} has {header.size[0]} x {header.size[1]} pixels")
+        image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+        if image is None or image.shape != (self.height, self.width):
+            raise Unreadable(self.path, f"its picture {name} is torn")
+        return np.asarray(image, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,12 @@ def write_fields(path: Path, kind: str, pieces: Iterable[Fields]) -> None:
     write_whole(path, buffer.getvalue())
 
 
+class _Facts(msgspec.Struct):
+    fields: Annotated[int, msgspec.Meta(ge=0)]
+    height: Annotated[int, msgspec.Meta(ge=0)]
+    width: Annotated[int, msgspec.Meta(ge=0)]
+
+
 def open_fields(path: Path, frames: int) -> FlowFile:
     """Look at a file's facts, at none of its pictures.
 
@@ -119,11 +143,16 @@ def open_fields(path: Path, frames: int) -> FlowFile:
         Unreadable: it is not one of ours, or not of a video of so many frames.
     """
     try:
+        regular(path)
         with zipfile.ZipFile(path) as archive:
-            facts = json.loads(archive.comment)
-            found = FlowFile(path, int(facts["fields"]), int(facts["height"]), int(facts["width"]))
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
-        raise Unreadable(path, f"it is not a file of flow fields ({error})") from None
+            facts = checked(json.loads(archive.comment), _Facts)
+    except Unreadable:
+        raise
+    except Exception as error:  # as above
+        raise Unreadable(path, f"it is not a file of flow fields ({reason(error)})") from None
+    if 2 * facts.fields * facts.width * facts.height > _PIXELS_A_BYTE * path.stat().st_size:
+        raise Unreadable(path, f"it promises {facts.fields:,} fields of {facts.width} x {facts.height}, more than it can hold")
+    found = FlowFile(path, facts.fields, facts.height, facts.width)
     if found.count != frames - 1:
         raise Unreadable(path, f"it holds {found.count} flow fields, but its video has {frames} frames, hence {frames - 1}")
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data._decode import Video
 from zoo.data._synth import SPLITS, digit_indices, digits, texture
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise")
@@ -78,6 +79,12 @@ def encode(frames: NDArray[np.uint8], rate: int) -> bytes:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return buffer.getvalue()
+
+
+def is_clip(video: Video) -> bool:
+    """Whether a film has the form of a clip."""
+    places = video.places
+    return len(video) == FRAMES and places is not None and places.settings["width"] == places.settings["height"] == SIZE
 
 
 def render(path: Path) -> bytes:

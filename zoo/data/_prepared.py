@@ -26,15 +26,22 @@ import av.video.reformatter
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._decode import Places, Video, opened, probe, read_frames, upright
+from zoo.data._decode import SETTINGS, Places, Video, allowed, opened, probe, read_frames, upright
 from zoo.data._fields import Fields, computed, write_fields
 from zoo.data._files import Unreadable
 from zoo.data._parallel import mapped
+from zoo.data._schema import checked
 from zoo.places import alone, cache_folder, write_whole
 from zoo.words import json_text
 
 PATIENCE = 3600.0
 """Seconds that a file may take: hours of film do not, and what hangs does for ever."""
+
+_LEAST = 8
+"""Bytes of a frame; of a file that has fewer the ledger says nothing."""
+
+_PACKETS = 4
+"""Packets of a frame, at most, whose places are kept."""
 
 _AT_ONCE = 64
 """Frames of a video that are held in memory while flow is computed."""
@@ -71,7 +78,7 @@ class Entry:
         if self.reason is not None:
             raise Unreadable(path, self.reason)
         pts = np.concatenate([first + step * np.arange(count, dtype=np.int64) for first, step, count in self.times])
-        places = unpacked(self.places) if self.places else None
+        places = unpacked(self.places, len(pts)) if self.places else None
         return Video(path, pts, np.array(self.keys, dtype=np.int64), self.time_base, self.counted, places)
 
 
@@ -101,20 +108,32 @@ def packed(places: Places) -> dict[str, Any]:
     }
 
 
-def unpacked(values: dict[str, Any]) -> Places:
-    steps = np.frombuffer(zlib.decompress(base64.b64decode(values["table"])), dtype="<i8").reshape(4, -1)
-    numbers, offsets, sizes, free = np.cumsum(steps, axis=1)
-    header = base64.b64decode(values["header"])
-    return Places(
-        values["codec"],
-        values["settings"],
-        header,
-        values["length"],
-        numbers.astype(np.int32),
-        offsets.astype(np.int64),
-        sizes.astype(np.int32),
-        free.astype(np.bool_),
-    )
+def unpacked(values: dict[str, Any], frames: int) -> Places | None:
+    """The places of a film of so many frames; None where they cannot be that, and the film is read by its container. The table
+    may unpack to so much, and no more."""
+    try:
+        stream = zlib.decompressobj()
+        table = stream.decompress(base64.b64decode(values["table"], validate=True), 4 * 8 * _PACKETS * frames)
+        steps = np.frombuffer(table, dtype="<i8").reshape(4, -1)
+        numbers, offsets, sizes, free = np.cumsum(steps, axis=1)
+        length = int(values["length"])
+        within = (offsets >= 0).all() and (sizes > 0).all() and (sizes <= length - offsets).all()
+        if not within or not stream.eof or numbers.min() < 0 or numbers.max() >= frames or {*values["settings"]} - {*SETTINGS}:
+            return None
+        found = Places(
+            values["codec"],
+            values["settings"],
+            base64.b64decode(values["header"], validate=True),
+            length,
+            numbers.astype(np.int32),
+            offsets.astype(np.int64),
+            sizes.astype(np.int32),
+            free.astype(np.bool_),
+        )
+        found.context()
+    except Exception:  # of a line that somebody changed: whatever its reading comes upon
+        return None
+    return found
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -137,7 +156,7 @@ class Store:
         self.folder = inside if inside.is_dir() or os.access(root, os.W_OK) else outside
         self.ledger = self.folder / "ledger.jsonl"
         self.entries: dict[str, Entry] = {}
-        text = self.ledger.read_text(encoding="utf-8") if self.ledger.is_file() else ""
+        text = self.ledger.read_text(encoding="utf-8", errors="replace") if self.ledger.is_file() else ""
         self._start = "" if text.endswith("\n") or not text else "\n"  # what an interrupted run left of a line is closed
         for line in text.splitlines():
             entry = _entry(line)
@@ -189,16 +208,23 @@ class Store:
 
 
 def _entry(line: str) -> Entry | None:
-    """None of a line that an interrupted run left half-written."""
+    """None of a line that an interrupted run left half-written, or that tells of no film: it is looked at again then."""
     try:
-        values: dict[str, Any] = json.loads(line)
-        values["stamp"] = tuple(values["stamp"])
-        values["times"] = tuple(tuple(run) for run in values["times"])
-        values["keys"] = tuple(values["keys"])
-        values["made"] = tuple(values.get("made", ()))
-        return Entry(**values)
-    except (ValueError, KeyError, TypeError):
+        entry = checked(json.loads(line), Entry)
+    except (ValueError, RecursionError):
         return None
+    return entry if entry.reason is not None or _sound(entry) else None
+
+
+def _sound(entry: Entry) -> bool:
+    """Whether a file of its size can hold such frames; their times are a few numbers in the ledger, and a table in memory."""
+    count = sum(count for _, _, count in entry.times)
+    if not 0 < count <= 1 + entry.stamp[0] // _LEAST or not all(count > 0 for _, _, count in entry.times):
+        return False
+    edges = [edge for first, step, count in entry.times for edge in (first, first + step * (count - 1))]
+    rising = all(step > 0 or count == 1 for _, step, count in entry.times) and edges == sorted(edges)
+    numbered = all(0 <= key < count for key in entry.keys) and list(entry.keys) == sorted(entry.keys)
+    return rising and numbered and max(map(abs, edges)) < 2**62 and 0 < entry.time_base < float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +310,7 @@ def scanned(path: Path, name: str) -> Entry:
         with opened(path) as (container, stream):
             codec = stream.codec_context.name
             height = width = 0
-            for frame in container.decode(stream):
+            for frame in allowed(path, container.decode(stream)):
                 times.append(frame.pts)
                 if not height:
                     height, width = (frame.width, frame.height) if frame.rotation % 180 else (frame.height, frame.width)
@@ -318,11 +344,11 @@ def write_copy(video: Video, target: Path, short_side: int) -> None:
     """An H.264 copy of the same frames at the same times, upright, the shorter side scaled down to this many pixels."""
     buffer = io.BytesIO()
     convert = av.video.reformatter.VideoReformatter()
-    shown = dict(enumerate((video.pts - video.pts[0]).tolist()))
+    times = dict(enumerate((video.pts - video.pts[0]).tolist()))
     with opened(video.path) as (source, stream), av.open(buffer, "w", format="mp4") as container:
         encoder: av.VideoStream | None = None
-        for count, frame in enumerate(source.decode(stream)):
-            time = shown.pop(video.number(frame, count), None)
+        for count, frame in enumerate(allowed(video.path, source.decode(stream))):
+            time = times.pop(video.number(frame, count), None)
             if time is None:
                 continue  # a frame at the time of another is never shown
             if frame.rotation:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data._arrays import read_arrays
+from zoo.data._files import Unreadable
 from zoo.data._synth import SPLITS, digit_indices, digits, texture
 
 FOLDER = "digit_scenes-2"  # a change to what is drawn is another edition, in another folder
@@ -105,6 +107,13 @@ def render(path: Path) -> bytes:
 
 
 def read_scenes(path: Path) -> Scenes:
-    """The scenes of a file."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Scenes(**arrays)
+    """The scenes of a file. Raises `Unreadable`: it is none that `render` makes."""
+    square = (_A_FILE, SIZE, SIZE)
+    kinds = {"images": ("u1", (*square, 3)), "instances": ("u1", square)}
+    kinds |= {"labels": ("u1", (_A_FILE, MOST)), "keypoints": ("f4", (_A_FILE, MOST, 4, 2))}
+    scenes = Scenes(**read_arrays(path, kinds))
+    if scenes.instances.max() > MOST or (scenes.labels[scenes.labels != NO_DIGIT] > 9).any():
+        raise Unreadable(path, "it has more digits than there are")
+    if not np.isfinite(scenes.keypoints).all():
+        raise Unreadable(path, "a keypoint is not a number")
+    return scenes

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data._files import reason
 from zoo.data._parallel import mapped
 from zoo.places import write_whole
 
@@ -88,6 +89,14 @@ def render_files(render: Callable[[Path], bytes], paths: Sequence[Path], title: 
         folder.mkdir(parents=True, exist_ok=True)
     for _ in mapped(partial(_render, render), missing, title, chunk=32, processes=processes):
         pass
+
+
+def renewed(render: Callable[[Path], bytes], path: Path) -> None:
+    """Render a file again, in whose place another lies. Raises ValueError: it cannot be replaced."""
+    try:
+        write_whole(path, render(path))
+    except OSError as error:
+        raise ValueError(f"{path} is damaged, and cannot be rendered anew ({reason(error)}). Remove it.") from None
 
 
 def _render(render: Callable[[Path], bytes], path: Path) -> None:

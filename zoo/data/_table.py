@@ -1,5 +1,6 @@
 """A table of labelled files: a CSV with the columns path and label, and if wanted split and group."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 
 from zoo.chance import HELD_OUT, VALIDATION
 from zoo.data._folders import Labelled, unscored
-from zoo.data._lists import Row, once, placed, rows
+from zoo.data._lists import Row, once, rows
 from zoo.data._stratified import stratified
 from zoo.data.base import SPLITS
 
@@ -15,11 +16,11 @@ from zoo.data.base import SPLITS
 def table_splits(table: Path, what: str, notes: list[str] | None = None) -> tuple[tuple[str, ...], dict[str, Labelled]]:
     """The classes and the splits of a table of `what` ("image", "video").
 
-    Paths are relative to the table's folder; a label is any text, and the classes are the labels in order (by number where
-    all are whole numbers); `split` is train, val or test. Without the column, 20 % of each class are test and 10 %
-    validation. With train and test, validation is 10 % of each class of train; with train and val alone, val is what is
-    scored at the end, as test, and validation is carved out of train. Files of one `group` (frames of a film, clips of a
-    video, pictures of a person) stay together.
+    Paths are relative to the table's folder, or absolute: the table is its user's own, and names any file. A label is any text,
+    and the classes are the labels in order (by number where all are whole numbers). `split` is train, val or test. Without the
+    column, 20 % of each class are test and 10 % validation. With train and test, validation is 10 % of each class of train;
+    with train and val alone, val is what is scored at the end, as test, and validation is carved out of train. Files of one
+    `group` (frames of a film, clips of a video, pictures of a person) stay together.
 
     Args:
         notes: gets a sentence about rows that are listed twice, and about classes of which nothing is scored.
@@ -60,7 +61,7 @@ def _rows(table: Path, what: str, notes: list[str]) -> list[Row]:
         split = row.values.get("split", "train")
         if split not in SPLITS:
             raise ValueError(f"Line {row.number} of {table} has the split {split[:60]!r}; there are train, val and test.")
-    files = [Row(row.number, {**row.values, "path": str(placed(table, row, table.parent, row["path"]))}) for row in found]
+    files = [Row(row.number, {**row.values, "path": os.path.normpath(table.parent / row["path"])}) for row in found]
     return once(table, files, "path", notes)
 
 

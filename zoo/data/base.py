@@ -182,6 +182,21 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
+_SHARED = "/dev/shm"
+_MORE_ROOM = f"Set data.num_workers=0, or give {_SHARED} more room (of a container: docker run --shm-size=2g)."
+_IN_FLIGHT = 4
+"""Batches of a worker that wait in shared memory: two each of training and validation."""
+
+
+def shared_room() -> int | None:
+    """Bytes that are free where workers put their batches; None where there is no such place, nor a limit."""
+    try:
+        facts = os.statvfs(_SHARED)
+    except (OSError, AttributeError):  # not on a Mac, nor on Windows
+        return None
+    return facts.f_bavail * facts.f_frsize
+
+
 class Loader(DataLoader[Batch]):
     """A DataLoader that names the files over which its workers hang.
 
@@ -194,7 +209,8 @@ class Loader(DataLoader[Batch]):
         self.samples = samples
         self.patience = patience
         self.reading: Tensor = torch.full((max(1, num_workers),), _NOTHING)
-        self.reading.share_memory_()  # type: ignore[no-untyped-call]
+        if num_workers:
+            self.reading.share_memory_()  # type: ignore[no-untyped-call]
         super().__init__(
             cast(Dataset[Batch], samples),
             num_workers=num_workers,
@@ -212,9 +228,11 @@ class Loader(DataLoader[Batch]):
             except StopIteration:
                 return
             except RuntimeError as error:
-                if "timed out" not in str(error):
-                    raise
-                raise ValueError(self._hanging()) from None
+                if "timed out" in str(error):
+                    raise ValueError(self._hanging()) from None
+                if "shared memory" in str(error):
+                    raise ValueError(f"The workers' batches do not fit into the shared memory. {_MORE_ROOM}") from None
+                raise
             yield batch
 
     def _hanging(self) -> str:
@@ -450,9 +468,29 @@ class DataModule(lightning.LightningDataModule):
             return
         self._check_augment()
         self.splits = self.load()
+        self._check_room()
         for augment in self.augment:
             if isinstance(augment, Fitted):
                 augment.fit(self._some_training_samples())
+
+    def _check_room(self) -> None:
+        """Read in the main process where the workers' batches have no room: they would hang, or die of a bus error. Raises
+        ValueError where the user wished for workers."""
+        workers, room = self.workers(), shared_room()
+        ranks = self.trainer.num_devices if self.trainer else 1
+        needed = ranks * workers * _IN_FLIGHT * self.batch_size * math.prod(self.shape)
+        if room is None or room >= needed:
+            return
+        said = (
+            f"{_SHARED} has {room / 1e6:,.0f} MB of free room, but {workers} workers put batches of about "
+            f"{needed / 1e6:,.0f} MB there"
+        )
+        if self.num_workers is not None:
+            raise ValueError(f"{said}. {_MORE_ROOM}")
+        self.num_workers = 0
+        self.notes.append(
+            f"{said}: the main process reads instead. With more room (of a container: docker run --shm-size=2g) it has workers."
+        )
 
     def _check_augment(self) -> None:
         """Refuse what would move an image's pixels away from what is known of them."""
@@ -500,7 +538,7 @@ class DataModule(lightning.LightningDataModule):
             if batches * size < len(sampler):
                 sampler.spread = batches * size * world
                 self.limited["test" if trainer.testing else "val"] = max(1, sampler.spread // samples.views)
-        workers = self.num_workers if self.num_workers is not None else self.default_workers()
+        workers = self.workers()
         return Loader(
             samples,
             patience=self.patience,
@@ -519,6 +557,10 @@ class DataModule(lightning.LightningDataModule):
     def training_batches(self, world: int) -> int:
         """Of an epoch, on each of so many ranks; a last, short one is left out (see `loader`)."""
         return max(1, math.ceil(len(self.splits["train"]) / world) // self.batch_size)
+
+    def workers(self) -> int:
+        """Processes that read ahead."""
+        return self.num_workers if self.num_workers is not None else self.default_workers()
 
     def default_workers(self) -> int:
         """For files that must be decoded: half of the cores, eight at most."""

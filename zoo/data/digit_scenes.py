@@ -1,10 +1,8 @@
 """Scenes of several handwritten digits: labels for every pixel and for every object, rendered once from real digits."""
 
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
@@ -13,7 +11,8 @@ from torch.nn.functional import interpolate, one_hot, pad
 from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.data import _scenes
 from zoo.data._augment import Augment
-from zoo.data._synth import render_files
+from zoo.data._files import Unreadable
+from zoo.data._synth import render_files, renewed
 from zoo.data.base import SPLITS, Draw, Samples
 from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
@@ -91,9 +90,11 @@ class DigitScenes(PictureSet):
         parts = []
         for path in paths:
             try:
-                parts.append(_resized(_scenes.read_scenes(path), self.shape[1:]))
-            except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
-                raise ValueError(f"{path} is damaged ({error}). Remove it, and it is rendered again.") from None
+                scenes = _scenes.read_scenes(path)
+            except Unreadable:  # empty, cut, or another file in its place
+                renewed(_scenes.render, path)
+                scenes = _scenes.read_scenes(path)
+            parts.append(_resized(scenes, self.shape[1:]))
         return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
     def files(self, paths: Sequence[Path]) -> Samples:

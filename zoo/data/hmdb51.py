@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from zoo.data._folders import listing
 from zoo.data._folds import Folds
 from zoo.data._groups import Listed
 from zoo.data._lists import Row, lines, once, placed
@@ -26,7 +27,9 @@ class Hmdb51(Folds):
     def lists(self) -> tuple[tuple[str, ...], list[Listed], list[Listed]]:
         ending = f"_test_split{self.fold}.txt"
         folder = self.root / self.splits_folder
-        files = sorted(folder.glob(f"*{ending}"))
+        there = listing(folder, frozenset([".txt"]), depth=0)
+        # A folder of such a name is refused when it is read: a class would be missing.
+        files = sorted(path for path in (*there.files, *there.disguised) if path.name.endswith(ending))
         if not files:
             raise ValueError(
                 f"There is no {folder / f'CLASS{ending}'}, so {type(self).__name__} cannot be read. Set ZOO_DATA or data.root "

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo.data._folders import Labelled, unscored
+from zoo.data._folders import Labelled, listing, unscored
 from zoo.data._groups import Listed, grouped_splits
 from zoo.data._lists import Row, number_of, once, placed, rows
 from zoo.data.video_folder import VideoFolder
@@ -79,4 +79,4 @@ class Kinetics(VideoFolder):
 
     def _there(self, split: str) -> dict[str, Path]:
         """The videos of a split by their names, in folders of labels (with blanks, or underscores for them) or in none."""
-        return {path.name: path for path in sorted((self.root / split).rglob("*.mp4"))}
+        return {path.name: path for path in listing(self.root / split, frozenset([".mp4"])).files}

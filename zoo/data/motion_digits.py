@@ -6,8 +6,12 @@ from types import MappingProxyType
 
 from zoo.data import _motion
 from zoo.data._augment import Augment
+from zoo.data._decode import Video
+from zoo.data._fields import FlowFile
+from zoo.data._files import Unreadable
 from zoo.data._folders import Labelled
-from zoo.data._synth import render_files
+from zoo.data._prepared import Store
+from zoo.data._synth import render_files, renewed
 from zoo.data.video_folder import FlowKind, VideoFolder
 from zoo.places import rendered_root
 
@@ -63,6 +67,16 @@ class MotionDigits(VideoFolder):
         """Render what is missing."""
         paths = [path for split in _motion.CLIPS for path in self._paths(split)]
         render_files(_motion.render, paths, f"Rendering motion_digits to {self.root}")
+
+    def _check(self, store: Store, path: Path) -> tuple[Video, FlowFile | None]:
+        """What is no clip of ours (empty, cut, another film in its place) is rendered anew."""
+        try:
+            ours = _motion.is_clip(store.video(path))
+        except Unreadable:
+            ours = False
+        if not ours:
+            renewed(_motion.render, path)
+        return super()._check(store, path)
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
         classes = _motion.CLASSES

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._augment import Augment
+from zoo.data._folders import listing
 from zoo.data.base import Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, PictureSet, picture
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
@@ -86,7 +87,7 @@ class PennFudan(PictureSet):
         images, masks = self.folder / "PNGImages", self.folder / "PedMasks"
         if not images.is_dir() or not masks.is_dir():
             raise ValueError(f"There is no {images} with {masks}. Unpack PennFudanPed.zip in the data root, or set data.root.")
-        found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+        found = listing(images, SUFFIXES, depth=0).files
         files = [MaskedFile(path, masks / f"{path.stem}_mask.png", number) for number, path in enumerate(found, start=1)]
         rest, test = carved(files, 0.2)
         train, val = carved(rest, 0.125)

@@ -14,20 +14,21 @@ import re
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.chance import permutation
+from zoo.data._arrays import read_arrays
 from zoo.data._files import reason
 from zoo.data._folders import Labelled
-from zoo.data._synth import SPLITS
+from zoo.data._schema import read_json
 from zoo.places import alone, cache_folder, inside, write_whole, written
 from zoo.words import json_text
 
@@ -36,15 +37,30 @@ _STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?"
 _VALIDATORS = ("size", "etag", "last_modified", "last-modified", "lastmodified", "mtime", "updated", "md5", "crc32c")
 """What web servers and object stores say of a file, under the names that fsspec gives; those of them that are known."""
 _COPY = 1 << 22  # bytes
-_DAMAGE = (
-    *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError, NotImplementedError, RecursionError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading a damaged table of contents raises."""
-
-
 _ROWS_A_BYTE = 64
 """Of an index: more samples a byte than compression makes of rising numbers."""
+
+
+class _Shard(msgspec.Struct):
+    """An archive."""
+
+    name: str
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
+class _Splits(msgspec.Struct, forbid_unknown_fields=True):
+    train: list[_Shard]
+    val: list[_Shard]
+    test: list[_Shard]
+
+
+class _Contents(msgspec.Struct):
+    """A table of contents."""
+
+    classes: Annotated[list[str], msgspec.Meta(min_length=1)]
+    splits: _Splits
+    wide: dict[str, int] = {}
+    """What was written of pictures that are converted, by their kind."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +201,7 @@ class Split(Sequence[Any]):
 
     _OPEN = 32  # archives that a process keeps open
 
-    def __init__(self, store: Store, shards: Sequence[Mapping[str, Any]], places: Places) -> None:
+    def __init__(self, store: Store, shards: Sequence[_Shard], places: Places) -> None:
         self.store = store
         self.shards = shards
         self.places = places
@@ -204,7 +220,7 @@ class Split(Sequence[Any]):
         shard = int(self.places.shard[number])
         if shard not in self._open:
             described = self.shards[shard]
-            self._open[shard] = os.open(self.store.file(described["name"], described["bytes"]), os.O_RDONLY)
+            self._open[shard] = os.open(self.store.file(described.name, described.bytes), os.O_RDONLY)
             if len(self._open) > self._OPEN:
                 os.close(self._open.popitem(last=False)[1])
         self._open.move_to_end(shard)
@@ -230,7 +246,7 @@ class Member:
 
     def __str__(self) -> str:
         places = self.split.places
-        return f"{self.split.shards[int(places.shard[self.number])]['name']} at byte {int(places.offset[self.number])}"
+        return f"{self.split.shards[int(places.shard[self.number])].name} at byte {int(places.offset[self.number])}"
 
 
 def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
@@ -238,74 +254,42 @@ def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
     store.renew()
     path = store.file(CONTENTS)
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        classes = _checked_contents(described)
+        described = read_json(path, _Contents)
+        if len(set(described.classes)) != len(described.classes):
+            raise ValueError("it names a class twice")
         splits = {}
-        for name, shards in described["splits"].items():
-            if not store.remote:
-                for shard in shards:
-                    store.file(shard["name"], shard["bytes"])
-            places = _index(store.file(f"{name}.npz"), sum(shard["bytes"] for shard in shards))
-            _check(shards, places, len(classes))
+        for name, shards in msgspec.structs.asdict(described.splits).items():
+            for shard in shards:
+                inside(Path(), shard.name)
+                if not store.remote:
+                    store.file(shard.name, shard.bytes)
+            places = _index(store.file(f"{name}.npz"), sum(shard.bytes for shard in shards))
+            _check(shards, places, len(described.classes))
             splits[name] = Split(store, shards, places)
-    except _DAMAGE as error:
-        raise ValueError(f"{path} does not describe a set of archives ({error}). Write it again by zoo.prepare.") from None
-    return classes, splits
+    except (ValueError, OSError, MemoryError) as error:
+        said = reason(error).removeprefix(f"{path}: ")
+        raise ValueError(f"{path} does not describe a set of archives ({said}). Write it again by zoo.prepare.") from None
+    return tuple(described.classes), splits
 
 
 def wide_of(store: Store) -> dict[str, int]:
     """What was written of pictures that are converted; nothing where another program, or an older one, wrote the archives."""
-    wide = json.loads(store.file(CONTENTS).read_text(encoding="utf-8")).get("wide")
-    return {kind: count for kind, count in wide.items() if type(count) is int} if isinstance(wide, dict) else {}
-
-
-def _checked_contents(described: Any) -> tuple[str, ...]:
-    """The classes of a table of contents in which every field is what it must be. Raises ValueError."""
-    if not isinstance(described, dict) or not isinstance(described.get("splits"), dict):
-        raise ValueError("its splits are not a table")
-    classes = described.get("classes")
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise ValueError("its classes are not a list of names")
-    if len(set(classes)) != len(classes):
-        raise ValueError("it names a class twice")
-    if lacking := [split for split in SPLITS if split not in described["splits"]]:
-        raise ValueError(f"it has no split {lacking[0]}")
-    for split, shards in described["splits"].items():
-        if split not in SPLITS or not isinstance(shards, list):
-            raise ValueError(f"{split!r} is not the name of a split with a list of archives")
-        for shard in shards:
-            name, size = (shard.get("name"), shard.get("bytes")) if isinstance(shard, dict) else (None, None)
-            if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
-                raise ValueError(f"an archive of {split} has no name or no size")
-            inside(Path(), name)
-    return tuple(classes)
+    return read_json(store.file(CONTENTS), _Contents).wide
 
 
 def _index(path: Path, total: int) -> Places:
-    """Where samples lie in archives of so many bytes. A table of more rows than they can hold, or than a file of its size can
-    tell apart, is refused before it is built: a small file may promise more than the memory holds."""
+    """Where samples lie in archives of so many bytes: no more of them than those can hold, or than a file of this size can tell
+    apart."""
     most = min(total // tarfile.BLOCKSIZE, 1 + _ROWS_A_BYTE * path.stat().st_size)
-    with zipfile.ZipFile(path) as archive:
-        for key in ("shard", "offset", "size", "label"):
-            with archive.open(f"{key}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, kind = read(stream)
-            if len(shape) != 1 or kind.kind != "i":
-                raise ValueError(f"{path.name} holds no list of whole numbers for {key!r}")
-            if shape[0] > most:
-                raise ValueError(f"{path.name} promises {shape[0]:,} samples, more than its archives can hold")
-    with np.load(path, allow_pickle=False) as arrays:
-        return Places(**{key: arrays[key] for key in ("shard", "offset", "size", "label")})
+    return Places(**read_arrays(path, dict.fromkeys(("shard", "offset", "size", "label"), ("i", (None,))), most))
 
 
-def _check(shards: Sequence[Mapping[str, Any]], places: Places, classes: int) -> None:
+def _check(shards: Sequence[_Shard], places: Places, classes: int) -> None:
     """Refuse places outside of their archives and labels that no class has."""
-    lengths = {len(array) for array in (places.shard, places.offset, places.size, places.label)}
-    if len(lengths) != 1 or any(array.dtype.kind != "i" for array in vars(places).values()):
-        raise ValueError("its lists of places differ in length or are not whole numbers")
+    if len({len(array) for array in vars(places).values()}) != 1:
+        raise ValueError("its lists of places differ in length")
     if len(places):
-        ends = np.array([shard["bytes"] for shard in shards], dtype=np.int64)
+        ends = np.array([shard.bytes for shard in shards], dtype=np.int64)
         inside_set = (places.shard >= 0).all() and places.shard.max() < len(ends) and (np.diff(places.shard) >= 0).all()
         if not inside_set or min(places.offset.min(), places.size.min()) < 0:
             raise ValueError("a sample lies in no archive")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.models._weights import read_tensors
-from zoo.places import alone, cache_folder, replaceable
+from zoo.places import alone, cache_folder, written
 
 _CHUNK = 1 << 20
 _PATIENCE = 30  # seconds without a byte
@@ -70,37 +70,37 @@ def fetched(addresses: Sequence[Address]) -> Path:
 def _download(address: Address, path: Path) -> None:
     """To a `.part` file first, resumed if there is one, and renamed once its hash is right; where none is published, once it
     can be read from end to end (a network's login page cannot), and never made of two halves."""
+
+    def check(part: Path) -> None:
+        if not matches(part, address.sha256):
+            raise ValueError(f"what came does not have the SHA-256 {address.sha256}...")
+        if address.sha256 is None:
+            try:
+                read_tensors(part, path.suffix)
+            except ValueError as error:
+                raise ValueError(f"what came is no file of weights: {error}") from None
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = replaceable(replaceable(path).with_name(path.name + ".part"))
-    have = part.stat().st_size if part.is_file() and address.sha256 else 0
-    request = urllib.request.Request(address.url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_PATIENCE)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # the part was complete already, or is of another file
-            raise
-        response = None
-    if response is not None:
-        with response, part.open("ab" if response.status == 206 else "wb") as stream:
+    part = path.with_name(path.name + ".part")
+    with written(path, check, partial=part, resumed=address.sha256 is not None) as stream:
+        have = stream.seek(0, os.SEEK_END)
+        request = urllib.request.Request(address.url, headers={"Range": f"bytes={have}-"} if have else {})
+        try:
+            response = urllib.request.urlopen(request, timeout=_PATIENCE)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # the part was complete already, or is of another file
+                raise
+            return
+        with response:
+            if response.status != 206:
+                stream.truncate(0)
             expected = response.headers.get("Content-Length")
             received = 0
             while chunk := response.read(_CHUNK):
                 stream.write(chunk)
                 received += len(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
         if expected is not None and received < int(expected):
             raise OSError(f"the connection ended after {received} of {expected} bytes; what came is kept")
-    if not matches(part, address.sha256):
-        part.unlink()
-        raise ValueError(f"what came does not have the SHA-256 {address.sha256}...")
-    if address.sha256 is None:
-        try:
-            read_tensors(part, path.suffix)
-        except ValueError as error:
-            part.unlink()
-            raise ValueError(f"what came is no file of weights: {error}") from None
-    part.replace(path)
 
 
 def matches(path: Path, sha256: str | None) -> bool:
