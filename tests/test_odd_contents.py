@@ -548,3 +548,40 @@ def test_a_new_picture_lies_on_the_ground_of_the_run(tmp_path: Path, verb: Calla
     assert clear == black != white
     clear, black, white, _ = answers("data.ground=white")
     assert clear == white != black
+
+
+@pytest.mark.parametrize("name", [name for name in SETS if name != "image_shards"])  # which writes archives of what there is
+def test_a_split_of_which_nothing_can_be_read_is_listed_and_not_trained_on(name: str, tmp_path: Path) -> None:
+    sound = SETS[name](tmp_path)
+    folder = sound.victims["picture"].parents[1 if name == "image_folder" else 0]
+    broken = [path for path in folder.rglob("*") if path.suffix in (".png", ".jpg")]
+    for path in broken:
+        path.write_bytes(b"no picture")
+    listed, strict = (built(name, {**sound.arguments, "max_bad": 0.01}) for _ in range(2))
+    listed.strict = False
+    listed.setup()
+    assert {str(path) for path in broken} <= {*listed.bad}
+    assert not all(map(len, listed.splits.values()))
+    with pytest.raises(ValueError, match=r"Not one of \d+ files can be read|\d+ of \d+ files cannot be read"):
+        strict.setup()
+
+
+def test_prepare_lists_a_split_of_which_nothing_can_be_read(tmp_path: Path, verb: Callable[..., tuple[int, str, str]]) -> None:
+    for name in ("image_folder", "image_shards"):
+        sound = SETS[name](tmp_path / name)
+        broken = list(sound.victims["picture"].parents[1].rglob("*.png"))
+        for path in broken:
+            path.write_bytes(b"no picture")
+        source = [f"data.source={sound.arguments['source']}"] if "source" in sound.arguments else []
+        status, out, err = verb("prepare", name, sound.arguments["root"], *source)
+        assert all(f"{path}: it holds no picture" in out for path in broken)
+        if source:  # it writes archives, which would lack a split
+            assert status == 1
+            assert "Not one file of train can be read, so no archives are written." in err
+            continue
+        assert status == 0, err
+        assert f"image_folder: 0 train, {COUNT} val, {COUNT} test, 2 classes" in out
+        assert f"{COUNT} of {3 * COUNT} files (33.3%) are left out; training refuses a split of which" in out
+        status, out, err = verb("train", "model=linear", "data=image_folder", f"data.root={sound.arguments['root']}")
+        assert status == 1
+        assert f"Not one of {COUNT} files can be read" in err

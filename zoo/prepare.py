@@ -26,9 +26,14 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
     config.data.shape = [3, 16, 32, 32] if run.layout_of(config) == 4 else [3, 32, 32]
     data = run.make(config.data, "data")()
     run.check_values(data.prepare, options, name)
-    allowed, data.max_bad = data.max_bad, 1.0  # what cannot be read is listed here, and refused where it is trained on
-    data.prepare(**options)
-    data.setup()
+    data.strict = False  # what cannot be read is listed here, and refused where it is trained on
+    data.augment = ()  # fitted to training samples, of which there may be none
+    try:
+        data.prepare(**options)
+        data.setup()
+    except ValueError:
+        report.name_bad(data)
+        raise
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{printable(name)}: {counts}, {data.num_classes} classes")
     report.notes(data)
@@ -37,7 +42,7 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
         total = sum(map(report.count, data.splits.values())) + sum(data.left_out.values())
         print(
             f"{len(data.bad)} of {total} files ({len(data.bad) / total:.1%}) are left out; training refuses a split of "
-            f"which more than a handful and more than data.max_bad={allowed:g} are."
+            f"which more than a handful and more than data.max_bad={data.max_bad:g} are, or all."
         )
 
 

@@ -436,6 +436,8 @@ class DataModule(lightning.LightningDataModule):
         self.augment = tuple(each for each in (augment or {}).values() if each is not None)
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
+        self.strict = True
+        """Whether too many unreadable files are refused, or only booked."""
         self.left_out: dict[str, int] = {}
         """Of each split how many files its samples lack since their headers were checked."""
         self.withheld: dict[str, str] = {}
@@ -620,7 +622,7 @@ class DataModule(lightning.LightningDataModule):
 
     def readable(self, items: Sequence[Item], check: Callable[[Item], Found], split: str) -> Iterable[tuple[int, Found]]:
         """Check every file of a split, or what stands for it; (position, what was found) of the good ones; the bad ones are
-        booked, and too many refused."""
+        booked, and too many refused, if the data set is strict."""
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
             outcomes: list[Found | Unreadable] = []
             try:
@@ -630,15 +632,15 @@ class DataModule(lightning.LightningDataModule):
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        self._check_share(failures, len(items))
         self.bad.update(failures)
+        self._check_share(failures, len(items))
         self.left_out[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
     def _check_share(self, bad: Mapping[str, str], total: int) -> None:
         """Refuse more unreadable files of so many than are allowed. A handful is left out of any set, but not all of one."""
         allowed = max(HANDFUL, self.max_bad * total) if self.max_bad else 0
-        if len(bad) > allowed or len(bad) == total > 0:
+        if self.strict and (len(bad) > allowed or len(bad) == total > 0):
             raise ValueError(too_many_bad(bad, total, self.max_bad))
 
 

@@ -184,7 +184,7 @@ def _check_there(data: PictureSet, split: str, found: Sequence[Looked], void: in
             f"{', '.join(f'{at} {name}' for at, name in enumerate(data.class_names[:3]))}, ..."
         )
     absent = [name for at, name in enumerate(data.class_names) if at not in there]
-    if absent and split == "train":
+    if absent and found and split == "train":
         data.notes.append(f"No pixel of the training masks is of the class {some(absent)}: it cannot be learned.{said}")
 
 

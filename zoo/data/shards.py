@@ -319,6 +319,10 @@ def write(
             return
         described: dict[str, list[dict[str, Any]]] = {}
         for split, files in splits.items():
+            if not files:
+                raise ValueError(
+                    f"Not one file of {split} can be read, so no archives are written. Repair or remove its files."
+                )
             mixed = [files[at] for at in permutation(0, 0, len(files)).tolist()]
             described[split], places = [], []
             for number, part in enumerate(_parts(mixed, shard_bytes)):
