@@ -143,6 +143,38 @@ def test_a_setting_that_the_older_version_did_not_have_is_no_difference(checkpoi
     assert settings.differences(was, config, now, []) == {}
 
 
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the same run by a version that kept the arguments of model, task and data alone."""
+    path = tmp_path_factory.mktemp("older") / "checkpoints" / "last.ckpt"
+    path.parent.mkdir()
+    config = run.composed(["model=linear", "run_dir=."])
+    facts = run.facts_of(run.build_data(config))
+    run.publish(config, facts)
+    recipe = run.recipe_of(config, facts)
+    recipe["arguments"]["data"].pop("ground")  # an argument that it did not have
+    torch.save({"zoo": recipe}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [each for each in OTHERS if each[0][0].startswith(("data.batch", "data.fraction", "model=", "seed="))]
+)
+def test_what_an_older_version_knew_is_compared(changed: list[str], said: str, older: Path) -> None:
+    config = run.composed([*([] if changed[0].startswith("model=") else ["model=linear"]), "run_dir=.", *changed])
+    with pytest.raises(ValueError, match="of a run with other settings") as refused:
+        run.differences(config, str(older))
+    expected = f"data.{said}" if said.startswith("seed") else said
+    assert f"other settings: {expected}." in str(refused.value), "and nothing else"
+
+
+def test_what_an_older_version_did_not_keep_is_no_difference(older: Path) -> None:
+    for same in ([], ["optimizer.lr=0.1"], ["scheduler=step"], ["trainer.max_epochs=20"], ["callbacks=ema"]):
+        assert run.differences(run.composed(["model=linear", "run_dir=.", *same]), str(older)) == {}, same
+    config = run.composed(["model=linear", "run_dir=.", "data.num_workers=2"])
+    assert run.differences(config, str(older)) == {"data.num_workers": "was null, is 2"}
+
+
 # The end of a run
 
 

@@ -684,12 +684,13 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
     recipe = read_checkpoint(path)["zoo"]
     said = [o.key_or_group for o in parse(overrides_of(config))]
     was = recipe.get("settings")
-    if not isinstance(was, dict):  # of an older version, which knew these
+    older = not isinstance(was, dict)
+    if not isinstance(was, dict):  # of an older version, which knew these, facts of the data among them
         was = {f"{group}.{name}": each for group, own in recipe["arguments"].items() for name, each in own.items()}
     now = configured(config)
     was = {str(name): each for name, each in was.items()} | recipe["names"]
-    if "settings" not in recipe:
-        now = {name: each for name, each in now.items() if name in was}
+    if older:
+        was, now = ({name: each for name, each in one.items() if name in other} for one, other in ((was, now), (now, was)))
     found = settings.differences(was, config, now, said)
     if wrong := [f"{name} {each}" for name, each in found.items() if not settings.harmless(name)]:
         raise ValueError(
