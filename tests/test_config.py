@@ -2,7 +2,9 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +13,7 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
-from zoo import cli
+from zoo import cli, trust
 from zoo import config as run
 
 NAMES = [
@@ -96,6 +98,40 @@ def test_a_place_that_is_not_there_is_taken_literally_too(tmp_path: Path, monkey
         config = run.composed(["data=video_folder", "model=c3d", *run.literal_paths([f"{key}={name}" for key in settings])])
         for key in settings:
             assert OmegaConf.select(config, key) == (f"./{name}" if name[0] == "~" else name), key
+
+
+def admits(hint: Any, kinds: tuple[type, ...]) -> bool:
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return any(part in kinds for part in parts)
+
+
+def targets(node: Any) -> Iterator[str]:
+    """What a file of the configuration would build."""
+    if isinstance(node, dict):
+        yield from [node["_target_"]] if "_target_" in node else []
+        for value in node.values():
+            yield from targets(value)
+
+
+def test_every_argument_that_names_a_place_is_taken_as_one() -> None:
+    """Those whose annotation is a path; of a data set every text that is no word which a checkpoint may say; of a task and a
+    network every text that is the user's alone."""
+    words = trust.WORDS["data"] | trust.NAMES["data"]
+    found = set()
+    for path in sorted(run.CONF.rglob("*.yaml")):
+        group = path.parent.name
+        for target in {*targets(yaml.safe_load(path.read_text()))}:
+            thing = run.located(target)
+            hints = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+            for name, hint in hints.items():
+                text = admits(hint, (str,)) and (
+                    (group == "data" and name not in words) or name in trust.USERS.get(group, frozenset())
+                )
+                if text or admits(hint, (Path,)):
+                    found.add(name)
+                    assert run.literal_paths([f"{group}.{name}=a,b ü"]) == [f"{group}.{name}='a,b ü'"], f"{target}: {name}"
+    assert {"root", "source", "folder", "pretrained", "results", "dirpath", "save_dir", "default_root_dir"} <= found
+    assert run.literal_paths(["model.backbone_weights=a,b ü"]) == ["model.backbone_weights='a,b ü'"]
 
 
 def test_home_is_meant_by_a_tilde_unless_something_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

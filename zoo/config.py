@@ -109,7 +109,9 @@ def in_one_folder(arguments: Sequence[str]) -> list[str]:
     return [*arguments, *added]
 
 
-_PLACES = frozenset("root source dir run_dir resume pretrained results folder save_dir dirpath default_root_dir".split())
+_PLACES = frozenset("dir run_dir resume save_dir sub_dir dirpath default_root_dir".split()).union(
+    trust.PLACES, trust.USERS["model"], trust.USERS["task"]
+)
 """Last words of the settings that name a file or a folder, which may not be there yet."""
 
 
