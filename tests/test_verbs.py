@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,18 +22,18 @@ from PIL import Image
 from zoo.data import _motion
 
 Verb = Callable[..., tuple[int, str, str]]
+Started = Callable[..., Any]
 ODD_NAME = "shoe (1), left = best! çé 你好"
 
 
 @pytest.fixture(scope="module")
-def lenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lenet(tmp_path_factory: pytest.TempPathFactory, started: Started) -> Path:
     """A run folder with an odd name: LeNet-5 on digits, three epochs."""
     folder = tmp_path_factory.mktemp("runs") / "run (1), a=b!"
     folder.mkdir()
-    command = [sys.executable, "-m", "zoo.train", "trainer.max_epochs=3", f"hydra.run.dir={folder}"]
-    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
+    done = started("trainer.max_epochs=3", f"hydra.run.dir={folder}", cwd=folder.parent)
+    assert done.status == 0, done.err
+    (folder / "said").write_text(done.out[0])
     return folder
 
 
@@ -307,35 +308,7 @@ def test_checkpoints_hold_names_and_plain_values(lenet: Path) -> None:
     assert all(key in ("mean", "std") or key.startswith("net.") for key in content["state_dict"])
 
 
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "zoo.train", "trainer.max_epochs=40", "hydra.run.dir=first"]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell without a terminal starts its background jobs, and so the tests, deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    log = tmp_path / "first" / "metrics.csv"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and log.read_text().count("\n") > 5) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert "Go on with it by" in out, err
-    assert process.returncode == 130
-    interrupted = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)
-    resume = shlex.split(out.strip().splitlines()[-1])
-    assert resume[-1] == f"resume={tmp_path / 'first'}"
-    again = [sys.executable, *resume[1:], f"trainer.max_epochs={interrupted['epoch'] + 1}", "hydra.run.dir=second"]
-    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    content = torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert content["global_step"] > interrupted["global_step"]
-
-
+@pytest.mark.slow
 def test_two_processes_train_and_score_every_sample_once(tmp_path: Path) -> None:
     settings = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2", "hydra.run.dir=run"]
     done = subprocess.run(
@@ -350,17 +323,15 @@ def test_two_processes_train_and_score_every_sample_once(tmp_path: Path) -> None
     assert not any("module." in key for key in keys)
 
 
-def test_a_sweep_runs_one_job_after_another(tmp_path: Path) -> None:
-    settings = ["-m", "model=lenet5,lenet_wide", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "hydra.sweep.dir=all"]
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.train", *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_sweep_runs_one_job_after_another(tmp_path: Path, started: Started) -> None:
+    settings = ("-m", "model=lenet5,lenet_wide", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "hydra.sweep.dir=all")
+    done = started(*settings, cwd=tmp_path)
+    assert done.status == 0, done.err
     folders = ["0-lenet5-digits", "1-lenet_wide-digits"]
     assert sorted(p.name for p in (tmp_path / "all").iterdir() if p.is_dir()) == folders
-    said = [float(score) for score in re.findall(r"^test accuracy ([\d.]+)$", done.stdout, flags=re.MULTILINE)]
+    said = [float(score) for score in re.findall(r"^test accuracy ([\d.]+)$", done.out[0], flags=re.MULTILINE)]
     table = (tmp_path / "all" / "sweep.md").read_text()
-    assert table in done.stdout
+    assert table in done.out[0]
     for folder, score, name, size in zip(folders, said, ["lenet5", "lenet_wide"], ["61,706", "1.26 M"], strict=True):
         result = json.loads((tmp_path / "all" / folder / "result.json").read_text())
         assert result["test"] == pytest.approx(score, abs=5e-4)
@@ -371,20 +342,23 @@ def test_a_sweep_runs_one_job_after_another(tmp_path: Path) -> None:
         assert chart.size[0] > 500
 
 
-def test_help_shows_the_groups(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.train", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0
-    assert "c3d" in done.stdout
-    assert "motion_digits" in done.stdout
+def test_help_shows_the_groups(tmp_path: Path, started: Started) -> None:
+    done = started("--help", cwd=tmp_path)
+    assert done.status == 0
+    assert "c3d" in done.out[0]
+    assert "motion_digits" in done.out[0]
     assert not list(tmp_path.iterdir())
 
 
-def test_prepare_renders_once(verb: Verb) -> None:
+def test_prepare_renders_once(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, count in {"train": 12, "val": 6, "test": 6}.items():  # the whole set takes the better part of a minute
+        monkeypatch.setitem(_motion.CLIPS, split, count)
     status, out, _ = verb("prepare", "motion_digits")
     assert status == 0
-    assert "motion_digits: 2,400 train, 600 val, 600 test, 6 classes" in out
+    assert "motion_digits: 12 train, 6 val, 6 test, 6 classes" in out
+    monkeypatch.setattr(_motion, "render", None)
+    status, out, _ = verb("prepare", "motion_digits")
+    assert status == 0, "nothing is rendered twice"
     status, _, err = verb("prepare", "motion_digit")
     assert status == 1
     assert "did you mean motion_digits" in err

@@ -1,18 +1,18 @@
 """What is prepared of videos: the ledger, copies, flow; resumed, refused, and read."""
 
 import base64
+import importlib
 import io
 import json
 import os
-import signal
 import sys
-import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import av
@@ -58,6 +58,16 @@ def write(path: Path, frames: Frames, codec: str = "libx264", pts: Sequence[int]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What processes of their own would do is done here: they take seconds to start, and have tests of their own."""
+
+    def mapped(work: Callable[[Job], Entry], jobs: Sequence[Job], title: str, **how: object) -> Iterator[Entry]:
+        yield from map(work, jobs)
+
+    monkeypatch.setattr(_prepared, "mapped", mapped)
 
 
 def folder(root: Path, count: int = 4, frames: int = 20) -> Path:
@@ -201,6 +211,7 @@ def test_a_flow_archive_is_bounded_before_it_is_unpacked(tmp_path: Path, odd: di
         open_fields(tmp_path / "film.zip", 6).read([0])
 
 
+@pytest.mark.usefixtures("inline")
 def test_prepare_makes_what_is_missing_and_nothing_twice(tmp_path: Path, verb: Verb) -> None:
     root = folder(tmp_path / "my films (1), a=b!")
     (root / "left" / "torn.mp4").write_bytes(b"torn")
@@ -271,6 +282,7 @@ def test_an_interrupted_scan_keeps_its_lines(tmp_path: Path, monkeypatch: pytest
     assert len(Store(root).entries) == 4
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_folder_that_cannot_be_written_to_is_prepared_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
@@ -290,6 +302,7 @@ def setup(root: Path, **settings: object) -> VideoFolder:
     return data
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_ledger_is_believed_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder(tmp_path / "films", 4, 5)
     data = setup(root)
@@ -309,6 +322,7 @@ def test_the_ledger_is_believed_until_a_file_changes(tmp_path: Path, monkeypatch
     assert not setup(root).bad
 
 
+@pytest.mark.usefixtures("inline")
 def test_copies_and_flow_are_served(tmp_path: Path) -> None:
     root = folder(tmp_path / "films", 4, 12)
     VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48, flow="dis")
@@ -357,6 +371,7 @@ def test_serving_flow_is_resizing_and_mirroring_it(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("inline")
 def test_what_was_not_prepared_names_the_command(tmp_path: Path) -> None:
     root = folder(tmp_path / "my films", 4, 5)
     quoted = rf"'{root}'"
@@ -474,32 +489,21 @@ def test_a_ledger_that_is_none_is_written_anew(tmp_path: Path, content: bytes) -
 
 
 @pytest.fixture
-def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of their own find this module by its name. The folder comes last: zoo stays the one that is installed."""
+def trouble(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """_trouble.py, which processes of their own find by its name. The folder comes last: zoo stays the one that is
+    installed."""
     monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    return importlib.import_module("tests.data._trouble")
 
 
-def doubled(number: int) -> int:
-    """What a library does with odd files: it crashes, hangs, exits, or raises."""
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if number == 5:
-        time.sleep(600)
-    if number == 7:
-        os._exit(3)
-    if number == 9:
-        raise Unreadable(Path("nine"), "it is nine")
-    return 2 * number
-
-
-@pytest.mark.usefixtures("named")
-def test_a_process_that_crashes_or_hangs_costs_one_item() -> None:
+def test_a_process_that_crashes_or_hangs_costs_one_item(trouble: ModuleType) -> None:
+    doubled = trouble.doubled
     numbers = [number for number in range(12) if number != 9]
-    found = list(mapped(doubled, numbers, "Doubling", processes=2, patience=8, lost=lambda number, why: (number, why)))
+    found = list(mapped(doubled, numbers, "Doubling", processes=2, patience=2, lost=lambda number, why: (number, why)))
     reasons = dict(each for each in found if isinstance(each, tuple))
     assert reasons == {
         3: "a process crashed over it (SIGSEGV)",
-        5: "it was not done in 8 seconds",
+        5: "it was not done in 2 seconds",
         7: "a process crashed over it (status 3)",
     }
     assert sorted(each for each in found if isinstance(each, int)) == [2 * n for n in numbers if n not in reasons]
@@ -509,26 +513,19 @@ def test_a_process_that_crashes_or_hangs_costs_one_item() -> None:
         list(mapped(doubled, [7], "Doubling"))
 
 
-def troubled(job: Job) -> Entry:
-    if "crash" in job.name:
-        os.abort()
-    if "hang" in job.name:
-        time.sleep(600)
-    return work(job)
-
-
-@pytest.mark.usefixtures("named")
-def test_a_file_that_crashes_or_hangs_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_crashes_or_hangs_a_decoder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: ModuleType
+) -> None:
     """The others are prepared, and the next run does not try it again."""
     root = folder(tmp_path / "films", 4, 5)
     (root / "left" / "0.mp4").rename(root / "left" / "crash.mp4")
     (root / "right" / "1.mp4").rename(root / "right" / "hang.mp4")
-    monkeypatch.setattr(_prepared, "work", troubled)
-    VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48, patience=8)
+    monkeypatch.setattr(_prepared, "work", trouble.troubled)
+    VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48, patience=5)
     reasons = {entry.file: entry.reason for entry in Store(root).entries.values() if entry.reason}
     assert reasons == {
         "left/crash.mp4": "a process crashed over it (SIGABRT)",
-        "right/hang.mp4": "it was not done in 8 seconds",
+        "right/hang.mp4": "it was not done in 5 seconds",
     }
     data = setup(root, prepared=48, max_bad=0.5)
     assert {Path(name).name for name in data.bad} == {"crash.mp4", "hang.mp4"}
