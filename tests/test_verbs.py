@@ -128,7 +128,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SMALL = ("model=c3d", "input_shape=[3,16,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "data.batch_size=2")
+SMALL = ("model=inflated", "input_shape=[3,16,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "data.batch_size=2")
 
 
 def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:

@@ -247,6 +247,7 @@ def test_real_clips_by_source_video(real_data: Callable[[str], Path]) -> None:
         assert len(same) == 1, path
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_odd_videos_crash_and_hang_no_worker(real_data: Callable[[str], Path], tmp_path: Path) -> None:
     """Every one of them is served or named, by two workers, and again after a scan."""
