@@ -6,10 +6,8 @@ import os
 import pickle
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +126,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SMALL = ("model=inflated", "input_shape=[3,16,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "data.batch_size=2")
+SMALL = (
+    "model=inflated",
+    "input_shape=[3,16,32,32]",
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=1",
+    "data.batch_size=2",
+)
 
 
 def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
