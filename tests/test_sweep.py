@@ -137,3 +137,22 @@ def test_an_outcome_that_cannot_be_read_is_named_and_the_others_are_in_the_table
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(contents) + 1
     assert all("result.json is no outcome of this version" in line for line in lines)
+
+
+def test_the_published_page_says_what_its_table_of_runs_says() -> None:
+    """Of benchmarks/results/motion_digits: each row's mean and spread, and the seeds that the notes list."""
+    place = Path(__file__).parents[1] / "benchmarks" / "results" / "motion_digits"
+    with (place / "sweep.csv").open() as stream:
+        runs = list(csv.DictReader(stream))
+    page, notes = (place / "sweep.md").read_text(), " ".join((place / "notes.md").read_text().split())
+    for name in {run["run"] for run in runs}:
+        own = [run for run in runs if run["run"] == name]
+        scores = [float(run["test"]) for run in own]
+        spread = f" ± {statistics.stdev(scores):.3f}" if len(own) > 1 else ""
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| accuracy {statistics.mean(scores):.3f}{spread} | {int(own[0]['scored']):,} |" in line
+        assert f"| {', '.join(run['seed'] for run in own)} |" in line
+        if spread:
+            *others, last = (f"{score:.3f}" for score in scores)
+            assert f"{', '.join(others)} and {last}, {statistics.mean(scores):.3f}{spread}" in notes, name
+    assert page.count(" | motion_digits | ") == len({run["run"] for run in runs})

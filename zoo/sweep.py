@@ -177,8 +177,9 @@ def draw(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     panel.barh(range(len(names)), means, color="tab:blue", alpha=0.75)
     panel.set_yticks(range(len(names)), map(caption, names))
     for place, name in enumerate(names):
-        panel.plot([run["test"] for run in groups[name]], [place] * len(groups[name]), "k.", markersize=4)
-        panel.annotate(f" {means[place]:.3f}", (means[place], place), va="center", fontsize=8)
+        scores = [run["test"] for run in groups[name]]
+        panel.plot(scores, [place] * len(scores), "k.", markersize=4)
+        panel.annotate(f" {means[place]:.3f}", (max(scores), place), va="center", fontsize=8)
     first = groups[names[0]][0]
     for name, value in first["landmarks"].items():
         sigma = math.sqrt(value * (1 - value) / first["scored"])
