@@ -1,18 +1,20 @@
 """Image files of every mode and kind, against Pillow by hand, and what is no image."""
 
+import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from zoo.data import pennfudan
+from zoo.data import images, pennfudan
 from zoo.data._files import pixels_limited
 from zoo.data.base import Unreadable
 from zoo.data.images import FORMATS, LOSSLESS, SUFFIXES, Crops, ImageFiles, check_image, read_image, upright_header
@@ -352,6 +354,32 @@ def test_wide_numbers_are_known_by_the_header(tmp_path: Path) -> None:
     for plain in (b"P1 2 1\n1 0", b"P2 2 1 255\n1 0", b"P6 1 1 255\n123"):
         path.write_bytes(plain)
         assert check_image(path).wide == "", plain
+
+
+@pytest.mark.parametrize("rule", ["<u2", ">u2", "<i2"])
+def test_16_bits_in_a_mode_of_32_are_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    """As Pillow before its eleventh release opens a grey PNG, and any opens a TIFF of signed numbers."""
+    values = np.arange(20, dtype=rule).reshape(4, 5) * 1000
+    content = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16)).save(content, "TIFF")
+    path = tmp_path / "x.tif"
+    path.write_bytes(content.getvalue())
+    before = images._opened
+    raw = {"<u2": "I;16", ">u2": "I;16B", "<i2": "I;16S"}[rule]
+
+    def opened(*arguments: Any) -> Image.Image:
+        image = before(*arguments)
+        image.load()
+        wide = Image.fromarray(np.asarray(image).astype(np.int32))
+        wide.tile = [("raw", (0, 0, 5, 4), 0, (raw, 0, 1))]  # type: ignore[attr-defined]
+        return wide
+
+    monkeypatch.setattr(images, "_opened", opened)
+    if rule == "<i2":
+        with pytest.raises(Unreadable, match="from 0 to 19000, of no stated range"):
+            read_image(path, 1)
+    else:
+        assert np.array_equal(read_image(path, 1)[0, 0].numpy(), values.astype(np.int64) >> 8)
 
 
 def test_integers_of_32_bits_are_bytes_or_refused(tmp_path: Path) -> None:

@@ -202,14 +202,14 @@ def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
     have floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
     """
     with picture(path) as image:
+        wide = _wide(path, image)  # what the decoder is told is gone when it is done
         image.load()
         if (turn := _TURNS.get(_orientation(image))) is not None:
             image = image.transpose(turn)
-        _wide(path, image)
         if image.mode.startswith("I"):
             clear = image.info.get("transparency")
             hidden = None if clear is None else Image.fromarray(np.asarray(image) == clear)
-            image = Image.fromarray(_bytes(path, image))
+            image = Image.fromarray(_bytes(path, image, wide))
             if hidden is not None:
                 image.putalpha(ImageChops.invert(hidden.convert("L")))
         if image.has_transparency_data:
@@ -237,23 +237,23 @@ def _wide(path: File, image: Image.Image) -> str:
     """As `Header.wide`, of a picture whose header was read. Raises `Unreadable`: numbers of no range."""
     if image.mode == "F":
         raise Unreadable(path, "its pixels are floating-point numbers of no stated range; save it with 8 or 16 bits")
-    if image.mode == "I" and image.format != "PPM":
-        return _LONG
-    return _DEEP if image.mode.startswith("I") or any(map(_sixteen, getattr(image, "tile", ()))) else ""
+    if image.mode.startswith("I;16") or any(map(_sixteen, getattr(image, "tile", ()))):
+        return _DEEP
+    return _LONG if image.mode == "I" else ""
 
 
 def _sixteen(tile: Any) -> bool:
-    """Whether Pillow's decoder of a tile is told of 16 bits, as `RGB;16B`, or of a number above 255."""
-    arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-    return any(";16" in each for each in arguments if isinstance(each, str)) or any(
-        each > 255 for each in arguments if isinstance(each, int) and tile[0].startswith("ppm")
-    )
+    """Whether Pillow's decoder of a tile is told of 16 bits without a sign, as `RGB;16B`, or of a number above 255. (Of colors
+    in JPEG 2000 and AVIF the decoder alone knows, which gives bytes.)"""
+    decoder, arguments = tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    mode = any(";16" in each and not each.endswith("S") for each in arguments if isinstance(each, str))
+    return mode or (decoder.startswith("ppm") and any(each > 255 for each in arguments if isinstance(each, int)))
 
 
-def _bytes(path: File, image: Image.Image) -> NDArray[np.uint8]:
+def _bytes(path: File, image: Image.Image, wide: str) -> NDArray[np.uint8]:
     """Wide integers as bytes; Pillow would clip them at 255."""
     values = np.asarray(image).astype(np.int64)
-    if image.mode != "I" or image.format == "PPM":  # 16 bits, or what Pillow has scaled to them
+    if wide == _DEEP:
         return (values >> 8).clip(0, 255).astype(np.uint8)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 255:
@@ -336,7 +336,7 @@ def _header(path: File, image: Image.Image) -> Header:
     width, height = image.size
     wide = _wide(path, image)
     if wide == _LONG:
-        _bytes(path, image)
+        _bytes(path, image, wide)
     return Header(height, width, wide)
 
 
