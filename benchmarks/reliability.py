@@ -29,6 +29,8 @@ PROOFS = {
     "broken and hostile input": [
         "tests/test_fuzz.py",
         "tests/test_hostile.py",
+        "tests/test_hostile_checkpoints.py",
+        "tests/test_odd_contents.py",
         "tests/data/test_video_sets.py",
         "tests/models/test_weights.py",
     ],

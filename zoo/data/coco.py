@@ -180,6 +180,14 @@ def _segmentation(each: Annotation) -> Any:
     return each.segmentation
 
 
+def _placed(path: Path, folder: Path, image: Picture) -> Path:
+    """Raises ValueError: its name leads out of the folder."""
+    try:
+        return inside(folder, image.file_name)
+    except ValueError as error:
+        raise ValueError(f"Image {image.id} of {path}: {error}") from None
+
+
 class Coco(PictureSet):
     """`root/FOLDER/{train2017,val2017}/*.jpg` and `root/FOLDER/annotations/ANNOTATIONS_{train2017,val2017}.json`.
 
@@ -285,7 +293,7 @@ class Coco(PictureSet):
         self._publish(path, categories)
         return [
             CocoPair(
-                inside(self.folder / part, each.file_name),
+                _placed(path, self.folder / part, each),
                 each.height,
                 each.width,
                 tuple(found[each.id]),

@@ -293,6 +293,8 @@ def _check(shards: Sequence[_Shard], places: Places, classes: int) -> None:
         inside_set = (places.shard >= 0).all() and places.shard.max() < len(ends) and (np.diff(places.shard) >= 0).all()
         if not inside_set or min(places.offset.min(), places.size.min()) < 0:
             raise ValueError("a sample lies in no archive")
+        if len(np.unique([places.shard, places.offset], axis=1).T) != len(places):
+            raise ValueError("it lists a sample twice")
         if (places.offset > ends[places.shard] - places.size).any():
             raise ValueError("a sample lies beyond the end of its archive")
         if places.label.min() < 0 or places.label.max() >= classes:

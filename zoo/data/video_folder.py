@@ -144,7 +144,11 @@ class VideoFolder(DataModule):
             copy = store.copy(path, self.prepared)
             if not store.has(path, copy):
                 raise ValueError(f"There is no copy of {path}, as it is now, at {self.prepared} pixels. {self._remedy()}")
-            video = probe(copy)
+            frames, video = len(video), probe(copy)
+            if len(video) != frames:
+                raise Unreadable(
+                    copy, f"it has {len(video)} frames, but its video has {frames}; remove it, and prepare it again"
+                )
         if self.flow is None:
             return video, None
         place = store.fields(path, self.flow, self.prepared)
