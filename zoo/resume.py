@@ -76,12 +76,14 @@ class Best(ModelCheckpoint):
         best = {own(path): score for path, score in state["best_k_models"].items()}
         best.pop("", None)
         known = own(state["best_model_path"])
+        worst = own(state["kth_best_model_path"])
+        worst = worst if worst in best else next(iter(best), "")
         state |= {
             "dirpath": self.dirpath,
             "best_k_models": best,
             "best_model_path": known,
             "best_model_score": state["best_model_score"] if known else None,
-            "kth_best_model_path": own(state["kth_best_model_path"]) if best else "",
+            "kth_best_model_path": worst,
             "last_model_path": "",
         }
 
