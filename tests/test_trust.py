@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from zoo import config as run
-from zoo import trust
+from zoo import create_model, list_models, trust
 
 Verb = Callable[..., tuple[int, str, str]]
 RECIPE: dict[str, Any] = {
@@ -115,6 +115,50 @@ def test_names_of_networks_are_words() -> None:
     for evil in ("timm/hf-hub:x/y", "../x", "/etc/x", "a/b/c", "", "a b"):
         with pytest.raises(ValueError, match="not for a checkpoint to say"):
             trust.may("model", "backbone", evil)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"facts": {"num_classes": 1_000_000, "class_names": None, "shape": [3, 64, 64]}},
+            "describes a network of 12,289,000,",
+        ),
+        ({"facts": {"shape": [3, 90_000, 90_000]}}, "describes a network of 48,600,000,"),
+        ({"facts": {"shape": [3, 2**31, 2**31]}}, "describes a network"),
+        ({"model": {"name": 7}}, "names the model 7, which is no name"),
+        ({"model": {"name": ["linear"]}}, "no name|not for a checkpoint"),
+        ({"model": {"input_shape": 1e308}}, "input_shape"),
+    ],
+)
+def test_a_checkpoint_of_a_few_bytes_describes_no_network_of_terabytes(
+    changed: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    recipe = copy.deepcopy(RECIPE)
+    del recipe["arguments"]["data"]["short_side"]
+    recipe["facts"] |= changed.get("facts", {})
+    recipe["facts"] = {key: value for key, value in recipe["facts"].items() if value is not None}
+    recipe["arguments"]["model"] |= changed.get("model", {})
+
+    def rebuilt() -> None:
+        config = run.compose_recipe(recipe, [], with_data=False)
+        run.build_data(config)
+        run.publish(config, recipe["facts"])
+        run.rebuild({"state_dict": {"x": torch.zeros(3)}, "zoo": recipe}, config, "x.ckpt")
+
+    with pytest.raises(ValueError, match=said):
+        rebuilt()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_is_measured_before_it_is_built(name: str) -> None:
+    """Or computes as it is built, and is then built at once."""
+    try:
+        with torch.device("meta"):
+            create_model(name)
+    except (RuntimeError, OverflowError) as error:
+        assert "meta" in str(error)  # noqa: PT017
 
 
 # Own runs and others'

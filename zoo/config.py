@@ -41,6 +41,8 @@ CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
 """The configuration: inside the package in a wheel, beside it in a checkout."""
 
 PUBLISHED = "published"
+_SMALL = 10_000_000
+"""Numbers of a network that a checkpoint may describe without holding half of them."""
 """Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -412,7 +414,7 @@ def check_fit(config: DictConfig) -> None:
             f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
         )
     built, served = config.model.get("input_shape") or [], config.data.shape
-    if len(built) == len(served) == 4 and built[1] != served[1]:
+    if isinstance(built, ListConfig | list) and len(built) == len(served) == 4 and built[1] != served[1]:
         raise ValueError(
             f"The network is built for clips of {built[1]} frames, but the data serve {served[1]} (data.shape={list(served)}). "
             f"Make data.shape and model.input_shape equal."
@@ -735,8 +737,28 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     }
 
 
+def _check_size(weights: Mapping[Any, Any], config: DictConfig, place: str | Path) -> None:
+    """Build the network without its memory first: a checkpoint of a few bytes may describe one that no memory holds. Raises
+    ValueError."""
+    import torch
+
+    held = sum(value.numel() for value in weights.values() if isinstance(value, torch.Tensor))
+    try:
+        with torch.device("meta"):
+            described = sum(value.numel() for value in build_task(config).state_dict().values())
+    except (RuntimeError, OverflowError, TypeError) as error:
+        if "meta" in str(error):  # it computes as it is built
+            return
+        said = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{place} describes a network that cannot be built: {said}.") from None
+    if described > 2 * held + _SMALL:
+        raise ValueError(f"{place} describes a network of {described:,} numbers, but holds {held:,}. Take another checkpoint.")
+
+
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":
     """The task of a checkpoint with its weights, from a configuration of `compose_recipe` with the facts published."""
+    if isinstance(weights := content.get("state_dict"), dict):
+        _check_size(weights, config, place)
     task = build_task(config)
     try:
         if "state_dict" in content:  # published weights are in the network since it was built

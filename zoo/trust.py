@@ -49,6 +49,8 @@ def may(group: str, key: str, value: Any) -> bool:
         return False
     if key in NAMES[group]:
         return all(isinstance(each, str) for each in _items(value))
+    if key == "name" and not isinstance(value, str):
+        raise ValueError(f"The checkpoint names the {group} {value!r}, which is no name.")
     texts = [each for each in _items(value) if isinstance(each, str)]
     if not texts:
         return group != "data" or key in NUMBERS or value is None
