@@ -110,12 +110,16 @@ def test_what_cannot_be_verified(verb: Verb, arguments: tuple[str, ...], said: s
     assert err.count("\n") == 1
 
 
-def packaged() -> list[tuple[str, str]]:
-    return [(name, tag) for name in zoo.list_models() for tag, entry in _entries.entries_of(name).items() if entry.file]
+PACKAGED = [
+    pytest.param(name, tag, marks=[pytest.mark.slow] * (entry.accuracies[0].data != "fashion_mnist"))  # rendered first
+    for name in zoo.list_models()
+    for tag, entry in _entries.entries_of(name).items()
+    if entry.file
+]
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("name", "tag"), packaged())
+@pytest.mark.parametrize(("name", "tag"), PACKAGED)
 def test_packaged_weights_hold_what_they_state(
     name: str, tag: str, real_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
