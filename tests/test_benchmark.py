@@ -76,6 +76,7 @@ def test_a_network_is_measured_and_written(verb: Verb, tmp_path: Path) -> None:
     assert "benchmark.html" in out
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_and_said(verb: Verb) -> None:
     """For real: 400,000 images of 28 x 28 take 1.25 GB as float32 alone, and 1 GiB is allowed."""
     arguments = ("linear", "mode=eager", "measure=inference", "seconds=0.01", "batch=400000", "limit=1")
@@ -91,8 +92,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(verb: Verb) -> None:
 def test_every_task_takes_a_step_on_noise(task: str) -> None:
     model, shape = {
         "classification": ("resnet18", "[3,32,32]"),
-        "video_classification": ("c3d", "[3,16,16,16]"),
-        "segmentation": ("fcn_resnet50", "[3,32,32]"),
+        "video_classification": ("inflated", "[3,16,16,16]"),
+        "segmentation": ("fcn8s", "[3,32,32]"),
         "autoencoder": ("autoencoder", "[1,28,28]"),
     }[task]
     assert run.choices_of(run.composed([f"model={model}"]))["task"] == task
@@ -269,6 +270,7 @@ def test_an_interruption_loses_nothing(verb: Verb, fake: list[Trial], monkeypatc
         assert "linear" in (RESULTS / name).read_text()
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     """For real: the process gets Ctrl-C as soon as its first rows are on the disk."""
     command = [sys.executable, "-m", "zoo.benchmark", "*", "measure=accuracy", "data.root=nowhere"]
