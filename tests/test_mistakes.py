@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+
+from zoo import cli
+from zoo import config as run
+from zoo.tasks.base import Task
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -27,25 +33,26 @@ SETTINGS = [
     ("trainer.max_epochs=abc", "trainer.max_epochs"),
     ("trainer.max_steps=-7", "trainer.max_steps"),
     ("trainer.devices=abc", "trainer.devices"),
-    ("trainer.accelerator=abc", "accelerator"),
+    ("trainer.accelerator=abc", "trainer.accelerator"),
     ("trainer.precision=abc", "trainer.precision"),
-    ("trainer.strategy=abc", "strategy"),
-    ("trainer.limit_train_batches=abc", "limit_train_batches"),
-    ("trainer.limit_train_batches=2.5", "limit_train_batches"),
+    ("trainer.strategy=abc", "trainer.strategy"),
+    ("trainer.limit_train_batches=abc", "trainer.limit_train_batches"),
+    ("trainer.limit_train_batches=2.5", "trainer.limit_train_batches"),
+    ("trainer.val_check_interval=3", "trainer.val_check_interval=3"),
     ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches"),
     ("trainer.gradient_clip_val=x", "trainer.gradient_clip_val"),
     ("trainer.val_check_interval=0", "trainer.val_check_interval"),
     ("trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch"),
     ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps"),
-    ("trainer.max_time=abc", "duration"),
-    ("trainer.profiler=abc", "profiler"),
+    ("trainer.max_time=abc", "trainer.max_time"),
+    ("trainer.profiler=abc", "trainer.profiler"),
     ("seed=abc", "seed"),
     ("seed=-1", "seed"),
     ("seed=99999999999999", "seed"),
     ("test=x", "test"),
     ("data.num_workers=-1", "data.num_workers"),
     ("data.max_bad=x", "data.max_bad"),
-    ("data.fraction=2", "share of 2"),
+    ("data.fraction=2", "data.fraction"),
     ("data.shape=32", "data.shape"),
     ("data.shape=[1,-3,3]", "data.shape"),
     ("data.augment=x", "data.augment"),
@@ -58,14 +65,15 @@ SETTINGS = [
     ("freeze=abc", "freeze"),
     ("reference_batch=0", "reference_batch"),
     ("model.num_classes=0", "model.num_classes"),
-    ("model.pretrained=true", "model.pretrained"),
+    ("model.pretrained=true", "model.pretrained is true; for linear it takes the tag of weights, of which there are none"),
     ("model.pretrained=nothing", "nothing"),
     ("model=lenet5,mlp", "model=lenet5,mlp"),
     ("task.label_smoothing=x", "task.label_smoothing"),
     ("task=detection", "detection learns from"),
     ("callbacks.savepoints.minutes=x", "callbacks.savepoints.minutes"),
     ("callbacks.checkpoint.save_top_k=x", "callbacks.checkpoint.save_top_k"),
-    ("callbacks.checkpoint.monitor=val/foo", "val/foo"),
+    ("callbacks.checkpoint.monitor=val/foo", "callbacks.checkpoint.monitor"),
+    ("task.metric=foo", "task.metric"),
     ("callbacks.progress=3", "callbacks.progress"),
     ("logger.csv.flush_every=x", "logger.csv.flush_every"),
     ("hydra.run.dir=file.txt", "file.txt"),
@@ -88,6 +96,11 @@ OTHERS = [
     ("train", ("--foo",), "--foo"),
     ("train", (*SMALL, "model=resnet18", "data.shape=[1,4,4]", "data.batch_size=1"), "data.batch_size"),
     ("train", ("model",), "model"),
+    (
+        "train",
+        ("model=lenet5", "model.pretrained=true"),
+        "of weights, one of fashion_mnist, fashion_mnist_rotation, fashion_mnist_transferred, or a file",
+    ),
     ("evaluate", ("nowhere",), "nowhere"),
     ("evaluate", ("lenet5:fashion_mnist", "trainer.limit_test_batches=abc"), "limit_test_batches"),
     ("evaluate", ("lenet5:fashion_mnist", "split=x"), "split"),
@@ -103,6 +116,7 @@ OTHERS = [
     ("benchmark", ("nothing_like_it",), "nothing_like_it"),
     ("benchmark", ("linear", "batch=x"), "batch"),
     ("benchmark", ("empty",), "empty"),
+    ("verify", ("file.txt",), "file.txt"),
     ("flops", ("nowhere",), "nowhere"),
     ("flops", ("model=linear", "clips=x"), "clips"),
     ("flops", ("model=linear", "model.hidden=3"), "hidden"),
@@ -118,6 +132,86 @@ def assert_one_sentence(found: tuple[int, str, str], said: str) -> None:
     assert said in lines[0]
     for foreign in ("Traceback", "HINT", "HYDRA_FULL_ERROR", "object_type"):
         assert foreign not in out + err
+
+
+VALUES = ("abc", "-1", "[]", "null", "1e9")
+RUNS = {
+    "trainer": ("model=linear",),
+    "callbacks": ("model=linear", "callbacks=ema"),
+    "logger": ("model=linear",),
+    "optimizer": ("model=linear", "optimizer=rmsprop"),
+    "scheduler": ("model=linear", "scheduler=step"),
+    "task": ("model=linear",),
+    "data": ("model=c3d",),
+    "model": ("model=resnet18",),
+}
+"""Groups of settings, and a run in which they are set."""
+
+
+def settings_of(config: DictConfig, place: str) -> list[str]:
+    """The names of all settings in a group."""
+    found = []
+    for key in map(str, config):
+        if key.startswith("_"):
+            continue
+        name = f"{place}.{key}"
+        found.append(name)
+        missing = OmegaConf.is_missing(config, key) or OmegaConf.is_interpolation(config, key)
+        if not missing and isinstance(config[key], DictConfig):
+            found += settings_of(config[key], name)
+    return found
+
+
+def wrong(group: str) -> list[str]:
+    return [name for name in settings_of(run.composed([*RUNS[group], "run_dir=."])[group], group) if name not in ELSEWHERE]
+
+
+ELSEWHERE = ("data.root", "model.pretrained")
+"""What is said of a file that is not there names the file."""
+
+
+@pytest.mark.parametrize("group", RUNS)
+def test_a_value_that_no_setting_takes_is_refused_before_anything_is_made(group: str) -> None:
+    """One of the values for each setting of the group, in turn: either it is taken, or one sentence names it."""
+    for number, name in enumerate(wrong(group)):
+        value = VALUES[number % len(VALUES)]
+        try:
+            config = run.composed([*RUNS[group], "run_dir=.", f"{name}={value}"])
+            run.check_parts(config)
+            run.check_fit(config)
+        except Exception as error:
+            said = cli.sentence(error)
+            assert said is not None, (name, value)
+            assert name in said, (value, said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", RUNS)
+def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
+    group: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs that begin are short, whatever their length is set to."""
+    steps = 0
+    step = Task.training_step
+
+    def few(self: Task, *args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps > 4:
+            raise SystemExit(0)
+        return step(self, *args)
+
+    monkeypatch.setattr(Task, "training_step", few)
+    batches = [f"trainer.limit_{split}_batches={number}" for split, number in (("train", 2), ("val", 1), ("test", 1))]
+    for name in wrong(group):
+        for value in VALUES:
+            steps = 0
+            rest = [
+                each for each in (*RUNS[group], *SMALL[1:], *batches, "data.num_workers=0") if not each.startswith(f"{name}=")
+            ]
+            status, out, err = verb("train", *rest, f"{name}={value}")
+            if status:
+                assert_one_sentence((status, out, err), name)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """`zoo.verify`: weights are measured again, and a figure that does not come again is said."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
+from zoo._timing import Trial, measure
+from zoo.benchmark import read_rows
 from zoo.data.digits import Digits
 from zoo.models import _entries
 from zoo.models._entries import Accuracy, Weights, write_entry
@@ -129,3 +132,40 @@ def test_packaged_weights_hold_what_they_state(
     assert verdict.holds, verdict
     count = {"fashion_mnist": "10,000", "motion_digits": "600"}[stated.data]
     assert f"scored {count} of {count} test samples" in capsys.readouterr().out
+
+
+def test_a_runs_figure_is_measured_again(verb: Verb, tmp_path: Path) -> None:
+    """By all verbs that take networks: costs and times of the network that was trained, and its figure."""
+    status, _, err = verb(
+        *("train", "model=mlp", "model.hidden=[5]", "trainer.max_epochs=1", "trainer.limit_train_batches=3"),
+        *("callbacks.pictures=null", "logger.tensorboard=null", "data.num_workers=0", "hydra.run.dir=a run"),
+    )
+    assert status == 0, err
+    path = tmp_path / "a run" / "result.json"
+    result = json.loads(path.read_text())
+    status, out, err = verb("verify", "a run")
+    assert status == 0, err
+    assert f"a run has accuracy {result['test']:.6g}, result.json says {result['test']:.6g}: +0, 0.001 allowed" in out
+    assert {name for name in result["tests"] if f"a run has {name} " in out} == {*result["tests"]}
+
+    parameters = 784 * 5 + 5 + 5 * 10 + 10
+    status, out, err = verb("flops", "a run")
+    assert status == 0, err
+    assert f"{parameters:,}" in out
+    status, out, err = verb("benchmark", "a run", "measure=accuracy", "folder=costs")
+    assert status == 0, err
+    (row,) = read_rows(tmp_path / "costs")
+    assert (row.model, row.family, row.params, row.input_shape) == ("a run", "linear", parameters, "1 x 28 x 28")
+    assert (row.accuracy, row.accuracy_from) == (round(100 * result["test"], 2), "measured")
+    timing = measure(Trial("a run", (), True, "cpu", "eager", "32-true", "contiguous", 4, 0.0))
+    assert timing.finite
+
+    for change, said in (({"test": result["test"] + 0.01}, "result.json says"), ({"protocol": "other"}, "another protocol")):
+        path.write_text(json.dumps(result | change))
+        status, _, err = verb("verify", "a run")
+        assert status == 1
+        assert err.count("\n") == 1
+        assert said in err
+    path.unlink()
+    status, _, err = verb("verify", "a run")
+    assert (status, err.startswith("Error: a run states no figure to verify")) == (1, True)

@@ -42,7 +42,7 @@ class NoMemoryError(Exception):
 class Trial:
     """What to run, and how.
 
-    model, overrides: as for `zoo.config.paper_net`.
+    model, overrides: as for `zoo.config.named_net`.
     training: whole steps (forward, loss, backward, optimiser), else forward passes.
     mode: eager or compiled. precision: the Trainer's name of it, 32-true or bf16-mixed. layout: contiguous or channels_last.
     seconds: for how long to measure at least.
@@ -100,7 +100,7 @@ def measure(trial: Trial) -> Timing:
 
     before = _status("VmRSS")
     device = torch.device(trial.device)
-    config, net, shape = run.paper_net([f"model={trial.model}", *trial.overrides])
+    config, net, shape = run.named_net(trial.model, trial.overrides)
     outputs = int(getattr(net, "num_classes", 10))
     config.task.channels_last = trial.layout == "channels_last"
     config.optimizer.lr = 0.0  # a step costs the same, and noise cannot drive the weights to infinity

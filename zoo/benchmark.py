@@ -1,11 +1,11 @@
-"""Benchmark networks: `python -m zoo.benchmark PATTERN ... [key=value ...]`.
+"""Benchmark networks: `python -m zoo.benchmark PATTERN|RUN_FOLDER ... [key=value ...]`.
 
     python -m zoo.benchmark "resnet*" c3d
     python -m zoo.benchmark "*" measure=accuracy            # costs and accuracies, no times
     python -m zoo.benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
 
 Each model is its paper's network at its paper's input shape, as `python -m zoo.flops` counts it, on noise that lies on the
-device: no data set is read, but for the accuracy.
+device: no data set is read, but for the accuracy. Of a run it is the network that was trained, at the shape it was trained at.
 
     measure=training,inference,accuracy    what to measure
     mode=eager,compiled                    as it is, and by torch.compile
@@ -114,17 +114,18 @@ class Row:
 
 
 def chosen_models(patterns: Sequence[str]) -> list[str]:
-    """The models that the patterns choose, each once. Raises ValueError for a pattern that chooses none."""
+    """The models that the patterns choose, each once, and the folders of runs as they are called. Raises ValueError for a
+    pattern that chooses none."""
     from zoo.models._registry import list_models
 
-    for pattern in patterns:
-        if not list_models(pattern):
-            if Path(pattern).exists():
-                model = run.read_checkpoint(pattern)["zoo"]["names"].get("model")
-                raise ValueError(f"{pattern} is a run's; a benchmark is of networks by name: python -m zoo.benchmark {model}")
+    runs = [each for each in patterns if not list_models(each)]
+    for pattern in runs:
+        if not Path(run.place(pattern)).exists():
             bare = re.sub(r"[*?\[\]]", "", pattern)
             raise ValueError(f"No model matches {pattern!r}; {nearest(bare, list_models())}")
-    return list_models(patterns)
+        run.read_checkpoint(pattern)
+    models = [each for each in patterns if each not in runs]
+    return [*(list_models(models) if models else []), *dict.fromkeys(runs)]
 
 
 def benchmark(patterns: Sequence[str], options: Options) -> list[Row]:
@@ -212,11 +213,11 @@ def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
     from zoo.models._registry import get_builder
 
     with torch.device("meta"):
-        config, net, shape = run.paper_net([f"model={name}", *overrides])
+        config, net, shape = run.named_net(name, overrides)
     cost = profile(net, shape)
     row = Row(
         model=name,
-        family=get_builder(name).__module__.rpartition(".")[2],
+        family=get_builder(config.model.name).__module__.rpartition(".")[2],
         task=run.choices_of(config)["task"],
         input_shape=" x ".join(map(str, shape)),
         params=cost.params,
@@ -228,9 +229,13 @@ def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
 
 
 def _with_accuracy(row: Row, options: Options) -> Row:
-    """Of the default weights: measured where that can be done, else as published."""
+    """Of the default weights: measured where that can be done, else as published. Of a run likewise, else as it states."""
     from zoo.models._entries import entries_of
+    from zoo.models._registry import list_models
     from zoo.verify import verify
+
+    if row.model not in list_models():
+        return _with_result(row, options)
 
     entry = next(iter(entries_of(row.model).values()), None)
     if entry is None or not entry.accuracies:
@@ -248,6 +253,31 @@ def _with_accuracy(row: Row, options: Options) -> Row:
             off = [] if found.holds else [f"accuracy: {found}"]
             return replace(row, accuracy=round(found.measured, 2), accuracy_from="measured", notes=[*row.notes, *off])
     return replace(row, accuracy=stated.percent, accuracy_from="published")
+
+
+def _with_result(row: Row, options: Options) -> Row:
+    """A run's own figure. One that is no share of something is left to its result.json."""
+    from zoo.places import read_outcome
+    from zoo.verify import RESULT, verify_run
+
+    try:
+        result = read_outcome(Path(run.place(row.model)) / RESULT, "metric", "test", "names")
+        what, value, data = result["metric"], float(result["test"]), result["names"]["data"]
+    except (ValueError, TypeError, LookupError):  # not finished, or a checkpoint alone
+        return row
+    if not 0 <= value <= 1:
+        return row
+    row = replace(row, accuracy_what=f"{what} on {data} test", accuracy=round(100 * value, 2), accuracy_from=RESULT)
+    if "accuracy" not in options.measure:
+        return row
+    root = [] if options.root is None else [f"data.root={run.quoted(options.root)}"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = verify_run(row.model, root)[0]
+    except ValueError as error:
+        return replace(row, notes=[*row.notes, f"accuracy not measured: {error}"])
+    off = [] if found.holds else [f"accuracy: {found}"]
+    return replace(row, accuracy=round(100 * found.measured, 2), accuracy_from="measured", notes=[*row.notes, *off])
 
 
 def _with_times(row: Row, phase: str, options: Options) -> Row:
@@ -336,6 +366,8 @@ def read_options(arguments: Sequence[str]) -> Options:
 def _main(arguments: list[str]) -> None:
     import torch
 
+    from zoo.models._registry import list_models
+
     patterns = [a for a in arguments if "=" not in a]
     if not patterns:
         raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
@@ -343,7 +375,8 @@ def _main(arguments: list[str]) -> None:
     if options.device == ("cuda",) and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device here: device=cpu")
     for name in chosen_models(patterns) if options.overrides else ():
-        run.check_overrides([f"model={name}", *options.overrides])
+        if name in list_models():  # a run's settings are checked as it is opened
+            run.check_overrides([f"model={name}", *options.overrides])
     try:
         benchmark(patterns, options)
     except cli.Stopped as stopped:

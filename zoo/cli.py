@@ -97,7 +97,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     if unknown:
         raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
     if not (parsed.help or parsed.hydra_help or parsed.info):
-        run.check_overrides(parsed.overrides, parsed.config_dir)
+        config = run.check_overrides(parsed.overrides, parsed.config_dir)
         several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
         if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
             raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
@@ -106,6 +106,10 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
             place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
             if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
                 raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
+        if not (several or parsed.multirun or parsed.cfg):  # a run of a sweep may fail alone
+            config.run_dir = "."  # a folder is made for a run that begins
+            run.check_parts(config)
+            run.check_fit(config)
 
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:

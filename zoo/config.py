@@ -6,13 +6,15 @@ A run is model + task + data. `composed` turns a command line into a configurati
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
 import os
 import re
+import traceback
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +25,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
 
-from zoo import folder, settings, trust
+from zoo import folder, limits, settings, trust
 from zoo.words import nearest
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class Run:
 
 
 ConfigStore.instance().store(name="run", node=Run)
+
+_OF_ALL_MODELS = ("name", "pretrained")
 
 _KEYS = tuple(field.name for field in dataclasses.fields(Run))
 
@@ -178,16 +182,17 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         ) from None
 
 
-def check_overrides(overrides: Sequence[str], config_dir: str | None = None) -> None:
-    """Compose what was asked for, each value of a sweep in turn, and explain what does not exist."""
+def check_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """Compose what was asked for, each value of a sweep in turn, and explain what does not exist. The first of them."""
     parsed = parse(overrides)
     plain = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    composed(plain + [_sweep_values(o)[0] for o in parsed if o.is_sweep_override()], config_dir)
+    first = composed(plain + [_sweep_values(o)[0] for o in parsed if o.is_sweep_override()], config_dir)
     for override in parsed:
         if override.is_sweep_override():
             for value in _sweep_values(override)[1:]:
                 others = [_sweep_values(o)[0] for o in parsed if o.is_sweep_override() and o is not override]
                 composed([*plain, *others, value], config_dir)
+    return first
 
 
 def _sweep_values(override: Override) -> list[str]:
@@ -266,11 +271,7 @@ def located(target: str) -> Any:
 
 def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
     """Refuse an argument that does not exist, or a value of another type than the signature's."""
-    known = inspect.signature(target).parameters
-    try:
-        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except NameError:
-        hints = {}  # hints that exist for type checkers only
+    known, hints = _signature(target)
     for key in node:
         name = str(key)
         if name.startswith("_"):
@@ -284,43 +285,115 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
             )
 
 
+@functools.cache
+def _signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], dict[str, Any]]:
+    """What it takes, and of which types."""
+    try:
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except NameError:
+        hints = {}  # hints that exist for type checkers only
+    return inspect.signature(target).parameters, hints
+
+
 def check_parts(config: DictConfig) -> None:
-    """The same for what makes the optimizer, the schedule, the trainer, callbacks and loggers; and numbers within bounds."""
+    """Refuse what a run cannot be built of, as far as that is known before the data are: whatever the configuration describes,
+    each value is held against the signature and the limits."""
+    from zoo.models._registry import get_builder
+
     parts = {name: config[name] for name in ("optimizer", "scheduler", "trainer")}
     parts |= {f"{group}.{name}": node for group in ("callbacks", "logger") for name, node in config[group].items()}
     for place, node in parts.items():
-        if node is None and "." in place:
-            continue
-        if not isinstance(node, DictConfig) or "_target_" not in node:
+        if not (isinstance(node, DictConfig) and "_target_" in node) and (node is not None or "." not in place):
             raise ValueError(f"{place} is {node!r}; it has settings of its own, as in {place}.NAME=VALUE, or is null.")
-        words = ("precision",) if place == "trainer" else ()  # which has words of ours, and is checked when they are resolved
-        check_values(located(node._target_), {key: node[key] for key in node if key not in words}, place)
-    for name, least in _LEAST.items():
-        value = OmegaConf.to_container(config[name.partition(".")[0]]).get(name.partition(".")[2])  # type: ignore[union-attr]
-        if isinstance(value, int | float) and value < least:
-            raise ValueError(f"{name} is {value}; it is at least {least}.")
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed is {config.seed}; it is a whole number from 0 to {2**32 - 1}.")
-    if config.trainer.val_check_interval == 0:
-        raise ValueError("trainer.val_check_interval is 0; it is a share of an epoch, or a number of batches, above 0.")
+    values = settings.values(config, choices_of(config))
+    limits.check(values)
+    augment = config.data.augment if isinstance(config.data.augment, DictConfig) else {}
+    for name in map(str, augment):
+        if not (augment[name] is None or isinstance(augment[name], DictConfig)):
+            raise ValueError(f"data.augment.{name} is {augment[name]!r}; it has settings of its own, or is null.")
+    for place, node in sorted(_described(config), key=lambda each: each[0] == "model"):  # last, for it refers to the others
+        known = {str(key): node[key] for key in node if f"{place}.{key}" in values and not OmegaConf.is_missing(node, key)}
+        if place == "trainer":
+            known.pop("precision", None)  # some of its words are ours; see `limits`
+        if place == "model":
+            _check_names(config.model)
+            check_values(get_builder(config.model.name), {key: known[key] for key in known if key not in _OF_ALL_MODELS}, place)
+        check_values(located(node._target_), known, place)
     if not (config.freeze is None or isinstance(config.freeze, str | ListConfig)):
         raise ValueError(f"freeze is {config.freeze!r}; it is all, head, a list of the network's parts, or null.")
-    devices = config.trainer.devices
-    if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
+    if config.unfreeze and not config.freeze:
+        raise ValueError("unfreeze releases what freeze holds, but freeze is not set. Set freeze, or drop unfreeze.")
+    _check_devices(config.trainer)
+
+
+def _check_names(model: DictConfig) -> None:
+    """Refuse a network and weights that do not exist."""
+    from zoo.models._registry import check_pretrained, list_models
+
+    if model.name not in list_models():
+        raise ValueError(f"model.name is {model.name!r}; {nearest(str(model.name), list_models())}")
+    try:
+        check_pretrained(model.name, model.get("pretrained"))
+    except ValueError as error:
+        raise ValueError(f"model.{error}") from None
+
+
+def _described(node: DictConfig, place: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """All that is to be built, by the place where it is described."""
+    if "_target_" in node:
+        yield place, node
+    for key in map(str, node):
+        written = not (OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key) or key == "hydra")
+        if written and isinstance(node[key], DictConfig):
+            yield from _described(node[key], f"{place}.{key}" if place else key)
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    """Refuse what names no device of this machine, and none of Lightning's ways to use them."""
+    import torch
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    for name, known in (
+        ("accelerator", ("auto", "gpu", *AcceleratorRegistry.available_accelerators())),
+        ("strategy", ("auto", *StrategyRegistry.available_strategies())),
+    ):
+        if trainer[name] not in known:
+            short = [each for each in known if each.count("_") < 2]  # there are dozens of combinations
+            raise ValueError(f"trainer.{name} is {trainer[name]!r}; {nearest(trainer[name], short)}")
+    on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
+    devices = OmegaConf.to_container(trainer).get("devices")  # type: ignore[union-attr]
+    said = ",".join(map(str, devices)) if isinstance(devices, list) else str(devices)
+    number = r"0*[1-9]\d*"
+    if on_cpu and (isinstance(devices, list) or not re.fullmatch(rf"auto|{number}", said, re.ASCII)):
+        raise ValueError(f"trainer.devices is {devices!r}; on processors it is a number of processes, at least 1, or auto.")
+    if not re.fullmatch(
+        rf"auto|-1|{number}|\d+(,\d+)+,?|\d+,", said if not isinstance(devices, list) else f"{said},", re.ASCII
+    ):
         raise ValueError(f"trainer.devices is {devices!r}; it is a number of devices, a list of their numbers, or auto.")
 
 
-_LEAST = {
-    "trainer.accumulate_grad_batches": 1,
-    "trainer.check_val_every_n_epoch": 1,
-    "trainer.log_every_n_steps": 1,
-    "trainer.num_nodes": 1,
-    "trainer.max_steps": -1,
-    "trainer.max_epochs": -1,
-    "data.num_workers": 0,
-    "optimizer.lr": 0,
-    "model.num_classes": 1,
-}
+@contextlib.contextmanager
+def speaking_of(config: DictConfig, *groups: str, by: str = "") -> Iterator[None]:
+    """Where a library refuses what is built of these groups, say which of their settings the user has changed.
+
+    Args:
+        by: which library's refusals are meant, if not any.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and cause.__cause__:
+            cause = cause.__cause__
+        raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(cause.__traceback__)][-1]
+        if raised.startswith("zoo.") or not raised.startswith(by):
+            raise cause from None
+        said = " ".join(str(cause).split())
+        mine = [each for each in overrides_of(config) if re.split(r"[.=]", each.lstrip("+~"))[0] in groups]
+        named = [each for each in mine if re.search(rf"\b{each.partition('=')[0].rpartition('.')[2]}\b", said)]
+        what = ", ".join(named or mine) or " and ".join(groups)
+        raise ValueError(f"{what} cannot be used: {re.split(r'[.] |[.]$', said)[0] or type(cause).__name__}.") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -335,6 +408,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if hint is type(None):
         return value is None
+    if origin is Callable:
+        return callable(value)
     if hint in (int, str, bool):
         return type(value) is hint
     if hint is Path:
@@ -358,6 +433,8 @@ def _spoken(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "settings of their own by name"
+    if origin is Callable:
+        return "settings of its own"
     return _SPOKEN.get(hint) or "a list"
 
 
@@ -399,9 +476,10 @@ def check_fit(config: DictConfig) -> None:
     from zoo.data.base import AXES
 
     check_values(located(config.data._target_), config.data, "data")
-    if min(config.data.shape) < 1:
-        raise ValueError(f"data.shape is {list(config.data.shape)}; its numbers are at least 1.")
     layout, axes = layout_of(config), len(config.input_shape)
+    for name, value in (("input_shape", config.input_shape), ("data.shape", config.data.shape)):
+        if len(value) not in AXES:
+            raise ValueError(f"{name} is {list(value)}; it is [C, H, W], or [C, T, H, W] for clips.")
     if layout != axes:
         raise ValueError(
             f"{choices_of(config)['data']} serves {AXES[layout]}, but {config.model.name} reads {AXES[axes]}. "
@@ -433,7 +511,8 @@ def build_data(config: DictConfig) -> "DataModule":
     """The data module, its files not looked at yet."""
     check_parts(config)
     check_fit(config)
-    return typing.cast("DataModule", make(config.data, "data")())
+    with speaking_of(config, "data"):
+        return typing.cast("DataModule", make(config.data, "data")())
 
 
 def facts_of(data: "DataModule") -> dict[str, Any]:
@@ -490,16 +569,21 @@ def build_task(config: DictConfig) -> "Task":
     """The network and the task around it; the data set's facts must be published."""
     from zoo.models._registry import get_builder
 
-    own = {str(key): value for key, value in config.model.items() if key not in ("name", "pretrained")}
+    own = {str(key): value for key, value in config.model.items() if key not in _OF_ALL_MODELS}
     check_values(get_builder(config.model.name), own, "model")
     _check_outputs(config)
-    net: nn.Module = make(config.model, "model")()
-    task = make(config.task, "task")(net=net)
+    with speaking_of(config, "model"):
+        net: nn.Module = make(config.model, "model")()
+    with speaking_of(config, "task"):
+        task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
 
 
 def _check_outputs(config: DictConfig) -> None:
-    """Refuse fewer outputs than there are classes: a label would be looked for outside of them."""
+    """Refuse fewer outputs than there are classes: a label would be looked for outside of them; and means of other channels."""
+    for name in ("mean", "std"):
+        if len(config.task[name]) not in (1, channels := int(config.data.shape[0])):
+            raise ValueError(f"task.{name} is {list(config.task[name])}; it has a number for each of {channels} channels.")
     needed = int(config.data.num_classes)
     where = f"the data have {needed} classes"
     if (own := config.task.get("num_outputs")) is not None:
@@ -527,13 +611,20 @@ def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[i
     return config, create_model(name, **chosen), shape
 
 
-def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[nn.Module, tuple[int, ...]]":
-    """The network of a run or a checkpoint without its weights, and the shape of a sample that it was trained at."""
+def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
+    """The same of a run or a checkpoint: its network, without the weights, and the shape of a sample that it was trained at."""
     content = read_checkpoint(place)
     config = compose_recipe(content["zoo"], overrides, with_data=False)
     publish(config, content["zoo"]["facts"])
     config.model.pretrained = None
-    return build_task(config).net, tuple(config.input_shape)
+    return config, build_task(config).net, tuple(config.input_shape)
+
+
+def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
+    """The paper's network of that name; else that of the run in the folder called so."""
+    from zoo.models._registry import list_models
+
+    return paper_net([f"model={name}", *overrides]) if name in list_models() else trained_net(name, overrides)
 
 
 # What a checkpoint carries

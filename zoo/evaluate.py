@@ -7,13 +7,22 @@ the same classes.
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo import cli
 from zoo import config as run
 
+if TYPE_CHECKING:
+    from zoo.report import Conditions
+
 
 def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> dict[str, float]:
     """Score a checkpoint on a split, print the result, return the metrics by name."""
+    return scored(checkpoint, overrides, split)[0]
+
+
+def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> "tuple[dict[str, float], Conditions]":
+    """The same, and how it was done."""
     from zoo import report
     from zoo.callbacks import Lines
     from zoo.protocol import protocol
@@ -49,7 +58,7 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str =
     report.scores(task, data, split, trainer.callback_metrics, how)
     report.notes(data)
     report.name_bad(data)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}, how
 
 
 def _main(arguments: list[str]) -> None:

@@ -539,7 +539,7 @@ def _main(arguments: list[str]) -> None:
         raise ValueError(f"{places[1]} is not a setting (key=value); one run is counted at a time.")
     with torch.device("meta"):
         if places:
-            net, shape = run.trained_net(places[0], [a for a in overrides if a not in places])
+            _, net, shape = run.trained_net(places[0], [a for a in overrides if a not in places])
         else:
             _, net, shape = run.paper_net(overrides)
     regions = int(own["regions"]) if "regions" in own else None

@@ -31,6 +31,7 @@ from zoo.places import write_whole
 from zoo.report import Clock
 from zoo.sweep import SweepTable
 from zoo.tasks.base import NotFinite
+from zoo.words import nearest
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -53,6 +54,15 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 class Best(ModelCheckpoint):
     """Lightning's ModelCheckpoint, for a run that is taken up in another folder: the best checkpoint so far comes along."""
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        measured = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
+        if measured and self.monitor is not None and self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f"callbacks.checkpoint.monitor (val/ and task.metric, if it is not set) is {self.monitor!r}, which is not "
+                f"measured; {nearest(self.monitor, measured)}"
+            )
+        super().on_validation_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]

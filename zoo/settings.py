@@ -74,7 +74,12 @@ def plain(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     What is to be built stands as the chosen file's name, or as the name of its class. What refers to facts of the data is
     left out: they are not known yet, and are compared for themselves.
     """
-    return {name: value for name, value in _values(config, "", choices) if not _matches(name, ASIDE)}
+    return {name: value for name, value in values(config, choices).items() if not _matches(name, ASIDE)}
+
+
+def values(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    """The same, with those that say where a run goes and what it is called."""
+    return dict(_values(config, "", choices))
 
 
 def _values(node: DictConfig, place: str, choices: Mapping[str, str]) -> Iterator[tuple[str, Any]]:

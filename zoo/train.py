@@ -58,8 +58,6 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     if folder.first_process():
         trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
-    if config.unfreeze and not config.freeze:
-        raise ValueError("unfreeze releases what freeze holds, but freeze is not set. Set freeze, or drop unfreeze.")
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
     if freeze:
         trainer.callbacks.append(freeze)  # type: ignore[attr-defined]
@@ -82,7 +80,7 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings_of(config, facts))
     clock = report.Clock()
-    with taken_up(trainer, clock, resume):
+    with taken_up(trainer, clock, resume), run.speaking_of(config, "trainer", by="lightning"):
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     checkpoint = chosen_checkpoint(trainer)
@@ -113,7 +111,7 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     if config.trainer.max_steps > 0 and not any(each.startswith("trainer.max_epochs=") for each in run.overrides_of(config)):
         config.trainer.max_epochs = -1  # who asks for steps gets them, however few make up an epoch
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    config.trainer.precision = bfloat16.precision(str(config.trainer.precision), on_gpu)
+    config.trainer.precision = bfloat16.precision(str(config.trainer.precision or "32-true"), on_gpu)
     if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"trainer.accelerator is {config.trainer.accelerator}, but torch sees no GPU here. Set "
@@ -123,16 +121,16 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
         raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+    with run.speaking_of(config, "logger"):
+        loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
     callbacks = [node for node in config.callbacks.values() if node]
     if not loggers:
         callbacks = [node for node in callbacks if not node._target_.endswith(".LearningRateMonitor")]  # it could write nowhere
-    parts = {
-        "plugins": [WholeCheckpoints(), *cluster],
-        "callbacks": [instantiate(node, _convert_="all") for node in callbacks],
-        "logger": loggers or False,
-    }
-    return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
+    with run.speaking_of(config, "callbacks"):
+        made = [instantiate(node, _convert_="all") for node in callbacks]
+    parts = {"plugins": [WholeCheckpoints(), *cluster], "callbacks": made, "logger": loggers or False}
+    with run.speaking_of(config, "trainer"):
+        return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
 
 
 def chosen_checkpoint(trainer: "lightning.Trainer") -> str | None:

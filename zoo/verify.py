@@ -1,8 +1,10 @@
-"""Verify published weights: `python -m zoo.verify NAME[:TAG] [tolerance=0.1] [key=value ...]`.
+"""Verify a figure: `python -m zoo.verify NAME[:TAG]|RUN_FOLDER [tolerance=0.1] [key=value ...]`.
 
-Measures every accuracy that the weights' entry states, by the protocol that it states, and compares. The exit status is 1
-where a figure differs by more than the tolerance (percentage points; the entry's own unless it is given), or where the
-data are missing. Settings are those of `python -m zoo.evaluate`: data.root=FOLDER, trainer.accelerator=cpu.
+Of published weights it measures every accuracy that their entry states, by the protocol that it states, and compares; of a
+run what its result.json states, with the checkpoint that `python -m zoo.evaluate` takes. The exit status is 1 where a figure
+differs by more than the tolerance (percentage points; the entry's own, or 0.1, unless it is given), where it would be measured
+by another protocol, or where the data are missing. Settings are those of `python -m zoo.evaluate`: data.root=FOLDER,
+trainer.accelerator=cpu.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _METRICS = {"top-1": "accuracy", "top-5": "accuracy_top5"}
 """What publishers and tasks call the same figure."""
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,28 @@ class Verdict:
         )
 
 
+@dataclass(frozen=True)
+class RunVerdict:
+    """A figure of a run's result.json beside what came out here."""
+
+    run: str
+    metric: str
+    stated: float
+    measured: float
+    tolerance: float
+    """In hundredths of what was stated, or of 1 if that was less: an accuracy's percentage points."""
+
+    @property
+    def holds(self) -> bool:
+        return abs(self.measured - self.stated) <= self.tolerance / 100 * max(1.0, abs(self.stated))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.run} has {self.metric} {self.measured:.6g}, {RESULT} says {self.stated:.6g}: "
+            f"{self.measured - self.stated:+.2g}, {self.tolerance / 100 * max(1.0, abs(self.stated)):.2g} allowed"
+        )
+
+
 def verify(name: str, tag: str | None = None, overrides: Sequence[str] = (), tolerance: float | None = None) -> list[Verdict]:
     """Measure what an entry states. Raises ValueError where it states nothing, or the file or the data are not there."""
     from zoo.evaluate import evaluate
@@ -66,12 +91,38 @@ def verify(name: str, tag: str | None = None, overrides: Sequence[str] = (), tol
     return verdicts
 
 
+def verify_run(folder: str | Path, overrides: Sequence[str] = (), tolerance: float | None = None) -> list[RunVerdict]:
+    """Measure what a run's result.json states on the test split again, the metric by which it chose first. Raises ValueError
+    where it states nothing, or was measured in another way."""
+    from zoo.evaluate import scored
+    from zoo.places import read_outcome
+
+    path = Path(run.place(str(folder))) / RESULT
+    if not path.parent.is_dir() or not path.is_file():
+        raise ValueError(f"{folder} states no figure to verify: it is not a finished run's folder, which holds a {RESULT}.")
+    result = read_outcome(path, "metric", "test", "tests", "protocol")
+    stated = (
+        {str(result["metric"]): None, **result["tests"], str(result["metric"]): result["test"]}
+        if isinstance(result["tests"], dict)
+        else {}
+    )
+    if not stated or not all(isinstance(value, int | float) for value in stated.values()):
+        raise ValueError(f"{path} is no outcome of this version. Score the run by python -m zoo.evaluate.")
+    scores, how = scored(folder, overrides)
+    if how.protocol != result["protocol"]:
+        raise ValueError(
+            f"{path} was measured by another protocol ({result['protocol']}) than here ({how.protocol}). Give the settings "
+            f"that the run was scored with."
+        )
+    allowed = 0.1 if tolerance is None else tolerance
+    return [RunVerdict(str(folder), name, value, scores[f"test/{name}"], allowed) for name, value in stated.items()]
+
+
 def _main(arguments: list[str]) -> None:
     from zoo.models._registry import list_models
 
     name, _, tag = arguments[0].partition(":")
-    if name not in list_models() and Path(arguments[0]).exists():
-        raise ValueError(f"{arguments[0]} is no name of published weights; a run is scored by python -m zoo.evaluate.")
+    is_run = name not in list_models() and Path(run.place(arguments[0])).exists()
     given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
     rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
     for argument in rest:
@@ -81,10 +132,15 @@ def _main(arguments: list[str]) -> None:
         tolerance = float(given[-1]) if given else None
     except ValueError:
         raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
-    verdicts = verify(name, tag or None, run.literal_paths(rest), tolerance)
-    for verdict in verdicts:
-        print(f"{printable(verdict)}\nprotocol {printable(verdict.published.protocol)}")
-    if wrong := [verdict for verdict in verdicts if not verdict.holds]:
+    if is_run:
+        found: Sequence[Verdict | RunVerdict] = verify_run(arguments[0], run.literal_paths(rest), tolerance)
+    else:
+        found = verify(name, tag or None, run.literal_paths(rest), tolerance)
+    for verdict in found:
+        print(printable(verdict))
+        if isinstance(verdict, Verdict):
+            print(f"protocol {printable(verdict.published.protocol)}")
+    if wrong := [verdict for verdict in found if not verdict.holds]:
         raise ValueError(f"{'; '.join(map(str, wrong))}.")
 
 

@@ -85,13 +85,21 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
 
 def weights_file(name: str, pretrained: str | Path) -> Path:
     """The file of a tag, downloaded if it has to be, or of a path. Raises ValueError."""
+    check_pretrained(name, pretrained)
+    entry = entry_named(name, pretrained)
+    return entry.path() if entry else Path(pretrained)
+
+
+def check_pretrained(name: str, pretrained: object) -> None:
+    """Raises ValueError where it is neither a tag of the model's weights nor a file's name."""
+    if pretrained is None or entry_named(name, pretrained):
+        return
     entries = entries_of(name)
-    if entry := entry_named(name, pretrained):
-        return entry.path()
     if str(pretrained).lower() in ("true", "false"):  # as a setting
         there = f"one of {', '.join(entries)}, or" if entries else "of which there are none published, but"
         raise ValueError(f"pretrained is {str(pretrained).lower()}; for {name} it takes the tag of weights, {there} a file.")
     if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():
         ending = nearest(pretrained, entries) if entries else "it has no published weights."
-        raise ValueError(f"{name} has no weights {pretrained!r}, nor is there a file of that name; {ending}")
-    return Path(pretrained)
+        raise ValueError(
+            f"pretrained is {pretrained}, but {name} has no weights {pretrained!r}, nor is there a file of that name; {ending}"
+        )
