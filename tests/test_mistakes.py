@@ -36,6 +36,7 @@ SETTINGS = [
     ("trainer.accelerator=abc", "trainer.accelerator"),
     ("trainer.precision=abc", "trainer.precision"),
     ("trainer.strategy=abc", "trainer.strategy"),
+    ("trainer.num_nodes=2", "MASTER_ADDR, MASTER_PORT and NODE_RANK"),
     ("trainer.limit_train_batches=abc", "trainer.limit_train_batches"),
     ("trainer.limit_train_batches=2.5", "trainer.limit_train_batches"),
     ("trainer.val_check_interval=3", "trainer.val_check_interval=3"),
@@ -215,7 +216,9 @@ def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
 
 
 @pytest.fixture(autouse=True)
-def things(tmp_path: Path) -> None:
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in run._MEETING:
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "pics").mkdir()
     (tmp_path / "file.txt").write_text("text")

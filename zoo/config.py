@@ -309,16 +309,17 @@ def check_parts(config: DictConfig) -> None:
     limits.check(values)
     augment = config.data.augment if isinstance(config.data.augment, DictConfig) else {}
     for name in map(str, augment):
-        if not (augment[name] is None or isinstance(augment[name], DictConfig)):
-            raise ValueError(f"data.augment.{name} is {augment[name]!r}; it has settings of its own, or is null.")
-    for place, node in sorted(_described(config), key=lambda each: each[0] == "model"):  # last, for it refers to the others
-        known = {str(key): node[key] for key in node if f"{place}.{key}" in values and not OmegaConf.is_missing(node, key)}
-        if place == "trainer":
+        if not ((each := augment[name]) is None or isinstance(each, DictConfig)):
+            raise ValueError(f"data.augment.{name} is {each!r}; it has settings of its own, or is null.")
+    for part, node in sorted(_described(config), key=lambda each: each[0] == "model"):  # last, for it refers to the others
+        names = [name for name in map(str, node) if f"{part}.{name}" in values and not OmegaConf.is_missing(node, name)]
+        known = {name: node[name] for name in names}
+        if part == "trainer":
             known.pop("precision", None)  # some of its words are ours; see `limits`
-        if place == "model":
+        if part == "model":
             _check_names(config.model)
-            check_values(get_builder(config.model.name), {key: known[key] for key in known if key not in _OF_ALL_MODELS}, place)
-        check_values(located(node._target_), known, place)
+            check_values(get_builder(config.model.name), {key: known[key] for key in known if key not in _OF_ALL_MODELS}, part)
+        check_values(located(node._target_), known, part)
     if not (config.freeze is None or isinstance(config.freeze, str | ListConfig)):
         raise ValueError(f"freeze is {config.freeze!r}; it is all, head, a list of the network's parts, or null.")
     if config.unfreeze and not config.freeze:
@@ -348,8 +349,12 @@ def _described(node: DictConfig, place: str = "") -> Iterator[tuple[str, DictCon
             yield from _described(node[key], f"{place}.{key}" if place else key)
 
 
+_MEETING = ("MASTER_ADDR", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+"""Variables of which the launcher of several machines sets at least one."""
+
+
 def _check_devices(trainer: DictConfig) -> None:
-    """Refuse what names no device of this machine, and none of Lightning's ways to use them."""
+    """Refuse what names no device of this machine, none of Lightning's ways to use them, and machines that never meet."""
     import torch
     from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
@@ -361,6 +366,11 @@ def _check_devices(trainer: DictConfig) -> None:
         if trainer[name] not in known:
             short = [each for each in known if each.count("_") < 2]  # there are dozens of combinations
             raise ValueError(f"trainer.{name} is {trainer[name]!r}; {nearest(trainer[name], short)}")
+    if trainer.num_nodes > 1 and not any(name in os.environ for name in _MEETING):
+        raise ValueError(
+            f"trainer.num_nodes is {trainer.num_nodes}, but nothing says where the machines meet: they would wait for "
+            f"each other for ever. Start the run by srun or torchrun on each, or set MASTER_ADDR, MASTER_PORT and NODE_RANK there."
+        )
     on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
     devices = OmegaConf.to_container(trainer).get("devices")  # type: ignore[union-attr]
     said = ",".join(map(str, devices)) if isinstance(devices, list) else str(devices)
