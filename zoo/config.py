@@ -369,7 +369,8 @@ def _check_devices(trainer: DictConfig) -> None:
     if trainer.num_nodes > 1 and not any(name in os.environ for name in _MEETING):
         raise ValueError(
             f"trainer.num_nodes is {trainer.num_nodes}, but nothing says where the machines meet: they would wait for "
-            f"each other for ever. Start the run by srun or torchrun on each, or set MASTER_ADDR, MASTER_PORT and NODE_RANK there."
+            f"each other for ever. Start the run by srun or torchrun on each, or set MASTER_ADDR, MASTER_PORT and "
+            f"NODE_RANK there."
         )
     on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
     devices = OmegaConf.to_container(trainer).get("devices")  # type: ignore[union-attr]
