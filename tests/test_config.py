@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -287,10 +288,12 @@ def test_a_recipe_fills_in_plain_values_and_nothing_else(group: str, key: str, v
 
 
 @pytest.mark.parametrize("name", ["../../evil", "digits data.root=/", "a,b", "", "/etc/passwd", "nothing"])
-def test_a_recipe_chooses_among_our_own_names(name: str) -> None:
+@pytest.mark.parametrize("group", RECIPE["names"])
+def test_a_recipe_chooses_among_our_own_names(group: str, name: str) -> None:
     recipe = copy.deepcopy(RECIPE)
-    recipe["names"]["data"] = name  # type: ignore[index]
-    with pytest.raises(ValueError, match="data"):
+    recipe["names"][group] = name  # type: ignore[index]
+    said = f"There is no {group} 'nothing'" if name == "nothing" else f"The checkpoint names a {group} {name!r}, which is not"
+    with pytest.raises(ValueError, match=re.escape(said)):
         run.compose_recipe(recipe, [])
 
 
