@@ -89,7 +89,7 @@ def test_it_learns_one_picture_by_heart(name: str) -> None:
     net = small(name, **({"width": 1 / 8, "norm": True} if name in SCALED else {})).train()
     x = torch.randn(2, 3, 64, 64)
     y = (torch.arange(8) % 5).view(2, 2, 2).repeat_interleave(32, 1).repeat_interleave(32, 2)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2 if name in FCNS else 1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2 if name in SCALED else 1e-3)
     blind = 6 / 8 * math.log(4) + 2 / 8 * math.log(8)  # what knowing how frequent each class is gives: 2, 2, 2, 1, 1 of 8
     for _ in range(250):
         loss = F.cross_entropy(net(x), y)
