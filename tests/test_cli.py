@@ -1,9 +1,12 @@
 """What all verbs share at their edges: signals, statuses, letters, mistakes."""
 
 import contextlib
+import errno
 import importlib
 import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -19,7 +23,9 @@ import yaml
 from PIL import Image
 
 from zoo import cli, progress
-from zoo.callbacks import Lines
+from zoo._timing import Timing
+from zoo.callbacks import Lines, Progress
+from zoo.data import base
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -160,7 +166,97 @@ def test_a_run_may_be_called_anything(verb: Verb, tmp_path: Path) -> None:
         assert out
 
 
+def test_the_workers_of_a_verb_end_with_it(started: Callable[..., Any], tmp_path: Path) -> None:
+    """Those that `zoo.prepare` starts, in the midst of files."""
+    code = """
+import multiprocessing, os, signal, sys, threading, time
+from pathlib import Path
+from zoo import cli
+from zoo.data._parallel import mapped
+def stop():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.01)
+    Path("workers").write_text(" ".join(str(each.pid) for each in multiprocessing.active_children()))
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=stop, daemon=True).start()
+sys.argv[1:] = []
+cli.verb(lambda _: list(mapped(time.sleep, [600.0] * 4, "waits", processes=2)), bare=True, goes_on="It goes on.")
+"""
+    done = started(cwd=tmp_path, code=code)
+    assert done.status == cli.AGAIN, done.err
+    assert "Stopped by SIGTERM. It goes on." in done.err[0]
+    workers = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
+    assert len(workers) == 2
+    assert not any(cli._runs(pid) for pid in workers)
+
+
+def full(path: Path, content: bytes) -> None:
+    """As `write_whole` on a disk without room."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_was_measured_is_said_where_it_cannot_be_written(
+    verb: Verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = ("model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "data.num_workers=0")
+    found = Timing((0.1,), (), 1, finite=True)
+    monkeypatch.setattr("zoo._timing.timed", lambda trial: found)
+    monkeypatch.setattr("zoo.study._measure", lambda outcome, folder: outcome.rows.append({"test": 0.5}))
+    for name in ("zoo.resume", "zoo.logs"):  # which write other files by the same function, and keep it
+        importlib.import_module(name)
+    monkeypatch.setattr("zoo.places.write_whole", full)
+    for name, arguments, key, file in (
+        ("train", (*settings, "callbacks.pictures=null", "logger=none", "hydra.run.dir=run"), "test", "result.json"),
+        ("study", ("model=lenet5", "seeds=0"), "rows", "seed-0.json"),
+        ("benchmark", ("linear", "measure=training", "mode=eager"), "training_rate", "benchmark.json"),
+    ):
+        status, out, err = verb(name, *arguments)
+        assert (status, err.count("\n")) == (1, 1), err
+        assert err.startswith("Error: ")
+        assert f"{file} could not be written: No space left on device. What it would say stands above." in err
+        (said,) = [json.loads(line) for line in out.splitlines() if line.startswith(("{", "["))]
+        assert key in (said[0] if isinstance(said, list) else said), name
+
+
+def test_a_run_without_loggers_ends_as_any_other(verb: Verb, tmp_path: Path) -> None:
+    """There is no metrics.csv to draw from, and nowhere to write a rate."""
+    settings = ("model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "data.num_workers=0")
+    status, _, err = verb("train", *settings, "logger=none", "hydra.run.dir=run")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "run" / "result.json").is_file()
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
 # A sign of life
+
+
+def test_verbs_that_take_long_say_so(verb: Verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """While files are looked at, and while a network is measured."""
+
+    def slow(*_: Any) -> Any:
+        time.sleep(0.05)
+        return Timing((0.1,), (), 1, finite=True)
+
+    monkeypatch.setattr(progress, "EVERY", 0.005)
+    monkeypatch.setattr("zoo._timing.timed", slow)
+    status, out, err = verb("benchmark", "linear", "measure=training", "mode=eager")
+    assert status == 0, err
+    assert "linear, eager training: 0.0 min so far" in out
+    attempt = base._attempt
+    monkeypatch.setattr(base, "_attempt", lambda *args: (time.sleep(0.02), attempt(*args))[1])
+    for name in "ab":
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (8, 8)).save(tmp_path / "pictures" / name / f"{number}.png")
+    status, out, err = verb("prepare", "image_folder", "pictures")
+    assert status == 0, err
+    assert re.search(r"looking at the files of train: \d+ of \d+, 0.0 min so far", out), out
+
+
+def test_the_bar_counts_epochs_from_one() -> None:
+    bar = Progress()
+    bar._trainer = SimpleNamespace(max_epochs=3, current_epoch=1)  # type: ignore[assignment]
+    assert bar._get_train_description(1).strip() == "Epoch 2/3"
 
 
 def test_what_takes_long_says_so_where_there_is_no_terminal(

@@ -41,7 +41,7 @@ from typing import Any
 from zoo import cli
 from zoo import config as run
 from zoo.progress import beating
-from zoo.words import csv_cell, json_text, nearest, printable
+from zoo.words import csv_cell, nearest, printable
 
 CHOICES = {
     "measure": ("training", "inference", "accuracy"),
@@ -144,8 +144,11 @@ def benchmark(patterns: Sequence[str], options: Options) -> list[Row]:
                 rows = [each for each in rows if each.model != name] + fresh
                 _write_rows(rows, folder)
                 print(_charts.line(row), flush=True)
-    finally:
-        _charts.write(rows, folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            _charts.write(rows, folder)
+        raise
+    _charts.write(rows, folder)
     return rows
 
 
@@ -159,10 +162,10 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _write_rows(rows: Sequence[Row], folder: Path) -> None:
-    from zoo.places import write_whole
+    from zoo.places import write_outcome, write_whole
 
     plain = [asdict(row) for row in rows]
-    write_whole(folder / "benchmark.json", (json_text(plain, indent=1) + "\n").encode())
+    write_outcome(folder / "benchmark.json", plain)
     text = io.StringIO()
     table = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
     table.writeheader()

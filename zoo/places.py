@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
+from zoo.words import json_text
+
 
 def cache_folder() -> Path:
     """$XDG_CACHE_HOME/zoo, else ~/.cache/zoo."""
@@ -143,3 +145,12 @@ def read_outcome(path: Path, *keys: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not content.keys() >= {*keys}:
         raise ValueError(f"{path} is no outcome of this version. Move it, or choose another folder.")
     return content
+
+
+def write_outcome(path: Path, content: Any) -> None:
+    """What was measured, as JSON. Where it cannot be written it is said instead, and ValueError raised."""
+    try:
+        write_whole(path, (json_text(content, indent=1) + "\n").encode())
+    except OSError as error:
+        print(json_text(content), flush=True)
+        raise ValueError(f"{path} could not be written: {error.strerror}. What it would say stands above.") from None

@@ -26,7 +26,7 @@ from zoo import augmentation
 from zoo.config import checkpoint_path
 from zoo.draw import save
 from zoo.folder import first_process
-from zoo.words import caption, json_text, printable, shell_word
+from zoo.words import caption, printable, shell_word
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -356,7 +356,7 @@ def write_result(
     how: Conditions,
 ) -> None:
     """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
-    from zoo.places import write_whole
+    from zoo.places import write_outcome
 
     callback: Any = trainer.checkpoint_callback
     best = getattr(callback, "best_model_score", None)
@@ -383,12 +383,7 @@ def write_result(
         "left_out": dict(sorted(data.bad.items())),
         **task.conditions(),
     }
-    path = Path(config.run_dir) / "result.json"
-    try:
-        write_whole(path, (json_text(content, indent=1) + "\n").encode())
-    except OSError as error:
-        print(json_text(content))
-        raise ValueError(f"{path} could not be written: {error.strerror}. What it would say stands above.") from None
+    write_outcome(Path(config.run_dir) / "result.json", content)
 
 
 def versions() -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import cli
 from zoo import config as run
-from zoo.words import caption, code, json_text, markdown, printable, shell_word
+from zoo.words import caption, code, markdown, printable, shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ def study(
     """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
     measured again: an interrupted study goes on, and processes can share its seeds."""
     from zoo import report
-    from zoo.places import read_outcome, write_whole
+    from zoo.places import read_outcome, write_outcome
 
     report.quiet()
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def study(
         else:
             outcome = Outcome(settings, seed, report.versions())
             _measure(outcome, folder)
-            write_whole(path, (json_text(outcome.__dict__, indent=1) + "\n").encode())  # that it is there means it is done
+            write_outcome(path, outcome.__dict__)  # that it is there means it is done
         outcomes.append(outcome)
         write(outcomes, folder)
     return outcomes
@@ -143,6 +143,7 @@ def _fit(
 
     from zoo.callbacks import Lines
     from zoo.resume import without_handlers
+    from zoo.tasks.base import check_step
 
     config = run.composed([*settings, "run_dir=."])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -152,6 +153,7 @@ def _fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the head starts afresh is the point
         task = run.build_task(config)
+    check_step(task, data)
     curve: list[tuple[int, float]] = []
 
     class Curve(lightning.Callback):

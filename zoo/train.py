@@ -3,9 +3,7 @@
 From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
 """
 
-import contextlib
 import functools
-import math
 from typing import TYPE_CHECKING, Any
 
 from zoo import cli
@@ -38,7 +36,7 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     from zoo.flops import profile
     from zoo.protocol import protocol
     from zoo.resume import taken_up
-    from zoo.tasks.base import no_lone_values
+    from zoo.tasks.base import check_step
     from zoo.tasks.freeze import Freeze
 
     report.quiet()
@@ -66,10 +64,8 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
         on_gpu = trainer.strategy.root_device.type != "cpu"
         unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
         task.recipe["training"]["unsteady_on_gpu"] = unsteady
-    share = math.ceil(len(data.splits["train"]) / trainer.world_size)
-    alone = min(data.batch_size, share) == 1 and not (config.trainer.sync_batchnorm and trainer.world_size > 1)
-    with no_lone_values(task.net) if alone else contextlib.nullcontext():
-        macs = profile(task.net, data.shape).macs
+    check_step(task, data, trainer.world_size, synchronized=config.trainer.sync_batchnorm)
+    macs = profile(task.net, data.shape).macs
     # A short epoch, or a short run, is logged once at least.
     trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
     report.before(trainer, task, data, config, macs)

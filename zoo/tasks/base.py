@@ -241,6 +241,21 @@ _LONE = (
 )
 
 
+def check_step(task: Task, data: Any, processes: int = 1, *, synchronized: bool = False) -> None:
+    """Refuse steps of one sample each where BatchNorm would see one value of a channel.
+
+    Args:
+        data: the data module, set up.
+        synchronized: whether the processes share BatchNorm's statistics.
+    """
+    from zoo.flops import profile
+
+    share = -(-len(data.splits["train"]) // processes)
+    if min(data.batch_size, share) == 1 and not (synchronized and processes > 1):
+        with no_lone_values(task.net):
+            profile(task.net, data.shape)
+
+
 @contextlib.contextmanager
 def no_lone_values(net: nn.Module) -> Iterator[None]:
     """Refuse a network that is fed one sample meanwhile, if its BatchNorm would see one value of a channel in training."""
