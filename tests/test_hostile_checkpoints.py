@@ -203,3 +203,17 @@ def test_every_place_at_once_leads_nowhere(verb: Verb, handed: Path, cache: Path
     allowed = [tmp_path / name for name in ("gift", "other", "third", "answers", "runs", "scratch")]
     for which in ("evaluate", "resume a folder", "pretrained"):
         assert not tried(verb, handed, content, which, [*allowed, cache, Path("/dev")]), which
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [None, "x", -1, 1.5, 10**30], ids=str)
+def test_what_a_checkpoint_has_counted_is_counts(value: Any, verb: Verb, handed: Path, cache: Path, tmp_path: Path) -> None:
+    """Some of Lightning's counters, and the optimizer's settings: it goes on, or ends in a sentence."""
+    sound = torch.load(handed / "checkpoints" / "last.ckpt", weights_only=True)
+    counters = [keys for keys, _ in leaves(sound["loops"], ("loops",)) if keys[-1] in ("ready", "started", "completed")]
+    settings = [("optimizer_states", 0, "param_groups", 0, name) for name in ("lr", "betas", "weight_decay")]
+    assert len(counters) > 20
+    for keys in [*counters[:: len(counters) // 5], *settings]:
+        content = copy.deepcopy(sound)
+        put(content, keys, value)
+        assert not tried(verb, handed, content, "resume a folder", [tmp_path, cache, Path("/dev")]), keys

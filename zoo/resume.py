@@ -141,6 +141,8 @@ class Savepoints(Callback):
         """The run's, which its savepoints carry on."""
         self.begun = False
         """Whether training has begun, hence whatever was to be restored has been."""
+        self.stepped = False
+        """Whether a step of it is done, hence what was restored is of the right types."""
         self._asked_at = 0.0
         self._reads_since: float | None = None
 
@@ -155,6 +157,7 @@ class Savepoints(Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        _check_counts(checkpoint.get("loops"))
         self._restored = checkpoint.get("savepoint", {})
         self.clock.before = float(self._restored.get("seconds", 0))
 
@@ -201,6 +204,7 @@ class Savepoints(Callback):
                 self._stop(trainer)
 
     def on_train_batch_end(self, *_: Any) -> None:
+        self.stepped = True
         self._reads_since = time.monotonic()
 
     def on_validation_batch_start(self, *_: Any) -> None:
@@ -287,7 +291,9 @@ def taken_up(trainer: lightning.Trainer, clock: Clock, resume: str | None) -> It
     try:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        if resume is None or savepoints is None or savepoints.begun:
+        if resume is None or savepoints is None or savepoints.stepped:
+            raise
+        if savepoints.begun and isinstance(error, RuntimeError | ValueError):  # of the data, or the device
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ValueError(
@@ -314,6 +320,17 @@ def without_handlers(trainer: lightning.Trainer) -> lightning.Trainer:
     for SLURM's saves in the midst of a step."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+_COUNTS = frozenset(["ready", "started", "processed", "completed"])
+
+
+def _check_counts(state: Any) -> None:
+    """Lightning adds to its counters in the midst of training, whatever a checkpoint says they are. Raises ValueError."""
+    for key, value in state.items() if isinstance(state, dict) else ():
+        if key in _COUNTS and not (type(value) is int and 0 <= value < 2**53):
+            raise ValueError(f"it has {value!r} batches or epochs {key}")
+        _check_counts(value)
 
 
 # The state of a process
