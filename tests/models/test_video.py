@@ -1,6 +1,7 @@
 """The video networks, each held to a reference of its own: the 2-D network it is composed of, a slow loop, or the library."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ from zoo.models.two_stream import FLOW, TwoStream, fit_svm_fusion
 
 pytestmark = pytest.mark.numerical
 
+
+@pytest.fixture(autouse=True)
+def precise() -> Iterator[None]:
+    """Networks and clips in double precision: what is one function to 1e-10 is one, and no processor's rounding matters."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 SHAPE = (3, 4, 32, 32)
 FRAMES = {"input_shape": SHAPE, "stem": "imagenet", "num_classes": 5}
 
@@ -29,6 +39,7 @@ class Plain(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(in_chans, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.last = nn.Linear(8, 5)
+        self.double()  # also where a list of cases builds it
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.last(self.body(x))
@@ -69,7 +80,7 @@ def test_single_frame_is_a_slow_loop_over_frames(average: str) -> None:
     each = [net.head(flat(x[:, :, t])) for t in range(x.shape[2])]
     expected = sum(scores.softmax(1) if average == "probabilities" else scores for scores in each) / len(each)
     got = net(x).exp() if average == "probabilities" else net(x)
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_single_frame_trains_on_one_frame_of_each_clip() -> None:
@@ -100,7 +111,7 @@ def test_late_fusion_joins_the_features_of_all_frames() -> None:
     flat = same_weights("resnet18", net, "frames.net")
     joined = torch.cat([flat(x[:, :, t]) for t in range(4)], 1)
     assert joined.shape == (2, 4 * 512)
-    torch.testing.assert_close(net(x), net.head(net.features.fc(joined).relu()), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x), net.head(net.features.fc(joined).relu()), rtol=1e-10, atol=1e-10)
 
 
 def test_early_fusion_is_the_2d_network_on_stacked_frames() -> None:
@@ -139,7 +150,7 @@ def test_attention_sees_the_order_by_its_time_positions_alone() -> None:
     net, x = made("space_time_attention", **FRAMES, block="layer1", width=32), clips()
     assert not torch.allclose(net(x), net(x.flip(2)), atol=1e-5)
     nn.init.zeros_(net.features.tokens.time)
-    torch.testing.assert_close(net(x), net(x.flip(2)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x), net(x.flip(2)), rtol=1e-10, atol=1e-10)
 
 
 def test_attention_over_an_inflated_backbone() -> None:
@@ -148,7 +159,7 @@ def test_attention_over_an_inflated_backbone() -> None:
     net = made("space_time_attention", **FRAMES, block="layer1", width=32, time=3)
     load_fitting(net, {key.replace("frames.net.net", "frames.net"): value for key, value in flat.state_dict().items()})
     still = clips()[:, :, :1].expand(-1, -1, SHAPE[1], -1, -1)
-    torch.testing.assert_close(net(still), flat(still), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(still), flat(still), rtol=1e-10, atol=1e-10)
     x = clips()
     assert not torch.allclose(net.features.frames(x), flat.features.frames(x), atol=1e-4)
 
@@ -172,13 +183,13 @@ def test_an_inflated_network_gives_the_2d_scores_on_a_constant_video(tmp_path: P
     load_fitting(net, flat.state_dict())
     x = torch.randn(2, 3, 32, 32)
     still = x.unsqueeze(2).expand(-1, -1, 4, -1, -1)
-    torch.testing.assert_close(net(still), flat(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(net(still), flat(x), rtol=1e-10, atol=1e-10)
     # Copies are the same forwards and backwards, so a network that has not learnt yet tells no clip from its reversal.
     assert not torch.allclose(net(clips()), net(clips()[:, :, [1, 0, 2, 3]]), atol=1e-5)
     torch.save(flat.state_dict(), tmp_path / "flat.pt")
     by_name = made("inflated", **FRAMES | {"stem": "small"})
     load_pretrained(by_name, tmp_path / "flat.pt", "inflated")
-    torch.testing.assert_close(by_name(still), flat(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(by_name(still), flat(x), rtol=1e-10, atol=1e-10)
 
 
 def test_published_2d_weights_fit_the_composed_networks() -> None:
@@ -360,7 +371,7 @@ def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
     ).eval()
     net, x = made("slowfast_r50_4x16", num_classes=5), clips(3, 16, 32, 32)
     assert load_fitting(net, published.state_dict()) == []
-    torch.testing.assert_close(net(x), published([x[:, :, [0, 8]], x.clone()]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x), published([x[:, :, [0, 8]], x.clone()]), rtol=1e-10, atol=1e-10)
 
 
 def test_slowfast_stages_are_the_tables() -> None:
@@ -405,7 +416,7 @@ def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, giga: float) -> N
     published = create_x3d(input_clip_length=4, input_crop_size=32, model_num_class=5, head_activation=None).eval()
     net, x = made(name, num_classes=5), clips()
     assert load_fitting(net, published.state_dict()) == []
-    torch.testing.assert_close(net(x), published(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net(x), published(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +442,7 @@ def test_checkpointing_changes_nothing_but_memory(name: str, arguments: dict[str
     assert torch.equal(loss, again)
     assert little < 0.7 * much
     for key, gradient in gradients.items():
-        torch.testing.assert_close(regained[key], gradient, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(regained[key], gradient, rtol=1e-10, atol=1e-10)
     for key, value in state.items():
         assert torch.equal(value, restate[key]), key
 
