@@ -52,10 +52,10 @@ def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "study"
     found = json.loads((folder / "seed-0.json").read_text())
     score = {(row["share"], row["arm"]): row["test"] for row in found["rows"]}
-    assert found["pretext"]["accuracy"] > 0.8
-    assert score[100, "scratch"] > 0.97
-    assert score[100, "fine-tuned"] > 0.97
-    assert score[10, "scratch"] > 0.85
+    assert found["pretext"]["accuracy"] > 0.5  # chance is a quarter
+    assert score[100, "scratch"] > 0.8
+    assert score[100, "fine-tuned"] > 0.8
+    assert score[10, "scratch"] > 0.6
     assert 0.3 < score[1, "k-NN, pixels"] < 0.9
     arms = {arm for _, arm in score}
     assert {"scratch", "fine-tuned", "linear probe, pool1", "non-linear probe, best block", "k-NN, best block"} <= arms

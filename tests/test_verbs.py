@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.config import CONF
 from zoo.data import _motion
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -368,22 +369,35 @@ def test_prepare_renders_once(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> No
     assert "did you mean motion_digits" in err
 
 
-@pytest.mark.slow
-def test_lenet_learns_digits(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "zoo.train"], cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    accuracy = float(next(line for line in done.stdout.splitlines() if line.startswith("test accuracy ")).split()[-1])
-    assert accuracy >= 0.97
+DEFAULT_RUNS = {
+    "classification": ("model=lenet5",),
+    "video_classification": ("model=c3d",),
+    "segmentation": ("model=fcn8s",),
+    "detection": ("model=mask_rcnn",),
+    "autoencoder": ("model=autoencoder",),
+    "rotation": ("model=lenet5", "task=rotation"),
+}
+"""Of each task the run to begin with. What they reach in the end is in benchmarks/results/default_runs.md."""
+
+
+def test_every_task_has_a_run_to_begin_with() -> None:
+    assert DEFAULT_RUNS.keys() == {path.stem for path in (CONF / "task").glob("*.yaml")}
 
 
 @pytest.mark.slow
-def test_c3d_learns_motion(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.train", "model=c3d"], cwd=tmp_path, capture_output=True, text=True, timeout=1800
-    )
-    assert done.returncode == 0, done.stderr
-    accuracy = float(next(line for line in done.stdout.splitlines() if line.startswith("test accuracy ")).split()[-1])
-    assert accuracy >= 0.90
+@pytest.mark.parametrize("task", DEFAULT_RUNS)
+def test_fifty_steps_lower_every_part_of_the_loss(task: str, started: Started, tmp_path: Path) -> None:
+    fifty = ("trainer.max_steps=50", "trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "test=false")
+    done = started(*DEFAULT_RUNS[task], *fifty, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.status == 0, done.err
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    parts = [name for name in rows[0] if name.startswith("train/") and "loss" in name]
+    assert len(parts) >= (5 if task == "detection" else 1)
+    for part in parts:
+        values = [float(row[part]) for row in rows if row[part]]
+        assert len(values) == 50, part
+        assert np.mean(values[-10:]) < np.mean(values[:10]), part
 
 
 @pytest.mark.slow
