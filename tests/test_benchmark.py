@@ -90,15 +90,15 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(verb: Verb) -> None:
 
 @pytest.mark.parametrize("task", ["classification", "video_classification", "segmentation", "autoencoder"])
 def test_every_task_takes_a_step_on_noise(task: str) -> None:
-    model, shape = {
-        "classification": ("resnet18", "[3,32,32]"),
-        "video_classification": ("inflated", "[3,16,16,16]"),
-        "segmentation": ("fcn8s", "[3,32,32]"),
-        "autoencoder": ("autoencoder", "[1,28,28]"),
+    model, *overrides = {
+        "classification": ("resnet18", "input_shape=[3,32,32]"),
+        "video_classification": ("inflated", "input_shape=[3,16,16,16]", "model.backbone=lenet5"),
+        "segmentation": ("fcn8s", "input_shape=[3,32,32]", "model.width=0.125"),
+        "autoencoder": ("autoencoder", "input_shape=[1,28,28]"),
     }[task]
     assert run.choices_of(run.composed([f"model={model}"]))["task"] == task
     for layout in ("contiguous", "channels_last"):
-        trial = replace(QUICK, model=model, overrides=(f"input_shape={shape}",), training=True, layout=layout, batch=2)
+        trial = replace(QUICK, model=model, overrides=tuple(overrides), training=True, layout=layout, batch=2)
         timing = measure(trial)
         assert len(timing.steps) == _timing.LEAST_STEPS
         assert timing.latencies == ()

@@ -371,7 +371,7 @@ def test_prepare_renders_once(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> No
 
 DEFAULT_RUNS = {
     "classification": ("model=lenet5",),
-    "video_classification": ("model=c3d",),
+    "video_classification": ("model=inflated",),
     "segmentation": ("model=fcn8s",),
     "detection": ("model=mask_rcnn",),
     "autoencoder": ("model=autoencoder",),

@@ -404,7 +404,9 @@ def speaking_of(config: DictConfig, *groups: str, by: str = "") -> Iterator[None
         mine = [each for each in overrides_of(config) if re.split(r"[.=]", each.lstrip("+~"))[0] in groups]
         named = [each for each in mine if re.search(rf"\b{each.partition('=')[0].rpartition('.')[2]}\b", said)]
         what = ", ".join(named or mine) or " and ".join(groups)
-        raise ValueError(f"{what} cannot be used: {re.split(r'[.] |[.]$', said)[0] or type(cause).__name__}.") from error
+        raise ValueError(
+            f"{what} cannot be used: {re.split(r'[.] |[.]$| with error ', said)[0] or type(cause).__name__}."
+        ) from error
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -635,7 +637,8 @@ def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn
     """The paper's network of that name; else that of the run in the folder called so."""
     from zoo.models._registry import list_models
 
-    return paper_net([f"model={name}", *overrides]) if name in list_models() else trained_net(name, overrides)
+    trained = name not in list_models() and (":" in name or Path(place(name)).exists())
+    return trained_net(name, overrides) if trained else paper_net([f"model={name}", *overrides])
 
 
 # What a checkpoint carries
@@ -848,10 +851,10 @@ def _check_size(weights: Mapping[Any, Any], config: DictConfig, place: str | Pat
     try:
         with torch.device("meta"):
             described = sum(value.numel() for value in build_task(config).state_dict().values())
-    except (RuntimeError, OverflowError, TypeError) as error:
+    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
         if "meta" in str(error):  # it computes as it is built
             return
-        said = str(error).partition("\n")[0][:200]
+        said = re.split(r"\n| with error ", str(error))[0][:200].rstrip(".")
         raise ValueError(f"{place} describes a network that cannot be built: {said}.") from None
     if described > 2 * held + _SMALL:
         raise ValueError(f"{place} describes a network of {described:,} numbers, but holds {held:,}. Take another checkpoint.")
