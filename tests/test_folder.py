@@ -28,6 +28,14 @@ def test_two_runs_begun_in_one_second_have_two_folders(tmp_path: Path, monkeypat
     assert all(Path(each).is_dir() for each in made)
 
 
+def test_a_run_makes_its_own_folder_and_no_other(verb: Verb, tmp_path: Path) -> None:
+    status, _, err = verb("train", *QUICK, "test=false")
+    assert status == 0, err
+    (made,) = tmp_path.glob("*/*/*")
+    assert made.parent == tmp_path / "runs" / "linear-digits"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["linear-digits"]
+
+
 def test_a_folder_is_one_runs_while_it_lives(verb: Verb, tmp_path: Path) -> None:
     """Another process holds it as a run does; when it is killed, the folder is free."""
     (tmp_path / "r").mkdir()

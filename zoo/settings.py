@@ -16,8 +16,6 @@ from zoo.words import printable
 NAMED = ("model", "task", "data", "optimizer", "scheduler")
 """Groups of which one file is chosen, by whose name they are known."""
 ASIDE = (
-    "hydra",
-    "hydra.*",
     "resume",
     "overwrite",
     "debug",
@@ -85,13 +83,13 @@ def values(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 def _values(node: DictConfig, place: str, choices: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     for key in map(str, node):
         name = f"{place}.{key}" if place else key
+        if key.startswith("_") or name == "hydra":  # Hydra's own; to look at its folders would make them
+            continue
         try:
             value = None if OmegaConf.is_missing(node, key) else node[key]
             if isinstance(value, ListConfig):
                 value = OmegaConf.to_container(value, resolve=True)
         except OmegaConfBaseException:
-            continue
-        if key.startswith("_"):
             continue
         if isinstance(value, DictConfig):
             if OmegaConf.is_interpolation(node, key):
