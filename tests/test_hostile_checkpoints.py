@@ -140,7 +140,7 @@ def verbs(checkpoint: str, picture: str) -> dict[str, tuple[str, ...]]:
         "resume a file": ("train", *SMALL, f"resume={checkpoint}", "trainer.max_epochs=2", "hydra.run.dir=other", "test=false"),
         "pretrained": ("train", *SMALL, f"model.pretrained={checkpoint}", "hydra.run.dir=third", "test=false"),
         "flops": ("flops", checkpoint),
-        "benchmark": ("benchmark", checkpoint),
+        "benchmark": ("benchmark", checkpoint, "measure=accuracy"),  # the others are measured in processes of their own
         "verify": ("verify", checkpoint),
         "study": ("study", "model=linear", f"model.pretrained={checkpoint}", "seeds=0", "shares=100", "pretext.max_epochs=1"),
     }

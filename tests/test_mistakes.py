@@ -212,8 +212,8 @@ def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
                 each for each in (*RUNS[group], *SMALL[1:], *batches, "data.num_workers=0") if not each.startswith(f"{name}=")
             ]
             status, out, err = verb("train", *rest, f"{name}={value}")
-            if status:
-                assert_one_sentence((status, out, err), name)
+            if status:  # a value that is taken may still be too large to learn with
+                assert_one_sentence((status, out, err), "The loss became" if "The loss became" in err else name)
 
 
 @pytest.fixture(autouse=True)

@@ -109,6 +109,7 @@ LIMITS: dict[str, Limit] = {
     "data.scales": ABOVE_0,
     "data.prepared": _least(1),
     "data.*_bytes": _least(1),
+    "task.num_outputs": _least(1),
     "model.num_classes": _least(1),
     "model.in_chans": _least(1),
     "input_shape": _least(1),
@@ -125,7 +126,7 @@ def check(values: Mapping[str, Any]) -> None:
     Args:
         values: by the settings' full names.
     """
-    for name, value in values.items():
+    for name, value in sorted(values.items(), key=lambda item: item[0].startswith("model.")):  # which refers to the others
         spoken = value if isinstance(value, list) else [value]
         if not all(math.isfinite(each) for each in spoken if isinstance(each, float)):
             raise ValueError(f"{name} is {value}; it is a finite number.")
