@@ -488,7 +488,7 @@ def bad_of(name: str, sound: Sound, victim: Path) -> dict[str, str]:
 
 def outcome(name: str, sound: Sound, victim: Path) -> str:
     """What comes of a set with an odd file: one of `READ`, `OUT`, `REFUSED`, or what is wrong."""
-    known = (victim.stem if victim.stem in ("2", "3", "4") else victim.stem.partition("_")[0], victim.name, *sound.known)
+    known = known_names(sound, victim)
     try:
         with patiently(), pixels_limited(1_000_000, "ZOO_MAX_PIXELS"):
             bad = bad_of(name, sound, victim)
@@ -556,6 +556,61 @@ def test_some_odd_files_in_a_set(name: str, tmp_path: Path) -> None:
         content = contents[zlib.crc32(f"{name} {kind}".encode()) % len(contents)]
         said = told(name, sound, kind, victim, content)
         assert said in (READ, OUT, REFUSED), f"{kind}: {content}: {said}"
+
+
+LIGHT = {
+    "label": ("model=linear", "data.shape=[3,16,16]"),
+    "grey": ("model=linear", "data.shape=[1,16,16]"),
+    "films": ("model=early_fusion", "data.shape=[3,4,16,16]"),
+    "semantic": ("model=fcn8s", "model.width=0.03125", "data.shape=[3,32,32]", "data.batch_size=2"),
+    "instances": ("model=faster_rcnn", "model.channels=16", "model.box_width=32", "model.regions=16", "data.shape=[3,64,64]"),
+}
+"""A network for what a set serves, that trains a step in a moment."""
+A_STEP = (
+    *("trainer.max_steps=1", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "data.num_workers=0"),
+    *("data.batch_size=1", "data.max_bad=1.0", "~logger.tensorboard", "~callbacks.pictures", "hydra.run.dir=run"),
+)
+
+
+def known_names(sound: Sound, victim: Path) -> tuple[str, ...]:
+    """By which a victim may be named."""
+    return (victim.stem if victim.stem in ("2", "3", "4") else victim.stem.partition("_")[0], victim.name, *sound.known)
+
+
+def light(name: str) -> tuple[str, ...]:
+    if located(name.partition(" ")[0]).layout == 4:
+        return LIGHT["films"]
+    if name in ("mnist", "fashion_mnist"):
+        return LIGHT["grey"]
+    return LIGHT["instances" if "instances" in name else located(name.partition(" ")[0]).targets[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_odd_files_while_training_and_scoring(name: str, tmp_path: Path, verb: Callable[..., tuple[int, str, str]]) -> None:
+    """One content of each kind of a set's files, from the command line: a run and its evaluation go on, or one sentence ends
+    them. (What comes of each content is told by the readers above, which these verbs share.)"""
+    sound = SETS[name](tmp_path)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in sound.arguments.items()}
+    place = [f"data.{key}={value}" for key, value in plain.items() if key != "target"]
+    for kind, victim in dict(sound.victims).items():
+        contents = sorted(ODD[kind])
+        content = contents[zlib.crc32(f"{kind} {name}".encode()) % len(contents)]
+        whole = victim.read_bytes()
+        victim.unlink()
+        ODD[kind][content][0](victim, whole)
+        shutil.rmtree("run", ignore_errors=True)
+        for words in (("train", f"data={name.partition(' ')[0]}", *A_STEP, *light(name), *place), ("evaluate", "run")):
+            with patiently():
+                status, out, err = verb(*words)
+            said = [line for line in err.splitlines() if line.startswith("Error: ")]
+            assert "Traceback" not in out + err, f"{words[0]} {kind}: {content}: {err}"
+            assert (status, len(said)) in ((0, 0), (1, 1)), f"{words[0]} {kind}: {content}: {status} {err}"
+            assert not said or any(each in said[0] for each in known_names(sound, victim)), f"{kind}: {content}: {said}"
+            if status:
+                break
+        removed(victim)
+        victim.write_bytes(whole)
 
 
 @pytest.mark.slow
