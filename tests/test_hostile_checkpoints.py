@@ -205,6 +205,17 @@ def test_every_place_at_once_leads_nowhere(verb: Verb, handed: Path, cache: Path
         assert not tried(verb, handed, content, which, [*allowed, cache, Path("/dev")]), which
 
 
+@pytest.mark.parametrize(
+    "value", [torch.zeros(3), torch.zeros(3, dtype=torch.int8), "x", None], ids=["3", "bytes", "x", "none"]
+)
+def test_an_optimizers_state_that_does_not_fit_is_a_sentence(
+    value: Any, verb: Verb, handed: Path, cache: Path, tmp_path: Path
+) -> None:
+    content = torch.load(handed / "checkpoints" / "last.ckpt", weights_only=True)
+    put(content, ("optimizer_states", 0, "state", 0, "exp_avg"), value)
+    assert not tried(verb, handed, content, "resume a folder", [tmp_path, cache, Path("/dev")])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [None, "x", -1, 1.5, 10**30], ids=str)
 def test_what_a_checkpoint_has_counted_is_counts(value: Any, verb: Verb, handed: Path, cache: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -293,13 +294,20 @@ def taken_up(trainer: lightning.Trainer, clock: Clock, resume: str | None) -> It
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         if resume is None or savepoints is None or savepoints.stepped:
             raise
-        if savepoints.begun and isinstance(error, RuntimeError | ValueError):  # of the data, or the device
-            raise
+        if savepoints.begun and isinstance(error, RuntimeError | ValueError) and not _of_optimizer(error):
+            raise  # of the data, or the device
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ValueError(
             f"{resume} cannot be gone on from, as its state does not fit this run ({reason}). Begin another run from its "
             f"weights: model.pretrained={quoted(resume)}, without resume=."
         ) from error
+
+
+def _of_optimizer(error: BaseException) -> bool:
+    """Whether torch's optimizer raised it over its own state, and not the step that it calls."""
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    told = [each for each in modules if each.startswith(("torch.optim", "lightning", "zoo"))]
+    return told[-1:] != [] and told[-1].startswith("torch.optim")
 
 
 @contextmanager
