@@ -234,12 +234,10 @@ def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
 def _with_accuracy(row: Row, options: Options) -> Row:
     """Of the default weights: measured where that can be done, else as published. Of a run likewise, else as it states."""
     from zoo.models._entries import entries_of
-    from zoo.models._registry import list_models
     from zoo.verify import verify
 
-    if row.model not in list_models():
+    if run.names_a_run(row.model):
         return _with_result(row, options)
-
     entry = next(iter(entries_of(row.model).values()), None)
     if entry is None or not entry.accuracies:
         return row
@@ -369,8 +367,6 @@ def read_options(arguments: Sequence[str]) -> Options:
 def _main(arguments: list[str]) -> None:
     import torch
 
-    from zoo.models._registry import list_models
-
     patterns = [a for a in arguments if "=" not in a]
     if not patterns:
         raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
@@ -378,7 +374,7 @@ def _main(arguments: list[str]) -> None:
     if options.device == ("cuda",) and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device here: device=cpu")
     for name in chosen_models(patterns) if options.overrides else ():
-        if name in list_models():  # a run's settings are checked as it is opened
+        if not run.names_a_run(name):  # a run's settings are checked as it is opened
             run.check_overrides([f"model={name}", *options.overrides])
     try:
         benchmark(patterns, options)

@@ -43,9 +43,10 @@ CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
 """The configuration: inside the package in a wheel, beside it in a checkout."""
 
 PUBLISHED = "published"
+"""Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
+
 _SMALL = 10_000_000
 """Numbers of a network that a checkpoint may describe without holding half of them."""
-"""Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 """The checkpoints of a run folder: of the best validation, and the one to go on from."""
@@ -635,10 +636,14 @@ def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[Dict
 
 def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
     """The paper's network of that name; else that of the run in the folder called so."""
+    return trained_net(name, overrides) if names_a_run(name) else paper_net([f"model={name}", *overrides])
+
+
+def names_a_run(name: str) -> bool:
+    """Whether this is a run's folder or a checkpoint; a model's name is the model's, whatever lies here."""
     from zoo.models._registry import list_models
 
-    trained = name not in list_models() and (":" in name or Path(place(name)).exists())
-    return trained_net(name, overrides) if trained else paper_net([f"model={name}", *overrides])
+    return name not in list_models() and Path(place(name)).exists()
 
 
 # What a checkpoint carries

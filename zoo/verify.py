@@ -119,10 +119,7 @@ def verify_run(folder: str | Path, overrides: Sequence[str] = (), tolerance: flo
 
 
 def _main(arguments: list[str]) -> None:
-    from zoo.models._registry import list_models
-
     name, _, tag = arguments[0].partition(":")
-    is_run = name not in list_models() and Path(run.place(arguments[0])).exists()
     given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
     rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
     for argument in rest:
@@ -132,7 +129,7 @@ def _main(arguments: list[str]) -> None:
         tolerance = float(given[-1]) if given else None
     except ValueError:
         raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
-    if is_run:
+    if run.names_a_run(arguments[0]):
         found: Sequence[Verdict | RunVerdict] = verify_run(arguments[0], run.literal_paths(rest), tolerance)
     else:
         found = verify(name, tag or None, run.literal_paths(rest), tolerance)
