@@ -43,6 +43,16 @@ def seeded() -> None:
     torch.manual_seed(int(os.environ.get("ZOO_TEST_SEED", "0")))
 
 
+@pytest.fixture
+def precise() -> Iterator[None]:
+    """What a test makes is in double precision; see precision.py."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compositions() -> Iterator[Callable[..., Any]]:
     """Of the files of a configuration the same are chosen again and again: they are read and merged once for each choice, and

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import zoo
+from tests.precision import assert_same
 from zoo import bfloat16, config
 from zoo.train import build_trainer
-
-pytestmark = pytest.mark.numerical
 
 GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups
     (kernel, tuple(edge // 2 for edge in kernel), stride, extents, groups)
@@ -46,6 +45,7 @@ def gradients(net: nn.Module, x: Tensor, kind: torch.dtype) -> list[Tensor]:
     return [out.detach().double(), x.grad.double(), *(parameter.grad.double() for parameter in net.parameters())]
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(("kernel", "padding", "stride", "extents", "groups"), GEOMETRIES)
 def test_gradients_of_convolutions_in_bfloat16_are_those_of_float64(kernel, padding, stride, extents, groups):
     kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(kernel)]
@@ -70,6 +70,8 @@ def modes(net: nn.Module) -> set[str]:
     return {module.padding_mode for module in net.modules() if isinstance(module, kinds) and any(module.padding)}
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("c3d", (3, 16, 32, 32)), ("r3d_18", (3, 8, 32, 32)), ("slow_fusion", (3, 10, 64, 64)), ("resnet18", (3, 64, 64))],
@@ -80,9 +82,11 @@ def test_padding_beforehand_changes_no_output(name, shape):
     with torch.no_grad():
         before = net(x)
         bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
-        torch.testing.assert_close(net(x), before)
+        assert_same(net(x), before)
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 def test_padding_beforehand_changes_no_output_of_an_inflated_network(name):
     net = zoo.inflate(zoo.create_model(name, num_classes=5), time=3).eval()
@@ -90,7 +94,7 @@ def test_padding_beforehand_changes_no_output_of_an_inflated_network(name):
     with torch.no_grad():
         before = net(x)
         bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
-        torch.testing.assert_close(net(x), before)
+        assert_same(net(x), before)
     assert modes(net) == {"constant"}
 
 

@@ -6,8 +6,6 @@ import torch
 
 from zoo.chance import permutation, uniform
 
-pytestmark = pytest.mark.numerical
-
 MASK = 2**64 - 1
 
 
@@ -42,6 +40,7 @@ def test_a_sample_draws_the_same_in_any_company() -> None:
     assert torch.equal(together, alone)
 
 
+@pytest.mark.numerical
 def test_it_is_uniform_and_uncorrelated() -> None:
     n = 50_000
     drawn = uniform(3, 1, torch.arange(n), 4).numpy()

@@ -13,8 +13,6 @@ from torch import Tensor
 from zoo import flow as zoo_flow
 from zoo.flow import BOUND, STEP, estimator, from_bytes, mirrored, picture, resized, to_bytes, turned, wheel
 
-pytestmark = pytest.mark.numerical
-
 Frames = NDArray[np.uint8]
 
 
@@ -46,6 +44,7 @@ def error(one: Tensor, other: Tensor, border: int = 8) -> float:
     return inside.norm(dim=-3).median().item()
 
 
+@pytest.mark.numerical
 def test_bytes_are_right_to_half_a_step() -> None:
     flow = torch.linspace(-BOUND, BOUND, 100_001)
     stored = to_bytes(flow)
@@ -58,6 +57,7 @@ def test_bytes_are_right_to_half_a_step() -> None:
     assert torch.equal(to_bytes(-from_bytes(everything)), 255 - everything), "negating loses nothing"
 
 
+@pytest.mark.numerical
 def test_dis_finds_a_known_motion() -> None:
     frames, field = turning()
     found = estimator("dis")(frames)
@@ -69,6 +69,7 @@ def test_dis_finds_a_known_motion() -> None:
     assert still.abs().max() < 0.05
 
 
+@pytest.mark.numerical
 def test_dis_sees_small_frames() -> None:
     """32 x 32 pixels, as of motion_digits: a square that moves 2 pixels to the right and 1 up."""
     frames = np.full((2, 32, 32, 3), 40, np.uint8)
@@ -95,6 +96,7 @@ MOVES: dict[str, tuple[T, Callable[[Tensor], Tensor]]] = {
 }
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", MOVES)
 def test_what_is_done_to_the_video_is_done_to_its_flow(name: str) -> None:
     """flow(T(video)) is close to T(flow(video)), and far from the field that was only moved as a picture."""
@@ -107,6 +109,7 @@ def test_what_is_done_to_the_video_is_done_to_its_flow(name: str) -> None:
     assert error(of_changed, as_picture) > 0.5
 
 
+@pytest.mark.numerical
 def test_the_colour_wheel() -> None:
     """Baker et al. 2011: to the right is red, and hue runs round with the direction; standing still is white."""
     import colorsys

@@ -205,3 +205,16 @@ def test_each_promise_of_security_has_its_tests() -> None:
         named = set(re.findall(r"`(test_\w+)`", promise))
         assert named, promise
         assert named <= there, promise
+
+
+def test_what_compares_rounded_numbers_is_marked() -> None:
+    """So that .ci/run repeats it with other instructions."""
+    compare = {"assert_close", "allclose", "assert_same", "same", "gap"}
+    unmarked = []
+    for path in (CHECKOUT / "tests").rglob("test_*.py"):
+        for test in ast.parse(path.read_text()).body:
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                called = {ast.unparse(node.func).split(".")[-1] for node in ast.walk(test) if isinstance(node, ast.Call)}
+                if called & compare and "pytest.mark.numerical" not in map(ast.unparse, test.decorator_list):
+                    unmarked.append(f"{path.name}: {test.name}")
+    assert not unmarked

@@ -161,6 +161,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.numerical
 def test_two_processes_learn_what_one_does(started: Started, tmp_path: Path) -> None:
     settings = (
         "model=mlp",

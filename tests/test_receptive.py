@@ -11,8 +11,6 @@ from torch.nn import functional as F
 
 from zoo.flops import profile
 
-pytestmark = pytest.mark.numerical
-
 
 class Do(nn.Module):
     """A function as a module, with submodules for it to use."""
@@ -128,12 +126,14 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", NETS)
 def test_field_is_what_the_gradient_reaches(name: str) -> None:
     net, shape = NETS[name]
     assert field(net, shape) == measured(net, shape)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("seed", range(20))
 def test_field_of_a_random_network_is_what_the_gradient_reaches(seed: int) -> None:
     draw = random.Random(seed)

@@ -12,8 +12,6 @@ from torchvision.transforms.v2 import functional as v2
 from zoo.data._augment import Affine, Augment, Chance, ColorJitter, Flip, LensDistortion, PcaShift, ScaleCrop
 from zoo.data.digits import Digits
 
-pytestmark = pytest.mark.numerical
-
 
 def chance(ids: Tensor, epoch: int = 0, seed: int = 0) -> Chance:
     return Chance(seed, torch.full_like(ids, epoch), ids, stream=1000)
@@ -25,6 +23,7 @@ def smooth(count: int, *shape: int) -> Tensor:
     return (torch.nn.functional.interpolate(coarse, shape[-2:], mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("size", [(32, 32), (24, 40)])
 def test_affine_is_torchvisions(size: tuple[int, int]) -> None:
     images, ids = smooth(6, 3, *size), torch.arange(6)
@@ -52,6 +51,7 @@ def test_nothing_asked_nothing_done() -> None:
     assert torch.equal(Affine()(images, chance(torch.arange(4))), images)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("augment", [Affine(degrees=30, scale=0.1, shift=0.1), Affine(scale=0.1, shift=0.1), ScaleCrop()])
 def test_a_sample_is_moved_alike_in_any_batch_and_otherwise_in_another_epoch(augment: Augment) -> None:
     images, ids = smooth(5, 3, 16, 16), torch.arange(5)
@@ -62,6 +62,7 @@ def test_a_sample_is_moved_alike_in_any_batch_and_otherwise_in_another_epoch(aug
     assert not torch.equal(together, augment(images, chance(ids, seed=1)))
 
 
+@pytest.mark.numerical
 def test_a_clips_frames_move_together() -> None:
     frame = smooth(2, 3, 16, 16)
     clips = frame.unsqueeze(2).expand(-1, -1, 4, -1, -1)
@@ -79,6 +80,7 @@ def test_flip_mirrors_about_half() -> None:
     assert 70 < int(mirrored.sum()) < 130
 
 
+@pytest.mark.numerical
 def test_scale_crop_cuts_what_resizing_and_cutting_gives() -> None:
     images, ids = smooth(4, 3, 32, 32), torch.arange(4)
     cut = ScaleCrop(1.5, 2.0)(images, chance(ids))
@@ -91,6 +93,7 @@ def test_scale_crop_cuts_what_resizing_and_cutting_gives() -> None:
         assert difference.abs().mean() < 6, "up to half a pixel of rounding"
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 24, 40), (3, 4, 16, 20)], ids=str)
 def test_upright_affine_is_grid_samples(shape: tuple[int, ...]) -> None:
     """Without a turn the pixels go through two matrix products, with one through `grid_sample`: a turn of nearly nothing."""
@@ -104,6 +107,7 @@ def test_upright_affine_is_grid_samples(shape: tuple[int, ...]) -> None:
     assert (moved != images).float().mean() > 0.5
 
 
+@pytest.mark.numerical
 def test_shear_and_stretch() -> None:
     """Against their matrices, which take a place in the result to its place in the source."""
     images, ids = smooth(3, 1, 32, 32), torch.arange(3)
@@ -120,6 +124,7 @@ def test_shear_and_stretch() -> None:
             assert (found[k].float() - expected[0]).abs().max() <= 0.51
 
 
+@pytest.mark.numerical
 def test_colour_jitter_is_torchvisions() -> None:
     images, ids = smooth(5, 3, 16, 16), torch.arange(5)
     found = ColorJitter(0.4, 0.4, 0.4)(images, chance(ids))
@@ -131,6 +136,7 @@ def test_colour_jitter_is_torchvisions() -> None:
         assert (found[k].float() - 255 * x).abs().max() <= 1.5
 
 
+@pytest.mark.numerical
 def test_colours_shift_along_the_principal_components_of_the_training_set() -> None:
     direction = torch.tensor([0.8, 0.6, 0.0])
     training = (128 + 60 * torch.randn(400, 1, 2, 2) * direction.view(1, 3, 1, 1)).clamp(0, 255).to(torch.uint8)
@@ -142,7 +148,8 @@ def test_colours_shift_along_the_principal_components_of_the_training_set() -> N
     offsets = shift[:, :, 0, 0]
     variance = (training.double() / 255).transpose(0, 1).flatten(1).cov().trace().item()
     assert offsets[:, 2].abs().max() <= 1
-    assert (offsets @ direction).std().item() == pytest.approx(0.5 * 255 * variance, rel=0.15)
+    # The deviation of n draws is off by 1 / sqrt(2 n) of itself, here 3 %: five of that.
+    assert (offsets @ direction).std().item() == pytest.approx(0.5 * 255 * variance, rel=5 / math.sqrt(2 * 500))
 
 
 def test_the_data_module_fits_it() -> None:
@@ -152,6 +159,7 @@ def test_the_data_module_fits_it() -> None:
     assert augment.components.shape == (3, 3)
 
 
+@pytest.mark.numerical
 def test_a_lens_bends_the_edges_and_leaves_the_centre() -> None:
     images = smooth(3, 3, 33, 33)
     bent = LensDistortion(0.3)(images, chance(torch.arange(3)))
@@ -160,6 +168,7 @@ def test_a_lens_bends_the_edges_and_leaves_the_centre() -> None:
     assert difference[:, :, :3].mean() > 4 * difference[:, :, 14:19, 14:19].mean()
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("augment", [Flip(), ScaleCrop(), ColorJitter(), LensDistortion(), Affine(stretch=0.2, shear=10)])
 def test_every_augmentation_is_a_function_of_the_sample(augment: Augment) -> None:
     images, ids = smooth(4, 3, 16, 16), torch.arange(4)

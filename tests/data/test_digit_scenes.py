@@ -52,6 +52,7 @@ def test_the_splits_share_no_digit() -> None:
     assert sum(map(len, sets)) == len(set.union(*sets)) == 1797
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("number", range(12))
 def test_digits_overlap_yet_stay_in_sight_and_inside(number: int) -> None:
     scene = _scenes.draw_scene("train", number)
@@ -101,6 +102,7 @@ def test_instances_and_classes_are_two_views_of_one_scene(root: Path, shape: tup
             assert box == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
+@pytest.mark.numerical
 def test_keypoints_follow_the_shape(root: Path) -> None:
     whole, small = (served(root, "instances", (3, edge, 2 * edge))[1]["instances"][0]["keypoints"] for edge in (128, 64))
     assert torch.allclose(whole[..., :2], 2 * small[..., :2])

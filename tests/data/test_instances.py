@@ -95,6 +95,7 @@ def scene(seed: int, size: tuple[int, int] = (60, 80)) -> tuple[Tensor, Instance
     )
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("mirror", [0.2, 0.8])
 @pytest.mark.parametrize("zoom", [0.0, 0.5, 1.0])

@@ -191,6 +191,7 @@ def test_files_are_h264_of_key_frames_and_nearly_what_was_drawn(few: Path) -> No
             assert 10 * math.log10(255**2 / error.mean()) > 34, "decibels of the luma"
 
 
+@pytest.mark.numerical
 @pytest.mark.slow
 def test_stated_mean_and_deviation(data: MotionDigits, pixels: dict[str, Split]) -> None:
     values = pixels["train"][0] + 0.5

@@ -141,6 +141,7 @@ def test_colours_of_a_copy_are_those_of_the_source(tmp_path: Path) -> None:
     assert np.abs(one - other).max() < 3
 
 
+@pytest.mark.numerical
 def test_flow_on_disk_is_the_flow(tmp_path: Path) -> None:
     video = probe(write(tmp_path / "film.mp4", drifting(70), g="8"))
     write_flow(video, tmp_path / "film.zip", "dis")
@@ -152,8 +153,8 @@ def test_flow_on_disk_is_the_flow(tmp_path: Path) -> None:
     for place, number in enumerate((0, 63, 64, 68, 68, 3, 3)):
         assert np.abs(fields[place].astype(int) - expected[number]).mean() < 1.5, "JPEG loses little"
     u, v = from_bytes(torch.from_numpy(fields)).flatten(0, 2).median(0).values.tolist()
-    assert u == pytest.approx(-2, abs=0.2)
-    assert v == pytest.approx(0, abs=0.2)
+    assert u == pytest.approx(-2, abs=2 * STEP)
+    assert v == pytest.approx(0, abs=2 * STEP)
     with zipfile.ZipFile(tmp_path / "film.zip") as archive:
         assert archive.namelist()[:2] == ["flow_x_00000.jpg", "flow_y_00000.jpg"]
     now = FlowNow(video, "dis", None).read([0, 69])
@@ -356,6 +357,7 @@ def test_copies_and_flow_are_served(tmp_path: Path) -> None:
     assert flow[0].median().item() == pytest.approx(2 / 3, abs=2 * STEP), "a user's file is computed as it is read"
 
 
+@pytest.mark.numerical
 def test_serving_flow_is_resizing_and_mirroring_it(tmp_path: Path) -> None:
     from zoo.data.video import Clips
 

@@ -189,6 +189,7 @@ def cut(clips: Clips, frames: Frames, top: float = 0.5, left: float = 0.5) -> to
     return clips.scaled(frames[:, rows, columns])
 
 
+@pytest.mark.numerical
 def test_a_cut_is_the_region_scaled() -> None:
     frames = moving(3, 48, 64)
     same = cut(Clips((3, 3, 48, 64)), frames)

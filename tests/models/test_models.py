@@ -14,8 +14,6 @@ import zoo
 from zoo.config import CONF
 from zoo.models._base import Classifier
 
-pytestmark = pytest.mark.numerical
-
 
 def of_tasks(*tasks: str) -> list[str]:
     """The models whose YAML chooses one of these tasks."""
@@ -90,6 +88,7 @@ def optimizer_of(name: str, net: Classifier) -> torch.optim.Optimizer:
     return optimizer
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", FIRST)
 def test_it_learns_two_samples_by_heart(name: str) -> None:
     """Until its loss is half of what a network that does not look at its input can reach, at the rate of its recipe."""

@@ -17,10 +17,9 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 import zoo
+from tests.precision import BOUND, assert_same
 from zoo.models._detector import Detector, Head, Regions
 from zoo.models.rcnn import HEADS, KeypointHead, MaskHead
-
-pytestmark = pytest.mark.numerical
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "angle_head.py"
 SIZE = (128, 160)
@@ -51,7 +50,7 @@ def example() -> ModuleType:
     return module
 
 
-FEW = {"train_proposals": 60, "proposals": 40, "regions": 24, "detections": 5}
+FEW = {"train_proposals": 60, "proposals": 40, "regions": 24, "detections": 2}
 """Fewer regions than the defaults, which cost seconds an image; theirs are called otherwise."""
 
 
@@ -113,6 +112,7 @@ def images(count: int = 2, size: tuple[int, int] = SIZE) -> list[Tensor]:
 # torchvision's, number by number
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", [*THEIRS, "union"])
 def test_one_state_dict_gives_torchvisions_results(name: str) -> None:
     """Also for images that are scaled before: theirs inside of the network, ours outside."""
@@ -132,6 +132,7 @@ def test_one_state_dict_gives_torchvisions_results(name: str) -> None:
                     assert torch.equal(mine[field], value), field
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", [*THEIRS, "union"])
 def test_and_torchvisions_losses(name: str) -> None:
     theirs, net = torchvisions(name).train(), ours(name).train()
@@ -148,6 +149,8 @@ def test_and_torchvisions_losses(name: str) -> None:
         assert torch.equal(losses[1][key], value), key
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 def test_weights_with_frozen_statistics_load_and_torchvisions_eps_is_an_argument() -> None:
     """torchvision's tag COCO_V1 was trained with frozen BatchNorm of eps 0, which it sets after building."""
     theirs = torchvisions("faster_rcnn").eval()
@@ -162,7 +165,7 @@ def test_weights_with_frozen_statistics_load_and_torchvisions_eps_is_an_argument
         expected, found = theirs(images(1))[0], net(images(1))[0]
     assert len(expected["boxes"]) > 0
     for field, value in expected.items():
-        assert torch.allclose(found[field], value, atol=1e-4), field
+        assert_same(found[field], value, field)
 
 
 @pytest.mark.filterwarnings("error:.*start afresh")
@@ -253,6 +256,7 @@ def test_no_file_of_the_package_knows_the_head_of_ones_own() -> None:
     assert not [path for path in files if re.search(r"angle_?head", path.read_text(), re.IGNORECASE)]
 
 
+@pytest.mark.numerical
 def test_a_head_of_ones_own_learns() -> None:
     """By heart, from the boxes that the first stage finds, beside the others: whither do four squares point?"""
     module = example()
@@ -269,7 +273,7 @@ def test_a_head_of_ones_own_learns() -> None:
         told = [image["angle"][0] if len(image["boxes"]) else angle + 180 for image, angle in zip(found, angles, strict=True)]
         return max(abs((mine - angle + 180) % 360 - 180).item() for mine, angle in zip(told, angles, strict=True))
 
-    for _ in range(10):  # it takes three to five rounds of 15 steps, by the seed and the machine's rounding
+    for _ in range(50):  # it takes three to five rounds of 15 steps, by the seed and the machine's rounding
         for _ in range(15):
             losses = net.train()(pictures, targets)
             assert {"loss_angle", "loss_mask", "loss_box_reg"} < set(losses)
@@ -278,7 +282,7 @@ def test_a_head_of_ones_own_learns() -> None:
             optimizer.step()
         if off() < 15:
             return
-    pytest.fail(f"after 150 steps the head is {off():.0f} degrees off")
+    pytest.fail(f"after 750 steps the head is {off():.0f} degrees off")
 
 
 def turned(count: int) -> tuple[list[Tensor], list[dict[str, Tensor]], Tensor]:
@@ -320,6 +324,7 @@ def test_names_and_objects_make_the_same_network() -> None:
     assert all(torch.equal(a, b) for a, b in zip(named.state_dict().values(), made.state_dict().values(), strict=True))
 
 
+@pytest.mark.numerical
 def test_an_image_without_objects_teaches_and_is_searched() -> None:
     """Nothing is there, nothing found: no layer is left out of the backward pass, and no field of the results is missing."""
     heads = ["box", "mask", "keypoint", example().AngleHead()]
@@ -344,6 +349,8 @@ def test_an_image_without_objects_teaches_and_is_searched() -> None:
     }
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 def test_the_order_in_memory_changes_no_loss() -> None:
     heads = ["box", "mask", "keypoint", example().AngleHead()]
     net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, mask_widths=(8,), keypoint_widths=(8,)).train()
@@ -355,7 +362,7 @@ def test_the_order_in_memory_changes_no_loss() -> None:
         sum(found[-1].values()).backward()
     plain, other = found
     for name, loss in plain.items():
-        torch.testing.assert_close(other[name], loss, rtol=1e-4, atol=1e-5, msg=name)
+        assert_same(other[name], loss, name)
 
 
 def test_every_pooling_reads_as_many_points() -> None:
@@ -365,6 +372,8 @@ def test_every_pooling_reads_as_many_points() -> None:
     assert [pooling.sampling_ratio for pooling in poolings] == [1] * 4
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize("margin", [0.0, 0.25, 1.0])
 def test_keypoints_beyond_the_box(margin: float) -> None:
     """A map covers the box and its margin: a point there is found where it was learnt, one further out teaches nothing."""
@@ -380,7 +389,7 @@ def test_keypoints_beyond_the_box(margin: float) -> None:
         if not -margin <= share <= 1 + margin:
             assert loss == 0
             continue
-        assert loss.item() == pytest.approx(math.log(size**2), rel=1e-5)
+        assert loss.item() == pytest.approx(math.log(size**2), rel=BOUND)
         (slope,) = torch.autograd.grad(loss, maps)
         assert (slope < 0).sum() == 1  # one cell is right
         (found,) = head.results(-50 * slope, regions)
@@ -388,16 +397,18 @@ def test_keypoints_beyond_the_box(margin: float) -> None:
         assert (((found["keypoints"][0, 0, :2] - point).abs()) <= cell).all()
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 def test_images_of_several_sizes_in_one_batch() -> None:
     """Each is found as it is alone, in padding of the same size."""
-    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY).eval()
+    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(8,)).eval()
     one, other = images(1, (96, 64))[0], images(1, (64, 96))[0]
     with torch.inference_mode():
         together = net([one, other])
         alone = net([one, torch.zeros(3, 64, 96)])[0]
     assert len(alone["boxes"])
     for field, value in alone.items():
-        assert torch.allclose(together[0][field], value, atol=1e-5), field
+        assert_same(together[0][field], value, field)
     assert together[0]["masks"].shape[2:] == (96, 64)
     assert together[1]["masks"].shape[2:] == (64, 96)
 

@@ -15,6 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 
 import zoo
+from tests.precision import assert_same
 from zoo.models._weights import CONTAINERS, load_fitting, read_tensors, translated, write_tensors
 
 
@@ -102,6 +103,8 @@ def test_torchvisions_second_detector_is_named_on_both_sides(tmp_path: Path) -> 
         zoo.create_model("faster_rcnn", pretrained=saved(tmp_path / "v2.pt", theirs.state_dict()))
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 def test_mnasnets_layout_is_known_from_the_file(tmp_path: Path) -> None:
     theirs = torchvision.models.mnasnet0_5()
     path = saved(tmp_path / "mnasnet.pt", theirs.state_dict())
@@ -111,9 +114,11 @@ def test_mnasnets_layout_is_known_from_the_file(tmp_path: Path) -> None:
     again = zoo.create_model("backbone", backbone="mnasnet0_5", pretrained=tmp_path / "mnasnet.safetensors").eval()
     x = torch.randn(1, 3, 64, 64)
     for net in (ours, again):
-        torch.testing.assert_close(net(x), theirs.eval()(x))
+        assert_same(net(x), theirs.eval()(x))
 
 
+@pytest.mark.numerical
+@pytest.mark.usefixtures("precise")
 def test_mnasnets_first_layout_has_another_stem(tmp_path: Path) -> None:
     """Files of torchvision before 0.4: a stem of fixed width. The network takes it on, and keeps it when it is saved."""
     theirs = torchvision.models.mnasnet0_5()
@@ -128,10 +133,10 @@ def test_mnasnets_first_layout_has_another_stem(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         ours = zoo.create_model("backbone", backbone="mnasnet0_5", pretrained=path).eval()
     assert not [each for each in said if "afresh" in str(each.message)]
-    torch.testing.assert_close(ours(x), theirs.eval()(x))
+    assert_same(ours(x), theirs.eval()(x))
     again = zoo.create_model("backbone", backbone="mnasnet0_5")
     again.load_state_dict(read_tensors(saved(tmp_path / "again.pt", ours.state_dict())))
-    torch.testing.assert_close(again.eval()(x), ours(x))
+    assert_same(again.eval()(x), ours(x))
 
 
 def test_mmaction2s_recognizers_are_read(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 
 import zoo
+from tests.precision import SINGLE
 from zoo.batch import Batch, LabelBatch
 from zoo.tasks.autoencoder import AutoencoderTask
-
-pytestmark = pytest.mark.numerical
 
 
 def task(embedding: int = 4) -> AutoencoderTask:
@@ -31,13 +30,14 @@ def samples(count: int) -> list[LabelBatch]:
     return [LabelBatch(input=image, label=zero + k % 3, id=zero + k, view=zero, epoch=zero) for k, image in enumerate(pixels)]
 
 
+@pytest.mark.numerical
 def test_the_error_is_of_pixels_from_0_to_1() -> None:
     model, batch = task(), samples(1)[0]
     x = batch["input"] / 255
     y = model.net((x - 0.3) / 0.4) * 0.4 + 0.3
     expected = ((y - x) ** 2).mean().item()
-    assert model.losses(batch)["mse"].item() == pytest.approx(expected, rel=1e-5)
-    assert model.metrics(model.records(batch)) == {"mse": pytest.approx(expected, rel=1e-5)}
+    assert model.losses(batch)["mse"].item() == pytest.approx(expected, rel=SINGLE)
+    assert model.metrics(model.records(batch)) == {"mse": pytest.approx(expected, rel=SINGLE)}
 
 
 @pytest.mark.parametrize("embedding", [1, 2, 5])

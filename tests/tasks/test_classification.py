@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tests.precision import SINGLE
 from zoo.batch import LabelBatch
 from zoo.tasks.classification import ClassificationTask
-
-pytestmark = pytest.mark.numerical
 
 
 class Silent(ClassificationTask):
@@ -36,15 +35,17 @@ class Zero(nn.Module):
         return x.new_zeros(len(x), 10)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("margin", [1.0, 2.5])
 def test_losses_where_all_scores_are_equal(margin: float) -> None:
     """log C and (C - 1) D (Stanford CS231n 2024, "Linear classification")."""
     entropy = task(Zero()).losses(batch())["cross_entropy"].item()
     hinge = task(Zero(), loss="hinge", margin=margin).losses(batch())["hinge"].item()
-    assert entropy == pytest.approx(math.log(10))
-    assert hinge == pytest.approx(9 * margin)
+    assert entropy == pytest.approx(math.log(10), rel=SINGLE)
+    assert hinge == pytest.approx(9 * margin, rel=SINGLE)
 
 
+@pytest.mark.numerical
 def test_hinge_against_a_slow_loop() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
     module, sample = task(net, loss="hinge", margin=0.7), batch()
@@ -52,17 +53,19 @@ def test_hinge_against_a_slow_loop() -> None:
     total = 0.0
     for row, label in zip(scores.tolist(), sample["label"].tolist(), strict=True):
         total += sum(max(0.0, 0.7 + row[k] - row[label]) for k in range(10) if k != label)
-    assert module.losses(sample)["hinge"].item() == pytest.approx(total / len(scores), rel=1e-5)
+    assert module.losses(sample)["hinge"].item() == pytest.approx(total / len(scores), rel=SINGLE)
 
 
+@pytest.mark.numerical
 def test_label_smoothing_against_its_definition() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
     module, sample = task(net, label_smoothing=0.2), batch()
     target = torch.nn.functional.one_hot(sample["label"], 10) * 0.8 + 0.02
     log = net(module.normalized(sample["input"])).log_softmax(1)
-    assert module.losses(sample)["cross_entropy"].item() == pytest.approx(-(target * log).sum(1).mean().item(), rel=1e-5)
+    assert module.losses(sample)["cross_entropy"].item() == pytest.approx(-(target * log).sum(1).mean().item(), rel=SINGLE)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
 def test_samples_are_mixed_with_their_labels_as_a_function_of_the_batch(mixup: float, cutmix: float) -> None:
     module, sample = task(Zero(), mixup=mixup, cutmix=cutmix), batch()
@@ -74,11 +77,11 @@ def test_samples_are_mixed_with_their_labels_as_a_function_of_the_batch(mixup: f
     assert torch.equal(mixed, again)
     assert torch.equal(target, same)
     torch.set_rng_state(state)
-    assert torch.allclose(target.sum(1), torch.ones(16))
+    assert torch.allclose(target.sum(1), torch.ones(16), rtol=SINGLE)
     share = target[torch.arange(16), sample["label"]][0].item()
     assert 0 < share < 1
     if not cutmix:
-        assert torch.allclose(mixed, share * x + (1 - share) * x.roll(1, 0), atol=1e-5)
+        assert torch.allclose(mixed, share * x + (1 - share) * x.roll(1, 0), atol=SINGLE)
     other = LabelBatch(**{**sample, "epoch": sample["epoch"] + 1})
     assert not torch.equal(module._mixed(x.clone(), sample["label"], other)[1], target)
 

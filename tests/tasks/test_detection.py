@@ -22,8 +22,6 @@ from zoo.models.rcnn import KeypointHead, MaskHead
 from zoo.tasks.base import gather
 from zoo.tasks.detection import DetectionTask
 
-pytestmark = pytest.mark.numerical
-
 SIGMAS = (0.05, 0.1, 0.2)
 CATEGORIES = (3, 17, 90)
 
@@ -175,6 +173,7 @@ def test_files_of_results_are_whole_and_take_the_place_of_no_link(tmp_path: Path
     ]
 
 
+@pytest.mark.numerical
 def test_scores_are_those_of_pycocotools_by_hand(tmp_path: Path) -> None:
     model = task([guess_of(truth_of(number), number) for number in NUMBERS], results=str(tmp_path / "results"))
     found = model.metrics(gather([model.records(batch_of(NUMBERS[at : at + 3])) for at in (0, 3, 6)]))  # type: ignore[arg-type]
@@ -193,6 +192,7 @@ def test_scores_are_those_of_pycocotools_by_hand(tmp_path: Path) -> None:
     assert len({round(found[f"{kind}_ap"], 3) for kind in names}) == 3
 
 
+@pytest.mark.numerical
 def test_the_truth_as_a_prediction_scores_one() -> None:
     """But for crowds, which nothing has to match."""
     model = task([guess_of(truth_of(number), number, blur=0.0) for number in NUMBERS])
@@ -213,6 +213,7 @@ def test_scores_do_not_depend_on_batches_order_or_repeats() -> None:
     assert single.metrics(records) == expected
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("most", [None, 100, 250, 1000])
 def test_as_many_results_count_as_the_task_says(most: int | None) -> None:
     """Perfect answers on two images of 300 objects of one class; the network gives 300 at most."""
@@ -351,6 +352,7 @@ def test_networks_and_data_that_do_not_fit() -> None:
 # Real data
 
 
+@pytest.mark.numerical
 @pytest.mark.realdata
 def test_against_cocos_own_file(real_data: Callable[[str], Path], tmp_path: Path) -> None:
     """The validation images of COCO with their own annotation file, and blurred truth as what was found: the same figures

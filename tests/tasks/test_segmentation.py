@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.precision import SINGLE
 from zoo import draw
 from zoo.batch import VOID, MaskBatch
 from zoo.tasks.base import gather
 from zoo.tasks.segmentation import SegmentationTask, confusion, summary
-
-pytestmark = pytest.mark.numerical
 
 CLASSES = 4
 
@@ -79,6 +78,7 @@ def slow_metrics(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("missing", [None, 2])
 def test_metrics_against_a_slow_reference(seed: int, missing: int | None) -> None:
@@ -94,6 +94,7 @@ def test_metrics_against_a_slow_reference(seed: int, missing: int | None) -> Non
     assert ("iou/tree" in found) == (missing is None)
 
 
+@pytest.mark.numerical
 def test_the_mean_is_over_the_set_and_not_over_samples() -> None:
     """Two images: one all of class 0 and right, one with a single pixel of class 1 and wrong."""
     truth = torch.zeros(2, 2, 2, dtype=torch.long)
@@ -103,14 +104,16 @@ def test_the_mean_is_over_the_set_and_not_over_samples() -> None:
     assert summary(confusion(truth, guess, 2).sum(0))["miou"] == pytest.approx((4 / 5 + 0) / 2)
 
 
+@pytest.mark.numerical
 def test_metrics_do_not_depend_on_batches_or_repeats() -> None:
     model, batch = task(), random_batch(6)
     whole = model.metrics(gather([model.records(batch)]))
     one = [model.records({key: value[at : at + 1] for key, value in batch.items()}) for at in (3, 1, 0, 5, 2, 4, 0, 3)]  # type: ignore[typeddict-item,index]
     # Counts are equal to the bit; the loss only to rounding, for a convolution may sum otherwise for another batch.
-    assert model.metrics(gather(one)) == pytest.approx(whole, rel=1e-6, abs=0)
+    assert model.metrics(gather(one)) == pytest.approx(whole, rel=SINGLE, abs=0)
 
 
+@pytest.mark.numerical
 def test_void_counts_for_nothing() -> None:
     model, batch = task(), random_batch()
     loss = model.losses(batch)["cross_entropy"]
@@ -120,11 +123,11 @@ def test_void_counts_for_nothing() -> None:
         for b, y, x in itertools.product(*map(range, batch["mask"].shape))
         if batch["mask"][b, y, x] != VOID
     ]
-    assert torch.allclose(loss, torch.stack(expected).mean())
+    assert torch.allclose(loss, torch.stack(expected).mean(), rtol=SINGLE)
     before = model.metrics(model.records(batch))
     batch["input"][(batch["mask"] == VOID)[:, None].expand_as(batch["input"])] = 0
     assert model.metrics(model.records(batch)) == before
-    assert before["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    assert before["loss"] == pytest.approx(loss.item(), rel=SINGLE)
 
 
 def test_an_all_void_image_costs_nothing_and_scores_nothing() -> None:
@@ -146,6 +149,7 @@ def test_scores_are_enlarged_to_the_masks_size() -> None:
     assert model.records(batch)["confusion"].sum() == 16 * 24
 
 
+@pytest.mark.numerical
 def test_flip_and_scales_are_averaged() -> None:
     net = nn.Conv2d(CLASSES, CLASSES, 3, padding=1)
     batch = random_batch(2, (16, 20))
@@ -161,9 +165,9 @@ def test_flip_and_scales_are_averaged() -> None:
             scores = net(resized.flip(-1)).flip(-1) if mirrored else net(resized)
             parts.append(F.interpolate(scores, (16, 20), mode="bilinear", align_corners=False).softmax(1))
     model = task(net, scales=[0.5, 1.0, 1.5], flip=True)
-    assert torch.allclose(model.probability(batch["input"], (16, 20)), torch.stack(parts).mean(0), atol=1e-5)
+    assert torch.allclose(model.probability(batch["input"], (16, 20)), torch.stack(parts).mean(0), atol=SINGLE)
     mirrored = model.probability(batch["input"].flip(-1), (16, 20)).flip(-1)
-    assert torch.allclose(model.probability(batch["input"], (16, 20)), mirrored, atol=1e-5)
+    assert torch.allclose(model.probability(batch["input"], (16, 20)), mirrored, atol=SINGLE)
 
 
 @pytest.mark.parametrize("scales", [[], [0.0], [-1.0, 1.0]])
@@ -172,6 +176,7 @@ def test_scales_that_are_none_are_refused(scales: list[float]) -> None:
         task(scales=scales)
 
 
+@pytest.mark.numerical
 def test_answer_gives_an_overlay_and_the_classes_by_index() -> None:
     model, batch = task(nn.Conv2d(3, CLASSES, 1), channels=3), random_batch(1, (10, 14))
     batch["input"] = batch["input"][:, :3]
@@ -183,7 +188,7 @@ def test_answer_gives_an_overlay_and_the_classes_by_index() -> None:
     assert np.array_equal(np.asarray(classes), mask.numpy())
     assert answer.pictures["overlay"].size == (14, 10)
     share = np.bincount(mask.numpy().ravel(), minlength=CLASSES) / mask.numel()
-    assert list(answer.fields["shares"].values()) == pytest.approx(sorted(share[share > 0], reverse=True)[:2])
+    assert list(answer.fields["shares"].values()) == pytest.approx(sorted(share[share > 0], reverse=True)[:2], rel=SINGLE)
     assert answer.text.startswith(next(iter(answer.fields["shares"])))
 
 
