@@ -56,10 +56,11 @@ def test_gradients_of_convolutions_in_bfloat16_are_those_of_float64(kernel, padd
     bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
     for memory in (torch.contiguous_format, layout):
         found = gradients(net.to(memory_format=memory), x.contiguous(memory_format=memory), torch.bfloat16)
-        # Input and weights are rounded, and so are products' sums: a few units. Where a CPU has no instructions for bfloat16,
-        # the gradient for the input is added up in it over the kernel's taps, and rounding grows like the root of their
-        # number (Higham and Mary 2019, "A new approach to probabilistic rounding error analysis"). The defect is far beyond.
-        units = {"output": 5, "input": 5 + math.sqrt(math.prod(kernel)), "weight": 5}
+        # Input, weights and result are rounded, each by a unit at most: three, and thrice that for what cancels in a sum (2.4
+        # were seen). Where a CPU has no instructions for bfloat16, the gradient for the input is added up in it over the
+        # kernel's taps, and rounding grows like the root of their number (Higham and Mary 2019, "A new approach to
+        # probabilistic rounding error analysis"). The defect is far beyond: it is infinite, or as large as the gradient.
+        units = {"output": 9, "input": 9 + math.sqrt(math.prod(kernel)), "weight": 9}
         for (what, allowed), mine, right in zip(units.items(), found, expected, strict=True):
             assert (mine - right).norm() <= allowed * UNIT * right.norm(), what
 

@@ -106,7 +106,7 @@ def test_what_is_done_to_the_video_is_done_to_its_flow(name: str) -> None:
     assert error(of_changed, change_flow(estimator("dis")(frames)[0])) < 0.3
     assert error(of_changed, change_flow(field)) < 0.3, "the known field, too"
     as_picture = torch.from_numpy(np.ascontiguousarray(change(field.permute(1, 2, 0)[None].numpy()))[0]).permute(2, 0, 1)
-    assert error(of_changed, as_picture) > 0.5
+    assert error(of_changed, as_picture) > 3 * error(of_changed, change_flow(field))
 
 
 @pytest.mark.numerical

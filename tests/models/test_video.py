@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 import zoo
 from tests.precision import assert_same, same
+from zoo.config import CONF
 from zoo.models._base import Classifier
 from zoo.models._frames import build_2d
 from zoo.models._registry import get_builder
@@ -438,18 +440,15 @@ def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, giga: float) -> N
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [("i3d", {"dropout": 0.0}), ("r3d_18", {}), ("inflated", FRAMES), ("x3d_s", {"dropout": 0.0}), ("slowfast_r50_4x16", {})],
-)
-def test_checkpointing_changes_nothing_but_memory(name: str, arguments: dict[str, object]) -> None:
+@pytest.mark.parametrize("name", [name for name in VIDEO if "checkpointing" in TAKES[name]])
+def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
+    arguments = {"num_classes": 5, **({"dropout": 0.0} if "dropout" in TAKES[name] else {})}
+    if name in COMPOSED:
+        arguments |= {"backbone": "resnet18", "stem": "imagenet"}
     x = clips(3, 8, 16, 16)
     results = []
     for checkpointing in (False, True):
-        net = made(
-            name,
-            **{**arguments, "num_classes": 5, "checkpointing": checkpointing, **({"dropout": 0.0} if name[0] == "s" else {})},
-        )
+        net = made(name, **arguments, checkpointing=checkpointing)
         net.train()
         kept: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
@@ -469,12 +468,19 @@ def test_checkpointing_changes_nothing_but_memory(name: str, arguments: dict[str
 # -------------------- backbones and bad input
 
 
-@pytest.mark.parametrize("name", ["single_frame", "late_fusion", "inflated", "cnn_rnn"])
-@pytest.mark.parametrize("stem", [None, "imagenet"])
-@pytest.mark.parametrize("backbone", ["lenet5", "shufflenet_v2_x0_5", "timm/test_resnet", Plain()])
-def test_a_backbone_is_ours_torchvisions_timms_or_a_module(name: str, backbone: str | nn.Module, stem: str | None) -> None:
-    net = made(name, input_shape=SHAPE, num_classes=5, backbone=backbone, stem=stem)
-    assert net(clips()).shape == (2, 5)
+@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("backbone", ["lenet5", "shufflenet_v2_x0_5", "timm/test_resnet", Plain])
+def test_a_backbone_is_ours_torchvisions_timms_or_a_module(name: str, backbone: str | type[nn.Module]) -> None:
+    arguments: dict[str, object] = {"input_shape": SHAPE, "num_classes": 5}
+    if name == "two_stream":
+        arguments |= {"in_chans": 3, "motion": "difference", "streams": "both" if isinstance(backbone, str) else "spatial"}
+    net = backbone if isinstance(backbone, str) else backbone(12 if name == "early_fusion" else 3)
+    if name == "space_time_attention" and backbone is Plain:
+        with pytest.raises(ValueError, match="has no maps"):
+            made(name, **arguments, backbone=net)
+        return
+    for stem in (None, "imagenet"):
+        assert made(name, **arguments, backbone=net, stem=stem)(clips()).shape == (2, 5)
 
 
 @pytest.mark.numerical
@@ -521,10 +527,11 @@ def test_small_frames_get_a_small_stem_unless_told() -> None:
         ("slow_fusion", {}, "slow_fusion fuses 10 frames, not 4. Set data.shape"),
         ("slow_fusion", {"input_shape": (3, 10, 16, 16)}, "too small"),
         ("slow_fusion", {"norm": "layer", "input_shape": (3, 10, 32, 32)}, "there are local and batch"),
-        ("i3d", {"stem": "tiny"}, "there are paper and small"),
-        ("r3d_18", {"stem": "tiny"}, "there are paper and small"),
-        ("x3d_s", {"stem": "tiny"}, "there are paper and small"),
-        ("slowfast_r50_4x16", {"stem": "tiny"}, "there are paper and small"),
+        *[
+            (name, {"stem": "tiny"}, "there are paper and small")
+            for name in VIDEO
+            if "stem" in TAKES[name] and name not in COMPOSED
+        ],
         ("slowfast_r50_4x16", {}, "cannot be shared by pathways 8 to 1. Choose a multiple of 8"),
     ],
 )
@@ -533,16 +540,34 @@ def test_what_cannot_be_built_is_said(name: str, arguments: dict[str, object], s
         zoo.create_model(name, **{"input_shape": SHAPE, "num_classes": 5, **arguments})
 
 
-@pytest.mark.parametrize("name", ["late_fusion", "early_fusion", "space_time_attention", "two_stream", "slow_fusion"])
-def test_a_clip_of_another_length_is_refused(name: str) -> None:
-    more = {"motion": "difference", "in_chans": 3} if name == "two_stream" else {}
-    net = made(name, num_classes=5, input_shape=(3, 10, 32, 32), **more)
-    with pytest.raises(ValueError, match="built for clips of 10 frames, but got 9"):
-        net(clips(3, 9, 32, 32))
+def without_values(name: str, frames: int) -> nn.Module:
+    """For clips of that many frames in colour."""
+    arguments = {"num_classes": 5, "in_chans": 3, "input_shape": (3, frames, 32, 32), "motion": "difference"}
+    with torch.device("meta"):
+        return zoo.create_model(name, **{key: value for key, value in arguments.items() if key in TAKES[name]}).eval()
 
 
-@pytest.mark.parametrize("name", ["single_frame", "cnn_rnn", "slowfast_r50_4x16", "early_fusion"])
+@pytest.mark.parametrize("name", VIDEO)
+def test_a_clip_of_another_length_is_refused_where_the_network_is_sized_by_it(name: str) -> None:
+    """It is where one for twice the frames has tensors of other shapes, or cannot be built."""
+    frames = OmegaConf.load(CONF / "model" / f"{name}.yaml").small_shape[1]
+    net, x = without_values(name, frames), torch.empty(2, 3, 2 * frames, 32, 32, device="meta")
+    try:
+        other = without_values(name, 2 * frames).state_dict()
+        sized = any(value.shape != other[key].shape for key, value in net.state_dict().items())
+    except ValueError:
+        sized = True
+    if not sized:
+        assert net(x).shape == (2, 5)
+        return
+    said = None if name == "c3d" else f"built for clips of {frames} frames, but got {2 * frames}"
+    with pytest.raises((ValueError, RuntimeError), match=said):
+        net(x)
+
+
+@pytest.mark.parametrize("name", VIDEO)
 def test_an_image_is_refused(name: str) -> None:
-    net = made(name, num_classes=5, input_shape=(3, 8, 32, 32))
-    with pytest.raises(ValueError, match=r"reads \(B, C, T, H, W\) clips, but got \(2, 3, 32, 32\)"):
-        net(clips(3, 32, 32))
+    net = without_values(name, OmegaConf.load(CONF / "model" / f"{name}.yaml").small_shape[1])
+    said = r"reads \(B, C, T, H, W\) clips, but got \(2, 3, 32, 32\)" if name in COMPOSED else None
+    with pytest.raises((ValueError, RuntimeError), match=said):
+        net(torch.empty(2, 3, 32, 32, device="meta"))
