@@ -10,12 +10,11 @@ import re
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 
 import zoo
 from zoo import _charts
 from zoo.benchmark import Row, read_rows
-from zoo.config import CONF
+from zoo.config import untrained_net
 from zoo.models._registry import get_builder
 from zoo.report import quantity
 
@@ -32,10 +31,9 @@ def measured() -> dict[str, Row]:
 
 
 def cells(name: str, row: Row | None) -> dict[str, str]:
-    """A model at its paper's input shape and its builder's own number of classes."""
-    shape = tuple(OmegaConf.load(CONF / "model" / f"{name}.yaml").input_shape)
+    """What `zoo.train model=NAME size=paper` builds, with its builder's own number of classes."""
     with torch.device("meta"):
-        net = zoo.create_model(name)
+        _, net, shape = untrained_net([f"model={name}"])
     cost = zoo.profile(net, shape)
     if row and (row.params, row.macs) != (cost.params, cost.macs):
         raise ValueError(f"{name} is no longer the network of {RESULTS}. Measure it again: python -m zoo.benchmark {name}")

@@ -34,12 +34,11 @@ optimizer.step()
 """
 PROFILES = """
 import torch, zoo
-from omegaconf import OmegaConf
-from zoo.config import CONF
+from zoo.config import untrained_net
 for name in zoo.list_models():
     with torch.device("meta"):
-        net = zoo.create_model(name)
-    zoo.profile(net, tuple(OmegaConf.load(CONF / "model" / f"{name}.yaml").input_shape))
+        _, net, shape = untrained_net([f"model={name}"])
+    zoo.profile(net, shape)
 """
 ONE_STEP = ["-m", "zoo.train", "trainer.max_steps=1", "trainer.limit_val_batches=0", "test=false", "callbacks=none"]
 WAITS = {  # name -> what Python is given, and the modules it takes

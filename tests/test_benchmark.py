@@ -126,13 +126,13 @@ def test_noise_is_what_the_contract_says() -> None:
 def test_a_trial_leaves_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps are whole, gradients and optimiser included, but at a rate of 0: noise would drive the loss away."""
     built = []
-    whole = run.paper_net
+    whole = run.untrained_net
 
     def kept(overrides: list[str]) -> object:
         built.append(whole(overrides))
         return built[-1]
 
-    monkeypatch.setattr(run, "paper_net", kept)
+    monkeypatch.setattr(run, "untrained_net", kept)
     torch.manual_seed(0)
     measure(replace(QUICK, training=True))
     net = built[0][1]
@@ -147,8 +147,8 @@ def test_bf16_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     net = zoo.create_model("lenet5")
     net.head.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    config, _, shape = run.paper_net(["model=lenet5"])
-    monkeypatch.setattr(run, "paper_net", lambda overrides: (config, net, shape))
+    config, _, shape = run.untrained_net(["model=lenet5"])
+    monkeypatch.setattr(run, "untrained_net", lambda overrides: (config, net, shape))
     measure(replace(QUICK, precision="bf16-mixed"))
     assert seen == {torch.bfloat16}
 

@@ -18,7 +18,7 @@ Verb = Callable[..., tuple[int, str, str]]
 def built(name: str) -> tuple[nn.Module, list[int]]:
     """A model and its small shape, the first weights from the same seed."""
     config = run.composed([f"model={name}", "run_dir=."])
-    shape = list(config.small_shape)
+    shape = list(config.input_shape)
     config.data.shape = shape
     classes = [f"class {number}" for number in range(5)]
     statistics = {"mean": [0.5] * shape[0], "std": [0.5] * shape[0]}

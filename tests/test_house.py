@@ -89,7 +89,9 @@ def test_only_the_verbs_know_hydra(path: Path) -> None:
 
 
 def files(group: str) -> dict[str, dict[str, object]]:
-    return {path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((CONF / group).glob("*.yaml"))}
+    """The files of a group; of those that set more than their group's keys these alone."""
+    found = {path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((CONF / group).glob("*.yaml"))}
+    return {name: content.get("data", content) if group == "data" else content for name, content in found.items()}
 
 
 def test_registry_and_configuration_hold_the_same_names() -> None:

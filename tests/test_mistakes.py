@@ -112,7 +112,7 @@ OTHERS = [
     ("verify", ("lenet5", "tolerance=x"), "tolerance"),
     ("verify", ("empty",), "empty"),
     ("study", ("seeds=x",), "seeds"),
-    ("study", ("model=resnet18", "small_shape=[1,4,4]", "data.batch_size=1", "seeds=0"), "data.batch_size"),
+    ("study", ("model=resnet18", "input_shape=[1,4,4]", "data.batch_size=1", "seeds=0"), "data.batch_size"),
     ("study", ("shares=0",), "shares"),
     ("study", ("optimizer=adm",), "did you mean adam"),
     ("benchmark", ("nothing_like_it",), "nothing_like_it"),

@@ -1,6 +1,7 @@
 """What a checkpoint may say: everything else in it, whatever its value, reads, writes, fetches and starts nothing."""
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,13 @@ def test_every_argument_is_either_a_checkpoints_or_the_users() -> None:
     for group in ("data", "task", "model"):
         for path in sorted((run.CONF / group).glob("*.yaml")):
             own = yaml.safe_load(path.read_text()) or {}
-            own = own.get("model", {}) if group == "model" else own
+            own = own.get(group, own) if group != "task" else own
             for key, value in own.items():
                 if key.startswith("_") or key in ("defaults", "augment", "optimizer", "scheduler") or key in trust.USERS[group]:
                     continue
                 if group == "data":
                     assert key in trust.NUMBERS | trust.WORDS[group] | trust.NAMES[group], f"{path.stem}: {key}"
-                elif isinstance(value, str) and "${" not in value:
+                elif isinstance(value, str) and (not value.startswith("${") or re.match(r"\$\{size:[a-z]", value)):
                     assert key in trust.WORDS[group] | trust.NAMES[group], f"{path.stem}: {key}"
 
 
@@ -60,7 +61,8 @@ def test_no_argument_leads_anywhere(group: str, tmp_path: Path) -> None:
     keys = {
         str(key)
         for path in (run.CONF / group).glob("*.yaml")
-        for key in (yaml.safe_load(path.read_text()) or {})
+        for content in [yaml.safe_load(path.read_text()) or {}]
+        for key in content.get("data", content)
         if group != "model"
     } | {"pretrained", "backbone", "backbone_weights", "block", "heads", "unheard of"}
     for key in sorted(keys - trust.NAMES[group]):

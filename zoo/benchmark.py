@@ -354,10 +354,10 @@ def read_options(arguments: Sequence[str]) -> Options:
                 given[key] = 0
             if given[key] <= 0:
                 raise ValueError(f"{key} is {value!r}; it is a {'whole ' * (key == 'batch')}number above 0.")
-        elif key == "input_shape" or key.startswith(("model.", "task.", "optimizer")):
+        elif key in ("size", "input_shape") or key.startswith(("model.", "task.", "optimizer")):
             rest.append(argument)
         elif key != "debug":
-            own = [*CHOICES, "batch", "seconds", "limit", "data.root", "folder", "input_shape"]
+            own = [*CHOICES, "batch", "seconds", "limit", "data.root", "folder", "size", "input_shape"]
             raise ValueError(f"There is no setting {key!r} of a benchmark; {nearest(key, own)}")
     if len(given.get("device", ("",))) > 1:
         raise ValueError("Measure one device at a time: device=cpu or device=cuda.")

@@ -1,6 +1,7 @@
 """Callbacks of a run: the progress bar, and the pictures at the end."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from zoo import progress, report
+from zoo.size import PAPER
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
@@ -112,6 +114,49 @@ class Lines(Callback):
         if trainer.is_global_zero and not progress.on_terminal():
             begin = f"{self.title}{where or progress.epoch_of(trainer)}"
             print(f"{begin}: {what}, {(self._said - self._began) / 60:.1f} min", flush=True)
+
+
+class Pace(Callback):
+    """After the first steps, say how long the run will take.
+
+    Args:
+        size: of the network; the paper's may be too much for a processor, which is said where it is.
+    """
+
+    STEPS, SECONDS, SLOW = 5, 20.0, 5.0
+    """Steps that are measured, unless so many seconds have passed before; and seconds of a step that is slow."""
+
+    def __init__(self, size: str) -> None:
+        self.size = size
+        self._done: bool = False
+        self._steps = 0
+        self._began: float | None = None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if self._began is None:  # the first batch warms up
+            self._began = now
+            return
+        self._steps += 1
+        if self._done or (self._steps < self.STEPS and now - self._began < self.SECONDS):
+            return
+        self._done = True
+        total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
+        if trainer.is_global_zero and math.isfinite(total):
+            self._say(trainer, (now - self._began) / self._steps, int(total))
+
+    def _say(self, trainer: lightning.Trainer, step: float, batches: int) -> None:
+        left = batches - trainer.fit_loop.epoch_loop.total_batch_idx - 1
+        how = f"{report.duration(step)} a batch, of the first {self._steps + 1}"
+        print(f"training takes about {report.duration(step * max(0, left))} more ({how}), validation not counted", flush=True)
+        if self.size == PAPER and step > self.SLOW and trainer.strategy.root_device.type == "cpu":
+            epoch = report.duration(step * int(trainer.num_training_batches))
+            print(
+                f"An epoch takes about {epoch} on this processor. size=small is a smaller network on smaller samples.",
+                flush=True,
+            )
 
 
 class Peek(Sequence[Any]):

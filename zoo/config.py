@@ -28,8 +28,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationResolutionError
 
-from zoo import folder, limits, settings, trust
+from zoo import folder, limits, settings, size, trust
+from zoo.size import PAPER, SMALL
 from zoo.words import nearest
 
 if TYPE_CHECKING:
@@ -65,10 +67,10 @@ class Run:
     trainer: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
+    size: str = PAPER
+    """Which of its two networks a model's YAML composes: small, or paper."""
     input_shape: list[int] = MISSING
-    """The paper's shape of one sample, (C, H, W) or (C, T, H, W)."""
-    small_shape: list[int] = MISSING
-    """A small one, for the embedded sets."""
+    """The shape of one sample, (C, H, W) or (C, T, H, W)."""
     seed: int = 0
     """Of the initial weights, the order of the samples, clip times and augmentation."""
     run_dir: str = "${hydra:runtime.output_dir}"
@@ -79,6 +81,8 @@ class Run:
     """Fractions of the run at which frozen parts are released, the deepest first."""
     reference_batch: int | None = None
     """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
+    most_samples: int | None = None
+    """A run whose length nobody said sees no more samples than these, repetitions counted: what the paper's training saw."""
     resume: str | None = None
     """What to go on from, up to the bit: a run folder, a checkpoint, or auto, which is the run's own folder if it has begun."""
     test: bool = True
@@ -208,15 +212,24 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            return compose("train", [*overrides, *search], return_hydra_config=True)
+            config = compose("train", [*overrides, *search], return_hydra_config=True)
+            size.check(config.size)
+            return config
         except MissingConfigException as error:
             if error.missing_cfg_file is None or not error.options:
                 raise
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             raise ValueError(f"There is no {group} {name!r}; {nearest(name, list(error.options))}") from None
-        except ConfigCompositionException:
+        except ConfigCompositionException as error:
             _explain(parse([*overrides, *search]))
+            if re.search(rf"Key '{_GONE}'", f"{error} {error.__cause__}"):
+                raise ValueError(f"A file of the configuration sets {_GONE}. {_INSTEAD}") from None
             raise
+
+
+_GONE = "small_shape"
+"""A key of recipes that were written before there was `size`."""
+_INSTEAD = "There is no such setting any more: input_shape is the shape of a sample at either size."
 
 
 def _explain(overrides: Sequence[Override]) -> None:
@@ -224,6 +237,8 @@ def _explain(overrides: Sequence[Override]) -> None:
     groups = [entry.name for entry in CONF.iterdir() if entry.is_dir()]
     for override in overrides:
         root = override.key_or_group.split(".")[0].split("/")[0]
+        if root == _GONE:
+            raise ValueError(f"{override.input_line} sets {_GONE}. {_INSTEAD}") from None
         if root not in {*_KEYS, *groups, "hydra"} and not override.is_add():
             raise ValueError(f"There is no setting {root!r}; {nearest(root, [*_KEYS])}") from None
     choices = [o for o in overrides if o.key_or_group in groups or o.key_or_group == "hydra.searchpath"]
@@ -609,20 +624,23 @@ def _check_outputs(config: DictConfig) -> None:
         raise ValueError(f"model.num_classes is {has}, but {where}. Leave it out, and the network has as many.")
 
 
-def paper_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
-    """The paper's network at the paper's input shape, but for what is set here: without the YAML's departures for small
-    data. With the configuration and the shape."""
+def untrained_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
+    """The paper's network at the paper's input shape, but for what is set here; with the configuration and the shape."""
+    config = composed([f"size={PAPER}", *overrides])
+    return config, network_of(config), tuple(config.input_shape)
+
+
+def network_of(config: DictConfig) -> "nn.Module":
+    """The network that is described, with random weights; what data would decide that are not there is its default."""
     from zoo.models._registry import create_model, get_builder
 
-    config = composed(overrides)
-    name, shape = config.model.name, tuple(config.input_shape)
-    set_here = [o.key_or_group.removeprefix("model.") for o in parse(overrides) if o.key_or_group.startswith("model.")]
-    chosen = {key: config.model[key] for key in set_here}
-    takes = inspect.signature(get_builder(name)).parameters
-    for key, value in (("input_shape", shape), ("in_chans", shape[0])):
-        if key in takes:
-            chosen.setdefault(key, value)
-    return config, create_model(name, **chosen), shape
+    arguments: dict[str, Any] = {}
+    for key in inspect.signature(get_builder(config.model.name)).parameters:
+        with contextlib.suppress(InterpolationResolutionError):
+            if key in config.model:
+                value = config.model[key]
+                arguments[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return create_model(config.model.name, **arguments)
 
 
 def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
@@ -635,8 +653,8 @@ def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[Dict
 
 
 def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
-    """The paper's network of that name; else that of the run in the folder called so."""
-    return trained_net(name, overrides) if names_a_run(name) else paper_net([f"model={name}", *overrides])
+    """The network of that name, untrained; else that of the run in the folder called so."""
+    return trained_net(name, overrides) if names_a_run(name) else untrained_net([f"model={name}", *overrides])
 
 
 def names_a_run(name: str) -> bool:
@@ -657,7 +675,7 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {group: _plain(config[group], facts if group == "data" else {}) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
     arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
-    return {"version": __version__, "names": names, "arguments": arguments, "facts": dict(facts)}
+    return {"version": __version__, "size": config.size, "names": names, "arguments": arguments, "facts": dict(facts)}
 
 
 def settings_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -697,11 +715,11 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
             raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
     trust.check_facts(recipe["facts"])  # the task's settings refer to facts, and would be built of them
     groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
-    config = composed(["run_dir=.", *groups, *overrides])
+    config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
     shape = recipe["facts"].get("shape")
     if not isinstance(shape, list) or len(shape) not in (3, 4) or not all(type(extent) is int for extent in shape):
         raise ValueError(f"The checkpoint states the shape of a sample as {shape!r}; it must be [C, H, W] or [C, T, H, W].")
-    config.input_shape = config.small_shape = shape
+    config.input_shape = shape
     for group, values in arguments.items():
         if group not in chosen:
             _fill(config, group, values, chosen)
@@ -710,6 +728,19 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     if "data" not in chosen:
         _place(config, recipe, chosen, with_data)
     return config
+
+
+def _size_of(recipe: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """At which size a network was trained; it stays what it is. Raises ValueError where the user says otherwise."""
+    stated = recipe.get("size", SMALL)  # that of all before there were two
+    if stated not in size.SIZES:
+        raise ValueError(f"The checkpoint states its size as {stated!r}; there are {' and '.join(size.SIZES)}.")
+    for override in parse(overrides):
+        if override.key_or_group == "size" and override.value() != stated:
+            raise ValueError(
+                f"The network was trained at size={stated}, and stays what it is. Leave {override.input_line} out."
+            )
+    return str(stated)
 
 
 def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) -> None:
@@ -802,7 +833,7 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
     if not isinstance(was, dict):  # of an older version, which knew these, facts of the data among them
         was = {f"{group}.{name}": each for group, own in recipe["arguments"].items() for name, each in own.items()}
     now = configured(config)
-    was = {str(name): each for name, each in was.items()} | recipe["names"]
+    was = {"size": SMALL} | {str(name): each for name, each in was.items()} | recipe["names"]
     if older:
         was, now = ({name: each for name, each in one.items() if name in other} for one, other in ((was, now), (now, was)))
     found = settings.differences(was, config, now, said)
@@ -834,6 +865,7 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
         data, cut = "video_folder", {"short_side": entry.resize, "rate": entry.rate}
     return {
         "version": __version__,
+        "size": PAPER,
         "names": {"model": name, "task": entry.task, "data": data},
         "arguments": {"model": dict(entry.arguments), "data": cut},
         PUBLISHED: tag,

@@ -56,8 +56,7 @@ def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "
         report.weights_of(checkpoint, content), protocol(config, data, content["zoo"], str(trainer.precision))
     )
     report.scores(task, data, split, trainer.callback_metrics, how)
-    report.notes(data)
-    report.name_bad(data)
+    report.found(data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}, how
 
 

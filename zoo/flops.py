@@ -541,7 +541,7 @@ def _main(arguments: list[str]) -> None:
         if places:
             _, net, shape = run.trained_net(places[0], [a for a in overrides if a not in places])
         else:
-            _, net, shape = run.paper_net(overrides)
+            _, net, shape = run.untrained_net(overrides)
     regions = int(own["regions"]) if "regions" in own else None
     print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
 
@@ -549,7 +549,7 @@ def _main(arguments: list[str]) -> None:
 def main() -> None:
     """`python -m zoo.flops model=c3d [input_shape=[3,16,112,112]] [clips=10] [crops=3] [regions=100] [model.key=value ...]`.
 
-    The paper's network at the paper's input shape, but for what is set: not the YAML's departures for small data.
+    The paper's network at the paper's input shape, but for what is set; size=small counts the one for small data.
     `python -m zoo.flops CHECKPOINT|RUN_FOLDER`: the network that a run trained, at the shape it was trained at.
     """
     import inspect

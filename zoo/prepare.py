@@ -36,8 +36,7 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
         raise
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{printable(name)}: {counts}, {data.num_classes} classes")
-    report.notes(data)
-    report.name_bad(data)
+    report.found(data)
     if data.bad:
         total = sum(map(report.count, data.splits.values())) + sum(data.left_out.values())
         print(

@@ -93,6 +93,14 @@ class Clock:
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
+def duration(seconds: float) -> str:
+    """About so long: `0.012 s`, `41 s`, `12 min`, `3.5 h`, `12 days`."""
+    for size, unit in ((172800, "days"), (7200, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds / {'days': 86400, 'h': 3600, 'min': 60}[unit]:.3g} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def block(rows: Mapping[str, str]) -> None:
     """Names and values, aligned. Plain lines: a path that a table had folded could not be copied."""
     width = max(map(len, rows))
@@ -168,18 +176,26 @@ def differences(found: Mapping[str, str]) -> None:
 
 
 @rank_zero_only
-def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config: DictConfig, macs: int) -> None:
-    """The short block before training."""
+def before(
+    trainer: lightning.Trainer,
+    task: "Task",
+    data: "DataModule",
+    config: DictConfig,
+    macs: int,
+    size: str,
+) -> None:
+    """The short block before training; `size` as of `size.in_words`."""
     names = task.recipe["names"]
     counts = ", ".join(f"{count(samples):,} {split}" for split, samples in data.splits.items())
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
     trained = sum(p.numel() for p in task.net.parameters() if p.requires_grad)
     parameters = sum(p.numel() for p in task.net.parameters())
-    size = quantity(parameters) + ("" if trained == parameters else f", of which {trained:,} are trained")
+    trains = "" if trained == parameters else f", of which {trained:,} are trained"
     block(
         {
             "model": names["model"],
-            "parameters": size,
+            "size": size,
+            "parameters": quantity(parameters) + trains,
             "multiply-adds": f"{quantity(macs)} at {' x '.join(map(str, data.shape))}",
             "task": names["task"],
             "data": f"{names['data']}: {counts} {SAMPLES[len(data.shape)]}, {data.num_classes} classes",
@@ -190,15 +206,13 @@ def before(trainer: lightning.Trainer, task: "Task", data: "DataModule", config:
             "learning rate": f"{config.optimizer.lr:g} ({config.optimizer._target_.rpartition('.')[2]})"
             + (f", scaled from the recipe's batch of {config.reference_batch} to {batch}" if config.reference_batch else ""),
             "augmentation": augmentation.in_words(config, data),
-            "steps": _steps(trainer, data),
+            "steps": _steps(trainer, data, config),
             **_limited(trainer),
             "run folder": str(config.run_dir),
         }
     )
     if contradiction := augmentation.contradiction(config, data):
         print(printable(contradiction))
-    notes(data)
-    name_bad(data)
 
 
 def steps_of(trainer: lightning.Trainer, data: "DataModule") -> tuple[int, int | None]:
@@ -212,13 +226,17 @@ def steps_of(trainer: lightning.Trainer, data: "DataModule") -> tuple[int, int |
     return epoch, min(ends, default=None)
 
 
-def _steps(trainer: lightning.Trainer, data: "DataModule") -> str:
-    """`2,400 (8 epochs of 300)`; of too few it says so, and how to take more."""
+def _steps(trainer: lightning.Trainer, data: "DataModule", config: DictConfig) -> str:
+    """`2,400 (8 epochs of 300)`; where the recipe's epochs are others it says so, and of too few how to take more."""
     epoch, steps = steps_of(trainer, data)
     if steps is None:
         return f"as many as the time allows, {epoch:,} an epoch"
     epochs = steps / max(1, epoch)
     said = f"{steps:,} ({epochs:.3g} epoch{'s' * (epochs != 1)} of {epoch:,})"
+    recipe = config.trainer.max_epochs
+    if recipe != trainer.max_epochs and recipe > 0:
+        more = "less" if recipe < (trainer.max_epochs or 0) else "more"
+        said += f"; the recipe's {recipe} epoch{'s' * (recipe != 1)} would be {more} than it takes: see trainer.max_epochs"
     if steps < FEW:
         said += f"; a network hardly learns in fewer than about {FEW}: trainer.max_steps=1000 takes more"
     return said
@@ -253,10 +271,11 @@ def parts(freeze: "Freeze") -> None:
 
 
 @rank_zero_only
-def notes(data: "DataModule") -> None:
-    """What was found in the files and would not be expected."""
+def found(data: "DataModule") -> None:
+    """What was found in the files and would not be expected, and those that are left out: also where no run comes of it."""
     for note in data.notes:
         print(printable(note))
+    name_bad(data)
 
 
 @rank_zero_only

@@ -20,15 +20,15 @@ ASIDE = (
     "overwrite",
     "debug",
     "run_dir",
-    "small_shape",
     "trainer.default_root_dir",
     "callbacks.*.dirpath",
     "callbacks.*.folder",
     "logger.*.save_dir",
 )
-"""Hydra's own, how a run is called, where it goes; and a shape that stands in data.shape as well where it is used."""
+"""Hydra's own, how a run is called, where it goes."""
 HARMLESS = (
     "test",
+    "most_samples",
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.max_time",

@@ -32,10 +32,12 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     import lightning
     import torch
 
-    from zoo import determinism, folder, report, trust
+    from zoo import determinism, folder, length, report, trust
+    from zoo.callbacks import Pace
     from zoo.flops import profile
     from zoo.protocol import protocol
     from zoo.resume import taken_up
+    from zoo.size import in_words
     from zoo.tasks.base import check_step
     from zoo.tasks.freeze import Freeze
 
@@ -46,9 +48,12 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
+    report.found(data)
+    size = in_words(config)
     facts = run.facts_of(data) | run.pretrained_facts(config)
     run.publish(config, facts)
     trainer = build_trainer(config)
+    length.fit(trainer, data, config)
     batch = run.scale_rate(config, trainer.world_size)
     task = run.build_task(config)
     task.recipe = run.recipe_of(config, facts)
@@ -57,8 +62,8 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
         trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
-    if freeze:
-        trainer.callbacks.append(freeze)  # type: ignore[attr-defined]
+    added = [Pace(config.size), *filter(None, [freeze])]
+    trainer.callbacks.extend(added)  # type: ignore[attr-defined]
 
     if asked := config.trainer.deterministic:
         on_gpu = trainer.strategy.root_device.type != "cpu"
@@ -68,7 +73,7 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     macs = profile(task.net, data.shape).macs
     # A short epoch, or a short run, is logged once at least.
     trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
-    report.before(trainer, task, data, config, macs)
+    report.before(trainer, task, data, config, macs, size)
     if asked:
         report.steadiness(unsteady)
     if freeze:

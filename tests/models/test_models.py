@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
 import zoo
+from zoo import config as run
 from zoo.config import CONF
 from zoo.models._base import Classifier
 
@@ -38,17 +39,13 @@ MARKED = [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) fo
 
 
 def small(name: str, channels: int | None = None) -> tuple[Classifier, tuple[int, ...]]:
-    """A network as its YAML builds it at its small shape, of five classes; and the shape."""
-    config = OmegaConf.load(CONF / "model" / f"{name}.yaml")
-    shape = tuple(config.small_shape) if channels is None else (channels, *config.small_shape[1:])
-    own = {str(key): config.model[key] for key in config.model if not OmegaConf.is_interpolation(config.model, key)}
-    del own["_target_"], own["name"], own["pretrained"]
-    own |= {"num_classes": 5, "in_chans": shape[0]}
-    if "input_shape" in config.model:
-        own["input_shape"] = shape
-    net = zoo.create_model(name, **own)
+    """A network as its YAML builds it for its embedded set, of five classes; and the shape."""
+    config = run.composed([f"model={name}", "model.num_classes=5"])
+    if channels is not None:
+        config.input_shape = [channels, *config.input_shape[1:]]
+    net = run.network_of(config)
     assert isinstance(net, Classifier)
-    return net, shape
+    return net, tuple(config.input_shape)
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -80,10 +77,7 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
 
 def optimizer_of(name: str, net: Classifier) -> torch.optim.Optimizer:
     """The optimiser of a model's own recipe, at its rate."""
-    file = OmegaConf.load(CONF / "model" / f"{name}.yaml")
-    (kind,) = [line["override /optimizer"] for line in file.defaults if "override /optimizer" in line]
-    config = OmegaConf.merge(OmegaConf.load(CONF / "optimizer" / f"{kind}.yaml"), file.get("optimizer", {}))
-    optimizer = instantiate(config)(net.parameters())
+    optimizer = instantiate(run.composed([f"model={name}"]).optimizer)(net.parameters())
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer
 

@@ -21,6 +21,11 @@ SMALL = 64
 """Frames of fewer pixels than this get a backbone's small stem, where it has one and none is asked for."""
 
 
+def stem_for(shape: Sequence[int]) -> Stem:
+    """Which stem a network has that reads samples of this shape, where none is asked for."""
+    return "small" if min(shape[-2:]) < SMALL else "imagenet"
+
+
 def build_2d(
     backbone: str | nn.Module, in_chans: int, input_shape: Sequence[int], stem: Stem | None, num_classes: int = 0
 ) -> Classifier:
@@ -58,7 +63,7 @@ def build_2d(
     if shape is not None:
         arguments["input_shape"] = frame
     if "stem" in known:
-        arguments["stem"] = stem or ("small" if min(frame[1:]) < SMALL else "imagenet")
+        arguments["stem"] = stem or stem_for(frame)
     elif stem == "small":
         raise ValueError(f"{backbone} has no small stem; set stem to null.")
     net = builder(**arguments)

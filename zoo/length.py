@@ -1,0 +1,46 @@
+"""How long a run is where nobody said it: the recipe's epochs, made to fit the amount of data.
+
+A recipe counts in epochs of the set that it was made for. Of fifteen clips an epoch is one step, and of ten million it is more
+than the paper took in all. So on any set a run takes at least some steps, and sees at most as many samples as the paper's did.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+from zoo.config import choices_of, overrides_of
+from zoo.report import steps_of
+from zoo.size import PAPER, SMALL
+
+if TYPE_CHECKING:
+    import lightning
+    from omegaconf import DictConfig
+
+    from zoo.data.base import DataModule
+
+LEAST = {SMALL: 150, PAPER: 300}
+"""Steps that a run takes at least: what the shortest of the embedded default runs takes, and twice that."""
+_VALIDATIONS = 10
+"""Times that a lengthened run validates at least; after each of hundreds of tiny epochs that would be most of its time."""
+SAID = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_batches", "fast_dev_run")
+"""Settings of the trainer by which a user says how long a run is."""
+
+
+def is_said(config: "DictConfig") -> bool:
+    """Whether the user says how long the run is, in a setting or by an experiment, whose length is its own."""
+    said = {each.lstrip("+").partition("=")[0] for each in overrides_of(config)}
+    return bool(said & {f"trainer.{name}" for name in SAID}) or choices_of(config).get("experiment") is not None
+
+
+def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
+    """Set a trainer's number of epochs by the rule, where the length is not said; and validate often enough, not more."""
+    if is_said(config) or trainer.max_epochs is None:
+        return
+    epoch, _ = steps_of(trainer, data)
+    recipe = epochs = trainer.max_epochs
+    if config.most_samples is not None:
+        seen = epoch * int(config.data.batch_size) * trainer.world_size * trainer.accumulate_grad_batches
+        epochs = min(epochs, math.ceil(config.most_samples / seen))
+    epochs = max(epochs, math.ceil(LEAST[config.size] / epoch))
+    trainer.fit_loop.max_epochs = epochs
+    if epochs > recipe and trainer.check_val_every_n_epoch == 1:
+        trainer.check_val_every_n_epoch = max(1, epochs // max(recipe, _VALIDATIONS))
