@@ -27,7 +27,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
 from zoo import folder, limits, settings, size, trust
@@ -81,8 +81,10 @@ class Run:
     """Fractions of the run at which frozen parts are released, the deepest first."""
     reference_batch: int | None = None
     """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
+    least_steps: int = SI("${size:150,300}")
+    """A run whose length nobody said takes no fewer steps: small, what the shortest of the embedded default runs takes."""
     most_samples: int | None = None
-    """A run whose length nobody said sees no more samples than these, repetitions counted: what the paper's training saw."""
+    """And it sees no more samples than these, repetitions counted, but for the least steps: what the paper's training saw."""
     resume: str | None = None
     """What to go on from, up to the bit: a run folder, a checkpoint, or auto, which is the run's own folder if it has begun."""
     test: bool = True

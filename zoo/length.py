@@ -1,7 +1,7 @@
 """How long a run is where nobody said it: the recipe's epochs, made to fit the amount of data.
 
 A recipe counts in epochs of the set that it was made for. Of fifteen clips an epoch is one step, and of ten million it is more
-than the paper took in all. So on any set a run takes at least some steps, and sees at most as many samples as the paper's did.
+than the paper took in all. So on any set a run takes `least_steps` at least, and sees `most_samples` at most.
 """
 
 import math
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from zoo.config import choices_of, overrides_of
 from zoo.report import steps_of
-from zoo.size import PAPER, SMALL
 
 if TYPE_CHECKING:
     import lightning
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from zoo.data.base import DataModule
 
-LEAST = {SMALL: 150, PAPER: 300}
-"""Steps that a run takes at least: what the shortest of the embedded default runs takes, and twice that."""
 _VALIDATIONS = 10
 """Times that a lengthened run validates at least; after each of hundreds of tiny epochs that would be most of its time."""
 SAID = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_batches", "fast_dev_run")
@@ -40,7 +37,7 @@ def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") 
     if config.most_samples is not None:
         seen = epoch * int(config.data.batch_size) * trainer.world_size * trainer.accumulate_grad_batches
         epochs = min(epochs, math.ceil(config.most_samples / seen))
-    epochs = max(epochs, math.ceil(LEAST[config.size] / epoch))
+    epochs = max(epochs, math.ceil(config.least_steps / epoch))
     trainer.fit_loop.max_epochs = epochs
     if epochs > recipe and trainer.check_val_every_n_epoch == 1:
         trainer.check_val_every_n_epoch = max(1, epochs // max(recipe, _VALIDATIONS))

@@ -113,6 +113,7 @@ LIMITS: dict[str, Limit] = {
     "model.num_classes": _least(1),
     "model.in_chans": _least(1),
     "input_shape": _least(1),
+    "least_steps": _least(0),
     "most_samples": _least(1),
     "reference_batch": _number(lambda value: value >= 1, "a number of samples, at least 1"),
     "*seed": _number(lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}"),

@@ -28,6 +28,7 @@ ASIDE = (
 """Hydra's own, how a run is called, where it goes."""
 HARMLESS = (
     "test",
+    "least_steps",
     "most_samples",
     "trainer.max_epochs",
     "trainer.max_steps",
