@@ -30,7 +30,7 @@ SMALL = ("model.width=0.03", "data.shape=[3,32,32]", "trainer.max_epochs=1", "tr
 
 
 def test_train_evaluate_and_predict_on_ones_own_masks(verb: Verb, folder: Path, tmp_path: Path) -> None:
-    own = ("model=fcn8s", "data=mask_folder", f"data.root={folder}", "run_dir=run", *SMALL)
+    own = ("model=fcn8s", "data=mask_folder", "size=small", f"data.root={folder}", "run_dir=run", *SMALL)
     status, said, error = verb("train", *own)
     assert status == 0, error
     assert "test miou" in said
@@ -65,7 +65,9 @@ def test_train_evaluate_and_predict_on_ones_own_masks(verb: Verb, folder: Path, 
 
 def test_wrong_masks_stop_a_run_before_it_begins(verb: Verb, folder: Path) -> None:
     Image.fromarray(np.full((16, 16), 9, np.uint8)).save(folder / "masks" / "3.png")
-    status, said, error = verb("train", "model=fcn8s", "data=mask_folder", f"data.root={folder}", *SMALL, "data.max_bad=0")
+    status, said, error = verb(
+        "train", "model=fcn8s", "data=mask_folder", "size=small", f"data.root={folder}", *SMALL, "data.max_bad=0"
+    )
     assert status == 1
     assert "it holds the class 9, but the classes are 0 to 2 and void" in error
     assert "parameters" not in said
@@ -82,7 +84,7 @@ def test_wrong_masks_stop_a_run_before_it_begins(verb: Verb, folder: Path) -> No
             ("model=lenet5", "data=digit_scenes"),
             "classification learns from one class a sample, but digit_scenes serves a class",
         ),
-        (("model=fcn8s", "data=camvid", "data.root=nowhere"), "There is no folder"),
+        (("model=fcn8s", "data=camvid", "size=small", "data.root=nowhere"), "There is no folder"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(verb: Verb, arguments: tuple[str, ...], sentence: str) -> None:

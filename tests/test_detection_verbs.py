@@ -145,11 +145,11 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(
         ),
         (("model=mask_rcnn", "model.heads=[box,mesk]"), "There is no head 'mesk'; did you mean mask"),
         (("model=mask_rcnn", "model.heads=[mask]"), "must begin with box"),
-        (("model=mask_rcnn", "data=coco", "data.root=nowhere"), "There is no"),
+        (("model=mask_rcnn", "data=coco", "size=small", "data.root=nowhere"), "There is no"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(verb: Verb, root: Path, arguments: tuple[str, ...], sentence: str) -> None:
-    place = () if {"data=digits", "data=coco"} & set(arguments) else (f"data.root={root}",)
+    place = () if {"data=digits", "data=coco", "size=small"} & set(arguments) else (f"data.root={root}",)
     status, _, error = verb("train", *arguments, *place)
     assert status == 1
     assert sentence in error
@@ -194,6 +194,7 @@ def test_eight_real_images_are_learnt_by_heart(verb: Verb, real_data: Callable[[
         "train",
         "model=mask_rcnn",
         "data=coco",
+        "size=small",
         f"data.root={root}",
         "data.shape=[3,256,426]",
         "data.flip=false",

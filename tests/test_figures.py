@@ -180,7 +180,14 @@ def test_mirrored_clips_of_directions_are_warned_of(verb: Verb, tmp_path: Path, 
                 for _ in range(4):
                     film.mux(stream.encode(av.VideoFrame(32, 32, "rgb24")))
                 film.mux(stream.encode())
-    own = ("model=single_frame", "data=video_folder", "data.root=films", f"data.flip={flip}", "data.num_workers=0")
+    own = (
+        "model=single_frame",
+        "data=video_folder",
+        "size=small",
+        "data.root=films",
+        f"data.flip={flip}",
+        "data.num_workers=0",
+    )
     small = (
         "input_shape=[3,2,32,32]",
         "trainer.max_steps=1",

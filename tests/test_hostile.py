@@ -44,7 +44,7 @@ def listed(folder: Path, name: str) -> list[str]:
     root.mkdir(parents=True)
     for split in ("train", "val"):
         (root / f"{split}.txt").write_text(f"a\n{name or '..'}\nb\n")
-    return ["model=fcn8s", "data=voc_segmentation", f"data.root={folder}"]
+    return ["model=fcn8s", "data=voc_segmentation", "size=small", f"data.root={folder}"]
 
 
 def annotated(folder: Path, name: str) -> list[str]:
@@ -53,7 +53,7 @@ def annotated(folder: Path, name: str) -> list[str]:
     content = {"categories": [{"id": 1, "name": "a"}], "images": images, "annotations": []}
     for part in ("train2017", "val2017"):
         (folder / "coco" / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
-    return ["model=fcn8s", "data=coco", f"data.root={folder}"]
+    return ["model=fcn8s", "data=coco", "size=small", f"data.root={folder}"]
 
 
 @pytest.mark.parametrize("make", [listed, annotated])

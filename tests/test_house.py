@@ -28,6 +28,8 @@ FORBIDDEN = {
 }
 HYDRA = {
     "config.py",
+    "size.py",
+    "length.py",
     "sweep.py",
     "train.py",
     "evaluate.py",

@@ -92,6 +92,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
         (
             "model=early_fusion",
             "data=video_folder",
+            "size=small",
             "input_shape=[3,4,16,16]",
             "data.clips=2",
             "data.crops=3",
@@ -101,7 +102,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
     ),
     "segmentation": (
         masks,
-        ("model=fcn8s", "data=mask_folder", "model.width=0.03125", "input_shape=[3,32,32]", "data.batch_size=4"),
+        ("model=fcn8s", "data=mask_folder", "size=small", "model.width=0.03125", "input_shape=[3,32,32]", "data.batch_size=4"),
         7,
     ),
     "detection": (
@@ -109,6 +110,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], int]] = {
         (
             "model=mask_rcnn",
             "data=pennfudan",
+            "size=small",
             "model.channels=16",
             "model.box_width=32",
             "model.mask_widths=[8]",

@@ -192,10 +192,10 @@ class Data:
         return self.batches
 
 
-LENGTHS = [  # images, size, epochs; by hand: batches of 32, at least 150 or 300 steps, at most 2,000 samples at the paper's
+LENGTHS = [  # images, size, epochs; by hand: batches of 32, at least 100 or 300 steps, at most 2,000 samples at the paper's
     (32 * 100, "small", 4),  # 400 steps
-    (32 * 10, "small", 15),  # 4 epochs were 40 steps, 15 are 150
-    (20, "small", 150),
+    (32 * 10, "small", 10),  # 4 epochs were 40 steps, 10 are 100
+    (20, "small", 100),
     (32 * 10**4, "small", 4),  # nothing is known of a most
     (32 * 10, "paper", 30),  # 300 steps are more than 2,000 samples, but are the least
     (20, "paper", 300),
@@ -236,7 +236,7 @@ def test_a_few_pictures_get_some_hundred_steps_and_the_run_says_so(verb: Verb, t
     )
     status, out, err = verb("train", *own, "size=small", "hydra.run.dir=run")
     assert status == 0, err
-    assert "steps          150 (150 epochs of 1); the recipe's 30 epochs would be less than it takes" in out
+    assert "steps          100 (100 epochs of 1); the recipe's 30 epochs would be less than it takes" in out
     assert re.search(
         r"^training takes about .* more \(.* a batch, of the first 6\), validation not counted$", out, re.MULTILINE
     )

@@ -137,7 +137,9 @@ SMALL = (
 
 
 def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
-    status, out, err = verb("train", *SMALL, "data=video_folder", f"data.root={films}", "data.max_bad=0.2", "hydra.run.dir=run")
+    status, out, err = verb(
+        "train", *SMALL, "data=video_folder", "size=small", f"data.root={films}", "data.max_bad=0.2", "hydra.run.dir=run"
+    )
     assert status == 0, err
     assert "torn.mp4" in out
     assert "files cannot be read and are left out" in out
@@ -164,7 +166,7 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
 def test_clips_are_turned_too(films: Path, tmp_path: Path, verb: Verb) -> None:
     """Pretraining on clips, then the trunk under a classifier: only the head starts afresh."""
     light = ("model=late_fusion", "input_shape=[3,4,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
-    data = ("data=video_folder", f"data.root={films}", "data.max_bad=0.2", "data.batch_size=2", "data.clips=1")
+    data = ("data=video_folder", "size=small", f"data.root={films}", "data.max_bad=0.2", "data.batch_size=2", "data.clips=1")
     status, out, err = verb("train", "task=rotation", *light, *data, "hydra.run.dir=turned")
     assert status == 0, err
     assert re.search(r"scored [1-9]\d* of [1-9]\d* test samples", out)
@@ -186,19 +188,32 @@ REFUSED = [
     (("data.batch_size=many",), "data.batch_size is 'many', but it must be a whole number"),
     (("data.batch_size=0",), "data.batch_size is 0"),
     (("+model.padding=1",), "model takes no argument 'padding'"),
-    (("model=c3d", "data=video_folder"), "data.root is not set"),
-    (("model=c3d", "data=video_folder", "data.root=nowhere"), "There is no folder"),
-    (("model=c3d", "data=video_folder", "data.root=empty"), "has no class folders"),
-    (("model=c3d", "data=video_folder", "data.root=hollow"), "holds no files of the kinds"),
+    (("model=c3d", "data=video_folder", "size=small"), "data.root is not set"),
+    (("model=c3d", "data=video_folder", "size=small", "data.root=nowhere"), "There is no folder"),
+    (("model=c3d", "data=video_folder", "size=small", "data.root=empty"), "has no class folders"),
+    (("model=c3d", "data=video_folder", "size=small", "data.root=hollow"), "holds no files of the kinds"),
     (
-        ("model=c3d", "data=video_folder", "data.root=hollow", "data.shape=[3,8,112,112]", "model.input_shape=[3,16,112,112]"),
+        (
+            "model=c3d",
+            "data=video_folder",
+            "size=small",
+            "data.root=hollow",
+            "data.shape=[3,8,112,112]",
+            "model.input_shape=[3,16,112,112]",
+        ),
         "built for clips of 16 frames, but the data serve 8",
     ),
-    (("model=two_stream", "data=video_folder", "data.root=hollow", "model.motion=flow"), "Set data.flow to dis or raft"),
-    (("model=c3d", "data=video_folder", "data.root=hollow", "data.flow=dis"), "reads clips of 3 channels, pictures alone"),
-    (("model=c3d", "data.decoder=opencv", "data=video_folder", "data.root=hollow"), "data.decoder is 'opencv'"),
     (
-        ("model=c3d", "data=video_csv", "data.root=hollow"),
+        ("model=two_stream", "data=video_folder", "size=small", "data.root=hollow", "model.motion=flow"),
+        "Set data.flow to dis or raft",
+    ),
+    (
+        ("model=c3d", "data=video_folder", "size=small", "data.root=hollow", "data.flow=dis"),
+        "reads clips of 3 channels, pictures alone",
+    ),
+    (("model=c3d", "data.decoder=opencv", "data=video_folder", "size=small", "data.root=hollow"), "data.decoder is 'opencv'"),
+    (
+        ("model=c3d", "data=video_csv", "size=small", "data.root=hollow"),
         "it is a folder, not a file. Set data.root to a CSV",
     ),
     (("model=c3d", "data=ucf101", "data.root=hollow"), "classInd.txt. Without it UCF101 cannot be read"),

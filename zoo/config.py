@@ -81,8 +81,8 @@ class Run:
     """Fractions of the run at which frozen parts are released, the deepest first."""
     reference_batch: int | None = None
     """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
-    least_steps: int = SI("${size:150,300}")
-    """A run whose length nobody said takes no fewer steps: small, what the shortest of the embedded default runs takes."""
+    least_steps: int = SI("${size:100,300}")
+    """A run whose length nobody said takes no fewer steps than these."""
     most_samples: int | None = None
     """And it sees no more samples than these, repetitions counted, but for the least steps: what the paper's training saw."""
     resume: str | None = None
