@@ -204,7 +204,7 @@ REFUSED = [
         "built for clips of 16 frames, but the data serve 8",
     ),
     (
-        ("model=two_stream", "data=video_folder", "size=small", "data.root=hollow", "model.motion=flow"),
+        ("model=two_stream", "data=video_folder", "data.root=hollow", "model.motion=flow"),
         "Set data.flow to dis or raft",
     ),
     (
