@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import signal
 import socket
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.compositions import remember
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many as cores; before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     else:
         folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
+        (folder / "compositions").mkdir(exist_ok=True)
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder / "zoo"
 
@@ -54,41 +56,10 @@ def precise() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compositions() -> Iterator[Callable[..., Any]]:
-    """Of the files of a configuration the same are chosen again and again: they are read and merged once for each choice, and
-    Hydra sets the values of a command line in a copy. `test_a_composition_is_the_same_at_its_second_time` compares. What comes
-    out of here is Hydra's own way."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Override, OverrideType
-    from hydra.core.utils import JobRuntime
-
-    known: dict[tuple[object, ...], bytes] = {}
-    whole = ConfigLoaderImpl._load_configuration_impl
-
-    def is_value(loader: Any, override: Override) -> bool:
-        plain = override.type == OverrideType.CHANGE and not override.is_sweep_override()
-        return plain and not override.is_hydra_override() and not loader.repository.group_exists(override.key_or_group)
-
-    def load(self: Any, config_name: str | None, overrides: list[str], run_mode: Any, *args: Any, **kwargs: Any) -> Any:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        values = [each for each in parsed if is_value(self, each)]
-        choices = [str(each.input_line) for each in parsed if each not in values]
-        places = [(each.provider, each.path) for each in self.repository.get_sources()]
-        key = (config_name, run_mode, str(JobRuntime.instance().conf), *choices, *places)
-        if key not in known:
-            known[key] = pickle.dumps(whole(self, config_name, choices, run_mode, *args, **kwargs))
-        config = pickle.loads(known[key])
-        self._apply_overrides_to_config(values, config)
-        job, tasks = config.hydra.job, [each for each in parsed if not each.is_hydra_override()]
-        config.hydra.overrides.task = [each.input_line for each in tasks]
-        config.hydra.runtime.cwd = str(Path.cwd())
-        job.override_dirname = get_overrides_dirname(tasks, **job.config.override_dirname)
-        return config
-
+def compositions(cache: Path) -> Iterator[Callable[..., Any]]:
+    """Composing in a moment; what comes out of here is Hydra's own way. See compositions.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", load)
-        yield whole
+        yield remember(cache.with_name("compositions"), patch.setattr)
 
 
 @pytest.fixture
@@ -149,14 +120,12 @@ class Ended:
 class Launcher:
     """Runs verbs in processes of their own, by the server of launcher.py."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compositions: Path) -> None:
         self.folder = folder
         self.number = 0
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        script = str(Path(__file__).with_name("launcher.py"))
-        self.server = subprocess.Popen(
-            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        words = [sys.executable, str(Path(__file__).with_name("launcher.py")), str(compositions)]
+        self.server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.server.stdout is not None
         assert self.server.stdout.readline() == "ready\n"
 
@@ -211,7 +180,7 @@ class Launcher:
 @pytest.fixture(scope="session")
 def started(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     """`started("model=mlp", cwd=folder)` runs `python -m zoo.train model=mlp` in a process of its own."""
-    launcher = Launcher(tmp_path_factory.mktemp("started"))
+    launcher = Launcher(tmp_path_factory.mktemp("started"), cache.with_name("compositions"))
     yield launcher
     assert launcher.server.stdin is not None
     launcher.server.stdin.close()

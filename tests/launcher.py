@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from compositions import remember
+
 
 def counted(kill_at: int | None, number: int, record: Path) -> None:
     """Count the calls of a run's doings, and send this process a signal before or within the call of that number."""
@@ -129,11 +131,24 @@ def run(request: dict[str, Any], rank: int, folder: Path) -> int:
     return 0
 
 
+MODULES = (
+    *("zoo.train", "zoo.evaluate", "zoo.predict", "zoo.prepare", "zoo.report", "zoo.resume", "zoo.callbacks", "zoo.sweep"),
+    *("zoo.data.digits", "zoo.data.video_folder", "zoo.tasks.classification", "zoo.tasks.segmentation", "zoo.protocol", "cv2"),
+    *("hydra.main", "lightning.pytorch.loggers.tensorboard", "lightning.pytorch.plugins.environments", "sklearn.datasets"),
+    *("matplotlib.backends.backend_agg", "zoo.determinism", "zoo.flops", "zoo.draw", "zoo.tasks.freeze"),
+)
+"""What runs import, the most of them sooner or later."""
+
+
 def serve() -> None:
-    for module in ("zoo.train", "zoo.evaluate", "zoo.predict", "zoo.prepare", "zoo.report", "zoo.resume", "zoo.callbacks"):
+    for module in MODULES:
         importlib.import_module(module)
-    for module in ("zoo.data.digits", "zoo.data.video_folder", "zoo.tasks.classification", "zoo.tasks.segmentation", "cv2"):
-        importlib.import_module(module)
+    import zoo
+    from zoo import config
+
+    remember(Path(sys.argv[1]), setattr)
+    zoo.list_models()
+    config.check_parts(config.composed(["model=mlp", "run_dir=."]))  # what parses a command line learns as it reads
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

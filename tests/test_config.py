@@ -46,6 +46,7 @@ NAMES = [
         ("model=c3d", "data=video_folder", "data.root='a b'", "trainer=ddp"),
         ("optimizer.lr=3", "+task.odd=1", "model=mlp", "~callbacks.pictures", "optimizer=sgd", "hydra.job.name=x", "seed=2"),
         ("callbacks=ema", "callbacks.average.decay=0.5", "input_shape=[1,2,3]", "trainer.max_epochs=${seed}"),
+        ("hydra.run.dir=a", "++seed=3", "+trainer.limit_train_batches=2", "~optimizer.lr", "hydra/job_logging=none", "seed=4"),
     ],
 )
 def test_a_composition_is_the_same_at_its_second_time(

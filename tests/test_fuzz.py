@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import multiprocessing
+import os
 import random
 import resource
 import time
@@ -26,8 +27,9 @@ from zoo import config as run
 from zoo.data import _motion
 from zoo.models._weights import load_pretrained, write_tensors
 
-MUTANTS = 2500
-"""Of each kind; with the one thing that must come of each: a sample of the right form, or a sentence."""
+MUTANTS = int(os.environ.get("ZOO_TEST_MUTANTS", "2500"))
+"""Of each kind; with the one thing that must come of each: a sample of the right form, or a sentence. The first 2,500 are what
+SECURITY.md promises; .ci/run tries the first few hundred of them with every change."""
 PATIENCE = 60
 """Seconds for a file, or for what is imported before the first, on a machine with other work."""
 MEMORY = 500
@@ -600,11 +602,3 @@ def test_broken_files_are_read_or_refused(kind: str, tmp_path: Path, cache: Path
     assert len(found) == MUTANTS
     assert not wrong, wrong
     assert {"read", "refused"} <= set(found.values()) or kind in FORGIVEN, "mutants that are all alike prove nothing"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", READ)
-def test_some_broken_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
-    """A few of the mutants, in this process."""
-    found = {number: outcome(kind, number, tmp_path) for number in range(8)}
-    assert set(found.values()) <= {"read", "refused"}, found

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo import probes
+from zoo import study as studied
 from zoo.probes import neighbour_votes
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -48,8 +50,17 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], said: str, verb: 
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("count", "lengths"), [(14, (100, 400, 1200)), (1078, (170, 510, 1200)), (3200, (500, 1500))])
+def test_lengths_grow_with_the_labels(count: int, lengths: tuple[int, ...]) -> None:
+    """Batches of 32: 1, 34 and 100 steps an epoch."""
+    assert studied._lengths(count, 32) == lengths
+
+
 @pytest.mark.slow
-def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path) -> None:
+def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its steps, with two short lengths and two weight decays to choose among."""
+    monkeypatch.setattr(studied, "_lengths", lambda count, batch: (60, 240))
+    monkeypatch.setattr(probes, "DECAYS", probes.DECAYS[:2])
     status, _, err = verb("study", "data=digits", "model=lenet5", "seeds=0", "shares=1,10,100")
     assert status == 0, err
     folder = tmp_path / "runs" / "study"

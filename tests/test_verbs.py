@@ -6,8 +6,6 @@ import os
 import pickle
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,21 +326,6 @@ def test_checkpoints_hold_names_and_plain_values(lenet: Path) -> None:
     assert all(key in ("mean", "std") or key.startswith("net.") for key in content["state_dict"])
 
 
-@pytest.mark.slow
-def test_two_processes_train_and_score_every_sample_once(tmp_path: Path) -> None:
-    settings = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2", "hydra.run.dir=run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.train", *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test accuracy") == 1, "one process speaks"
-    assert "scored 359 of 359 test samples" in done.stdout
-    assert "64 (32 x 2 devices x 1 steps)" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["run"], "one run folder"
-    keys = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert not any("module." in key for key in keys)
-
-
 def test_a_sweep_runs_one_job_after_another(tmp_path: Path, started: Started) -> None:
     settings = ("-m", "model=lenet5,lenet_wide", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "hydra.sweep.dir=all")
     done = started(*settings, cwd=tmp_path)
@@ -413,14 +396,3 @@ def test_fifty_steps_lower_every_part_of_the_loss(task: str, started: Started, t
         values = [float(row[part]) for row in rows if row[part]]
         assert len(values) == 50, part
         assert np.mean(values[-10:]) < np.mean(values[:10]), part
-
-
-@pytest.mark.slow
-def test_torchrun_resolves_to_one_run(tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "zoo.train"]
-    settings = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2", "hydra.run.dir=run"]
-    done = subprocess.run([*launcher, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test accuracy") == 1
-    assert "scored 359 of 359 test samples" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
