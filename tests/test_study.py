@@ -58,9 +58,10 @@ def test_lengths_grow_with_the_labels(count: int, lengths: tuple[int, ...]) -> N
 
 @pytest.mark.slow
 def test_the_whole_study_on_digits(verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All its steps, with two short lengths and two weight decays to choose among."""
-    monkeypatch.setattr(studied, "_lengths", lambda count, batch: (60, 240))
+    """All its steps, with two short lengths and two weight decays to choose among, and probes of few features."""
+    monkeypatch.setattr(studied, "_lengths", lambda count, batch: (60, 200))
     monkeypatch.setattr(probes, "DECAYS", probes.DECAYS[:2])
+    monkeypatch.setattr(probes, "PROBE_SIZE", 300)
     status, _, err = verb("study", "data=digits", "model=lenet5", "seeds=0", "shares=1,10,100")
     assert status == 0, err
     folder = tmp_path / "runs" / "study"
