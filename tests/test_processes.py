@@ -302,8 +302,9 @@ def environment(**changes: str) -> dict[str, str]:
 def ran(words: list[str], folder: Path, started: Started) -> str:
     """What a command says. A verb of one process is forked, which spares the libraries' import."""
     folder.mkdir(exist_ok=True)
-    python, _, module, *arguments = words
-    if python == sys.executable and module.startswith("zoo.") and "trainer.devices=2" not in arguments:
+    _, _, module, *arguments = words
+    several = [each for each in arguments if each.startswith(("trainer.devices=", "hydra/launcher="))]
+    if module.startswith("zoo.") and not several:
         done = started(*arguments, module=module, cwd=folder)
         assert done.status == 0, done.err[0][-4000:]
         return str(done.out[0])
