@@ -89,8 +89,11 @@ def test_scale_crop_cuts_what_resizing_and_cutting_gives() -> None:
         edge = round(32 * (1.5 + 0.5 * length[k].item()))
         large = v2.resize(images[k], [edge, edge], antialias=False)
         x, y = round((edge - 32) * right[k].item()), round((edge - 32) * down[k].item())
-        difference = cut[k].float() - large[:, y : y + 32, x : x + 32].float()
-        assert difference.abs().mean() < 6, "up to half a pixel of rounding"
+        expected = large[:, y : y + 32, x : x + 32].float()
+        half = (expected.diff(dim=1).abs().mean() + expected.diff(dim=2).abs().mean()) / 2
+        assert (cut[k] - expected).abs().mean() < half + 1, (
+            "places are rounded by up to half a pixel, values by half a byte, twice"
+        )
 
 
 @pytest.mark.numerical

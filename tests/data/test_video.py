@@ -196,11 +196,12 @@ def test_a_cut_is_the_region_scaled() -> None:
     assert np.array_equal(same.permute(1, 2, 3, 0).numpy(), frames)
     square = Clips((3, 3, 24, 24))
     left, right = (cut(square, frames, left=place) for place in (0.0, 1.0))
-    # Halving exactly is, but for the antialiasing filter's border, the average of 2 x 2 pixels under a triangle.
+    # Halving exactly is, but for the antialiasing filter's border, the average of 2 x 2 pixels under a triangle. Rows and
+    # columns are rounded one after the other, each by half a byte; the filter's weights have some 15 bits.
     blurred = torch.nn.functional.interpolate(
         torch.from_numpy(frames[:, :, :48]).permute(0, 3, 1, 2).float(), (24, 24), mode="bilinear", antialias=True
     )
-    assert (left.transpose(0, 1).float() - blurred).abs().max() <= 1
+    assert (left.transpose(0, 1).float() - blurred).abs().max() < 1.05
     assert not torch.equal(left, right)
     inner = cut(Clips((3, 3, 24, 24), short_side=48), frames)  # short side 48 = native: 24 x 24 cut from the centre
     assert np.array_equal(inner.permute(1, 2, 3, 0).numpy(), frames[:, 12:36, 20:44])

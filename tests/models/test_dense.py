@@ -326,7 +326,7 @@ def test_each_stage_starts_where_the_last_ended(tmp_path: Path) -> None:
             assert torch.equal(coarse.state_dict()[key], fine.state_dict()[key])
         inside = (slice(None), slice(None), slice(32, 96), slice(32, 96))
         scale = coarse(x)[inside].std()
-        assert (coarse(x) - fine(x))[inside].abs().mean() < 0.15 * scale
+        assert (coarse(x) - fine(x))[inside].abs().mean() < 0.15 * scale  # 0.043 to 0.048 of five draws
         coarse = fine
 
 
