@@ -43,6 +43,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     return asked
 
 
+@pytest.mark.slow
 def test_a_network_is_measured_and_written(verb: Verb, tmp_path: Path) -> None:
     """For real, each phase in a process of its own."""
     status, out, err = verb("benchmark", "lenet_wide", "mode=eager", "seconds=0.01", "batch=8", "data.root=nowhere")
@@ -160,7 +161,16 @@ def test_compiled_networks_run(model: str, training: bool) -> None:
     assert timed(replace(QUICK, model=model, training=training, mode="compiled")).finite
 
 
-def test_a_trial_that_fails_says_why() -> None:
+def test_a_trial_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What its process would print is printed here."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", command[2:])
+        _timing.main()
+        return subprocess.CompletedProcess(command, 0, capsys.readouterr().out, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(_timing, "_limit_memory", lambda limit: None)
     with pytest.raises(ValueError, match="ValueError: There is no model 'lenet6'"):
         timed(replace(QUICK, model="lenet6"))
 
