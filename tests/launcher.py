@@ -101,6 +101,16 @@ def tiny(num_classes: int = 10, in_chans: int = 1, input_shape: Any = (1, 28, 28
     return Classifier(layers, num_features=8, num_classes=num_classes, in_chans=in_chans, blocks=("relu1", "relu2"))
 
 
+def start(folder: Path) -> None:
+    """Weights for `tiny` to start from."""
+    import torch
+
+    from zoo.models._weights import write_tensors
+
+    torch.manual_seed(0)
+    write_tensors(tiny().state_dict(), folder / "start.safetensors")
+
+
 def run(request: dict[str, Any], rank: int, folder: Path) -> int:
     """In the forked process: what `python -m MODULE ARGUMENTS` would do."""
     os.chdir(request["cwd"])
@@ -153,6 +163,8 @@ def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         folder = Path(request["record"])
+        if request["tiny"]:
+            start(Path(request["cwd"]))
         children = []
         for rank in range(request["processes"]):
             child = os.fork()

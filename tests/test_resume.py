@@ -26,7 +26,8 @@ from zoo.logs import MetricsCsv
 Started = Callable[..., Any]
 
 TINY = ("model=mlp", "data.fraction=0.2", "data.batch_size=16", "task.mixup=0.2", "~logger.tensorboard")
-"""Fifteen steps an epoch of a network with BatchNorm and dropout (launcher.py puts it in mlp's place)."""
+"""Fifteen steps an epoch of a network with BatchNorm and dropout (launcher.py puts it in mlp's place, and weights of it into the
+working folder)."""
 EVERYTHING = (
     *TINY,
     "callbacks=ema",
@@ -34,6 +35,7 @@ EVERYTHING = (
     "trainer.max_epochs=3",
     "trainer.accumulate_grad_batches=2",
     "scheduler.warmup=0.2",
+    "model.pretrained=start.safetensors",
     "freeze=[relu1]",
     "unfreeze=[0.4]",
     "trainer.log_every_n_steps=1",

@@ -58,7 +58,8 @@ def test_the_rate_is_scaled_once_by_the_effective_batch(verb: Verb, tmp_path: Pa
 
 
 def test_what_trains_is_shown_and_what_does_not_stays(verb: Verb, tmp_path: Path) -> None:
-    status, out, err = verb("train", *SHORT, "freeze=all", "seed=3", f"run_dir={tmp_path}")
+    torch.save(zoo.create_model("mlp", input_shape=(1, 28, 28)).state_dict(), tmp_path / "start.pt")
+    status, out, err = verb("train", *SHORT, "freeze=all", "model.pretrained=start.pt", "seed=3", f"run_dir={tmp_path}")
     assert status == 0, err
     lines = [line.split() for line in out.splitlines()]
     assert ["relu1", "401,920", "frozen"] in lines
@@ -83,10 +84,18 @@ def test_averaged_weights_are_what_is_kept(verb: Verb, tmp_path: Path) -> None:
 
 def test_published_weights_bring_their_statistics() -> None:
     config = run.composed(["model=resnet18", "model.pretrained=imagenet1k_v1", "data.shape=[3,32,32]"])
-    assert run.pretrained_facts(config) == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    theirs = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert run.pretrained_facts(config, {}) == theirs
     config.data.shape = [1, 32, 32]
-    assert run.pretrained_facts(config)["mean"] == [pytest.approx(0.449, abs=1e-3)]
-    assert run.pretrained_facts(run.composed(["model=resnet18"])) == {}
+    assert run.pretrained_facts(config, {})["mean"] == [pytest.approx(0.449, abs=1e-3)]
+    assert run.pretrained_facts(run.composed(["model=resnet18"]), {}) == {}
+    config = run.composed(["model=two_stream", "model.pretrained=resnet18:imagenet1k_v1", "data.shape=[3,11,32,32]"])
+    assert run.pretrained_facts(config, {}) == theirs, "another network's"
+    own = {"mean": [0.4, 0.4, 0.4, 0.5, 0.5], "std": [0.2, 0.2, 0.2, 0.1, 0.1]}
+    config.data.shape = [5, 10, 32, 32]
+    assert run.pretrained_facts(config, own) == {"mean": [*theirs["mean"], 0.5, 0.5], "std": [*theirs["std"], 0.1, 0.1]}
+    config.data.shape = [2, 10, 32, 32]
+    assert run.pretrained_facts(config, {"mean": [0.5, 0.5], "std": [0.1, 0.1]}) == {}, "flow alone"
 
 
 def test_hinge_mixing_and_every_view(verb: Verb, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
-from zoo import folder, limits, settings, size, trust
+from zoo import folder, limits, settings, size, transfer, trust
 from zoo.size import PAPER, SMALL
 from zoo.words import nearest
 
@@ -565,17 +565,24 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def pretrained_facts(config: DictConfig) -> dict[str, Any]:
-    """The mean and deviation that published weights were trained with, where the run starts from some; else nothing."""
+def pretrained_facts(config: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean and deviation that published weights were trained with, where the run starts from some; else nothing.
+
+    Grey pictures are read as brightness; channels beyond the colors, which are flow, keep the data's own.
+    """
     from zoo.models._entries import entry_named
 
     entry = entry_named(config.model.name, config.model.get("pretrained"))
     if entry is None:
         return {}
-    channels = int(config.data.shape[0])
-    numbers = {"mean": entry.mean, "std": entry.std}
-    same = len(entry.mean) == channels  # other channels are read as brightness
-    return {key: list(value) if same else [sum(value) / len(value)] * channels for key, value in numbers.items()}
+    channels, known = int(config.data.shape[0]), len(entry.mean)
+    facts = {}
+    for key, value in {"mean": entry.mean, "std": entry.std}.items():
+        if 1 in (channels, known):
+            facts[key] = [sum(value) / known] * channels
+        elif channels >= known:
+            facts[key] = [*value, *own[key][known:]]
+    return facts
 
 
 def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
@@ -596,15 +603,32 @@ def scale_rate(config: DictConfig, world_size: int) -> int:
     return effective
 
 
-def build_task(config: DictConfig) -> "Task":
-    """The network and the task around it; the data set's facts must be published."""
+def fetch_weights(config: DictConfig) -> None:
+    """Have the published weights that a run starts from, before anything is done for it. Raises ValueError."""
+    from zoo.models._registry import weights_file
+
+    if (pretrained := config.model.get("pretrained")) is not None:
+        with _ways_out(config):
+            weights_file(config.model.name, pretrained)
+
+
+def _ways_out(config: DictConfig) -> contextlib.AbstractContextManager[None]:
+    return transfer.ways_out(config.model, config.freeze, config.size if "size" in config else None)
+
+
+def build_task(config: DictConfig, *, anew: bool = True) -> "Task":
+    """The network and the task around it; the data set's facts must be published.
+
+    Args:
+        anew: whether the network starts from `model.pretrained`; a checkpoint's has the checkpoint's weights.
+    """
     from zoo.models._registry import get_builder
 
     own = {str(key): value for key, value in config.model.items() if key not in _OF_ALL_MODELS}
     check_values(get_builder(config.model.name), own, "model")
     _check_outputs(config)
-    with speaking_of(config, "model"):
-        net: nn.Module = make(config.model, "model")()
+    with _ways_out(config), speaking_of(config, "model"):
+        net: nn.Module = make(config.model, "model")(**({} if anew else {"pretrained": None}))
     with speaking_of(config, "task"):
         task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
@@ -725,8 +749,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     for group, values in arguments.items():
         if group not in chosen:
             _fill(config, group, values, chosen)
-    if PUBLISHED in recipe:
-        config.model.pretrained = recipe[PUBLISHED]
+    config.model.pretrained = recipe.get(PUBLISHED)  # of other checkpoints the weights are in the file
     if "data" not in chosen:
         _place(config, recipe, chosen, with_data)
     return config
@@ -793,11 +816,11 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
 
     Only tensors and plain values are unpickled.
     """
+    from zoo.models._entries import full_name
     from zoo.models._weights import read_pickle
 
-    published = re.fullmatch(r"(\w+):(\w+)", str(place))
-    if published and not Path(place).exists():
-        return {"zoo": recipe_of_weights(*published.groups())}
+    if published := full_name(place):
+        return {"zoo": recipe_of_weights(*published)}
     path = checkpoint_path(place)
     content = typing.cast("dict[str, Any]", read_pickle(path))
     recipe = content.get("zoo")

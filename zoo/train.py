@@ -40,9 +40,12 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     from zoo.size import in_words
     from zoo.tasks.base import check_step
     from zoo.tasks.freeze import Freeze
+    from zoo.transfer import check_frozen
 
     report.quiet()
     run.check_parts(config)
+    if not resume:
+        run.fetch_weights(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     settings = run.configured(config)
     data = run.build_data(config)
@@ -50,18 +53,21 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
     data.setup()
     report.found(data)
     size = in_words(config)
-    facts = run.facts_of(data) | run.pretrained_facts(config)
+    facts = run.facts_of(data)
+    facts |= run.pretrained_facts(config, facts)
     run.publish(config, facts)
     trainer = build_trainer(config)
     length.fit(trainer, data, config)
     batch = run.scale_rate(config, trainer.world_size)
-    task = run.build_task(config)
+    task = run.build_task(config, anew=not resume)
     task.recipe = run.recipe_of(config, facts)
     task.recipe |= {"settings": settings, "run": trust.number()}
     if folder.first_process():
         trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
     task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
     freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
+    if not resume:
+        check_frozen(task.net, freeze, config.model)
     added = [Pace(config.size), *filter(None, [freeze])]
     trainer.callbacks.extend(added)  # type: ignore[attr-defined]
 

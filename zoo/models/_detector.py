@@ -36,7 +36,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 from zoo.models._base import Classifier
 from zoo.models._frames import build_2d
 from zoo.models._registry import weights_file
-from zoo.models._weights import load_pretrained
+from zoo.models._weights import fresh_tensors, load_pretrained, settle
 
 Norm = Literal["batch", "frozen"]
 Size = tuple[int, int]
@@ -298,6 +298,9 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
             **{f"{place}{kind}": f"{place}0.{kind}" for place in fpn for kind in ("weight", "bias")},
             **{f"rpn.head.conv.{kind}": f"rpn.head.conv.0.0.{kind}" for kind in ("weight", "bias")},
             **{f"roi_heads.mask_head.mask_fcn{layer + 1}.": f"roi_heads.mask_head.{layer}.0." for layer in range(4)},
+            **{part: part for part in ("backbone.", "rpn.", "roi_heads.")},
+            # And how the backbone's own files call what is its body here.
+            **getattr(backbone, "renames", {}),
         }
         """See `_base.Classifier.renames`."""
 
@@ -334,11 +337,13 @@ class Pyramid(nn.Module):
         body: image -> maps, named "0", "1", ..., shallow to deep.
         depths: their channels.
         out_channels: of every level.
+        renames: how weights of the whole network call what is the body of a detector's backbone; see `_base.Classifier`.
     """
 
-    def __init__(self, body: nn.Module, depths: Sequence[int], out_channels: int) -> None:
+    def __init__(self, body: nn.Module, depths: Sequence[int], out_channels: int, renames: Mapping[str, str]) -> None:
         super().__init__()
         self.body = body
+        self.renames = renames
         self.fpn = FeaturePyramidNetwork(list(depths), out_channels, LastLevelMaxPool())
         self.out_channels = out_channels
 
@@ -391,7 +396,10 @@ def pyramid(
         _freeze(body, in_chans, levels - trained)
     if norm == "frozen":
         body = _fixed(body)
-    return Pyramid(body, list(blocks.values()), channels)
+    fresh = {key.removeprefix("features.") for key in fresh_tensors(net)}
+    settle(body, [key for key in body.state_dict() if key not in fresh])
+    renames = {old: new.replace("features.", "backbone.body.", 1) for old, new in net.renames.items()}
+    return Pyramid(body, list(blocks.values()), channels, renames | {"": "backbone.body."})
 
 
 def _blocks(net: Classifier, levels: int) -> dict[str, int]:

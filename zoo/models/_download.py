@@ -31,6 +31,10 @@ class Address:
         return name if self.sha256 or len(parts) < 6 else "-".join([*parts[3:5], name])
 
 
+class NotThereError(ValueError):
+    """No address gave the file, and it is not in the cache."""
+
+
 def weights_folder() -> Path:
     return cache_folder() / "weights"
 
@@ -39,7 +43,8 @@ def fetched(addresses: Sequence[Address]) -> Path:
     """The file of the first address that works, from the cache if it is there.
 
     Raises:
-        ValueError: no address gave it; the sentence names the file, where it was looked for, and where to put it.
+        NotThereError: no address gave it; the sentence names the file, where it was looked for, and where to put it.
+        ValueError: the file in the cache is another.
     """
     folder = weights_folder()
     failures = []
@@ -61,7 +66,7 @@ def fetched(addresses: Sequence[Address]) -> Path:
             failures.append(f"{address.url} ({getattr(error, 'reason', None) or error})")
             continue
         return path
-    raise ValueError(
+    raise NotThereError(
         f"The weights {addresses[0].name} are not in {folder}, and could not be fetched from {'; nor from '.join(failures)}. "
         f"Fetch the file on a machine with a network and put it at {folder / addresses[0].name}."
     )

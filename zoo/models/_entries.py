@@ -5,6 +5,7 @@ others published), and torchvision's own metadata, so that no figure of theirs i
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -131,8 +132,11 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
     """The weights of a model by tag; without one its default: what this project trained, else the publisher's best.
 
     Raises:
-        ValueError: a model without published weights, or a tag that it does not have.
+        ValueError: a model that does not exist or has no published weights, or a tag that it does not have.
     """
+    from zoo.models._registry import get_builder
+
+    get_builder(name)
     entries = entries_of(name)
     if not entries:
         raise ValueError(f"There are no published weights of {name!r}; give pretrained= a file, or train it.")
@@ -141,18 +145,30 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
     raise ValueError(f"{name} has no weights {tag!r}; {nearest(str(tag), entries)}")
 
 
-def entry_named(name: str, tag: object) -> Weights | None:
+def full_name(said: object) -> tuple[str, str] | None:
+    """Model and tag of `MODEL:TAG`, the name under which any network finds published weights; None of anything else, and of
+    what there is a file or a folder called."""
+    found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
+    return (found[1], found[2]) if found and not Path(str(said)).exists() else None
+
+
+def entry_named(name: str, said: object) -> Weights | None:
     """The weights of a model by their tag in any case, torchvision's own spelling (`ResNet18_Weights.IMAGENET1K_V1`) too;
-    `default` is the first. None where it has none of that name."""
+    `default` is the first. Those of another network by `MODEL:TAG`. None where there are none of that name."""
+    name, tag = full_name(said) or (name, str(said))
     entries = entries_of(name)
-    said = str(tag).rpartition("_Weights.")[2].lower()
+    said = tag.rpartition("_Weights.")[2].lower()
     if said == "default":
         return next(iter(entries.values()), None)
     return next((entry for known, entry in entries.items() if known.lower() == said), None)
 
 
 def entries_of(name: str) -> dict[str, Weights]:
-    """All weights of a model by tag, the default first."""
+    """All weights of a model by tag, the default first; none of a name that is no model's."""
+    from zoo.models._registry import list_models
+
+    if name not in list_models():
+        return {}
     return {entry.tag: entry for entry in (*_packaged(name), *_torchvision(name))}
 
 

@@ -181,8 +181,9 @@ class Mean(nn.Module):
 
 
 def inside(net: Classifier, place: str) -> dict[str, str]:
-    """How published weights of a 2-D network call tensors that now stand behind `features.{place}.`."""
-    return {old: new.replace("features.", f"features.{place}.", 1) for old, new in net.renames.items()}
+    """How weights of a 2-D network, published ones or ours, call tensors that now stand behind `features.{place}.`."""
+    renames = {old: new.replace("features.", f"features.{place}.", 1) for old, new in net.renames.items()}
+    return renames | {"": f"features.{place}."}
 
 
 def blocks_inside(net: Classifier, place: str, *more: str) -> tuple[str, ...]:

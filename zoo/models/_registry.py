@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from zoo.models._entries import entries_of, entry_named
+from zoo.models._entries import entries_of, entry_named, full_name
 from zoo.models._weights import load_pretrained
 from zoo.words import nearest
 
@@ -58,9 +58,10 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
 
     Args:
         name: one of `list_models()`.
-        pretrained: the tag of published weights in any case (`zoo.get_weights(name)` shows them), or "default", or a
-            file of weights: a checkpoint of this project's or another's or a state dict, `.safetensors` or pickled
-            (tensors only are ever unpickled). What does not fit (a head of other classes, a layer sized by the input) keeps
+        pretrained: the tag of published weights in any case (`zoo.get_weights(name)` shows them), or "default"; those of
+            another network whose layers are in this one, `MODEL:TAG`, as `vgg16:imagenet1k_v1` for `fcn8s`; or a file of
+            weights: a checkpoint of this project's or another's or a state dict, `.safetensors` or pickled (tensors only
+            are ever unpickled). What does not fit (a head of other classes, a layer sized by the input) keeps
             its fresh values; a warning names it, and what of the file has no place in the network.
         arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
             the published weights have it, or the builder's default.
@@ -73,33 +74,41 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
     for argument in arguments:
         if argument not in known:
             raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
-    if entry := entry_named(name, pretrained):
+    file = None if pretrained is None else weights_file(name, pretrained)  # before a network is built for it
+    entry = entry_named(name, pretrained)
+    if entry and entry.model == name:
         shape = entry.input_shape
         own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
         arguments = {key: value for key, value in own.items() if key in known} | arguments
     net = builder(**arguments)
-    if pretrained is not None:
-        load_pretrained(net, weights_file(name, pretrained), name)
+    if file is not None:
+        load_pretrained(net, file, name)
     return net
 
 
 def weights_file(name: str, pretrained: str | Path) -> Path:
-    """The file of a tag, downloaded if it has to be, or of a path. Raises ValueError."""
+    """The file of a tag or of `MODEL:TAG`, downloaded if it has to be, or of a path. Raises ValueError."""
     check_pretrained(name, pretrained)
     entry = entry_named(name, pretrained)
     return entry.path() if entry else Path(pretrained)
 
 
 def check_pretrained(name: str, pretrained: object) -> None:
-    """Raises ValueError where it is neither a tag of the model's weights nor a file's name."""
+    """Raises ValueError where it is neither a tag of the model's weights, nor `MODEL:TAG`, nor a file's name."""
     if pretrained is None or entry_named(name, pretrained):
         return
-    entries = entries_of(name)
     if str(pretrained).lower() in ("true", "false"):  # as a setting
+        entries = entries_of(name)
         there = f"one of {', '.join(entries)}, or" if entries else "of which there are none published, but"
         raise ValueError(f"pretrained is {str(pretrained).lower()}; for {name} it takes the tag of weights, {there} a file.")
-    if isinstance(pretrained, str) and re.fullmatch(r"\w+", pretrained) and not Path(pretrained).is_file():
-        ending = nearest(pretrained, entries) if entries else "it has no published weights."
-        raise ValueError(
-            f"pretrained is {pretrained}, but {name} has no weights {pretrained!r}, nor is there a file of that name; {ending}"
-        )
+    named = full_name(pretrained)
+    other, tag = named or (name, str(pretrained))
+    if not named and (not re.fullmatch(r"\w+", tag) or Path(tag).is_file()):
+        return  # a file, there or not
+    if other not in list_models():
+        what, ending = f"there is no model {other!r}", nearest(other, list_models())
+    else:
+        entries = entries_of(other)
+        what = f"{other} has no weights {tag!r}"
+        ending = nearest(tag, entries) if entries else "it has no published weights; another network's are MODEL:TAG."
+    raise ValueError(f"pretrained is {pretrained}, but {what}, nor is there a file of that name; {ending}")

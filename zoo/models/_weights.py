@@ -11,7 +11,7 @@ import sys
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ NET = "net."
 """Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
 CONTAINERS = (*("state_dict", "model_state", "model", "model_state_dict", "model_ema", "state_dict_ema", "params", "net"),)
 """Entries under which training scripts save a network's tensors, of several the first."""
-PREFIXES = ("module.", "backbone.", "model.", NET)
-"""What wrappers put before the names: data parallelism, detectors and recognizers, Lightning modules."""
+PREFIXES = ("module.", "backbone.", "model.", NET, "features.")
+"""What wrappers put before the names: data parallelism, detectors and recognizers, Lightning modules, our own classifiers."""
 COUNTERS = ("num_batches_tracked", "n_averaged")
 """Ends of names of tensors that count batches; no network computes with them."""
 _UNITS = (
@@ -241,7 +241,8 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, str]]:
 class Fit:
     """How a file's tensors met a network, counters of batches left out."""
 
-    taken: int
+    taken: tuple[str, ...]
+    """Names in the network of the tensors that have the file's values now."""
     fresh: tuple[str, ...]
     """A line for each tensor of the network that keeps its own values; kernels that train come first."""
     left: tuple[str, ...]
@@ -256,8 +257,9 @@ def load_fitting(net: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
 def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     """Load what fits by name and shape.
 
-    Three things are made to fit: a fully connected layer that was published as a convolution, or the reverse; a 2-D kernel
-    for an inflated convolution; and the first kernel for another number of input channels.
+    Four things are made to fit: a fully connected layer that was published as a convolution, or the reverse; a 2-D kernel
+    for an inflated convolution; the first kernel for another number of input channels; and the bias of a layer that has none
+    here, as BatchNorm follows it.
 
     Raises ValueError: a parameter that is not finite.
     """
@@ -266,6 +268,7 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     # Of an older layout a module may take on that layout (torchvision's MNASNet does), and has tensors of other shapes then.
     net.load_state_dict(_with_metadata(OrderedDict(), {**_metadata(net.state_dict()), **_metadata(renamed)}), strict=False)
     own = net.state_dict()
+    moved = _move_biases(renamed, own)
     first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
     fitting: OrderedDict[str, Tensor] = OrderedDict()
     for key, value in renamed.items():
@@ -284,13 +287,27 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
         return key not in parameters or not parameters[key].requires_grad, own[key].dim() < 2
 
     fresh = sorted((key for key in own if key not in fitting and not key.endswith(COUNTERS)), key=matters)
-    left = [old for old, new in names.items() if new not in own and not old.endswith(COUNTERS)]
+    left = [old for old, new in names.items() if new not in own and new not in moved and not old.endswith(COUNTERS)]
     left.sort(key=lambda old: -tensors[old].numel())
     return Fit(
-        sum(not key.endswith(COUNTERS) for key in fitting),
+        tuple(key for key in fitting if not key.endswith(COUNTERS)),
         tuple(f"{key} {tuple(own[key].shape)}, {_instead(own[key], renamed.get(key))}" for key in fresh),
         tuple(left),
     )
+
+
+def _move_biases(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> set[str]:
+    """In a row of layers, put the bias of one that has none here into the mean that the BatchNorm after it subtracts; the
+    names of these biases."""
+    moved = set()
+    for key, bias in list(tensors.items()):
+        row = re.fullmatch(r"(.*\.)(\d+)\.bias", key)
+        if row and key not in own and f"{row[1]}{row[2]}.weight" in own:
+            mean = f"{row[1]}{int(row[2]) + 1}.running_mean"
+            if mean in own and own[mean].shape == bias.shape == tensors.get(mean, bias).shape:
+                tensors[mean] = tensors.get(mean, own[mean]) - bias
+                moved.add(key)
+    return moved
 
 
 def _instead(own: Tensor, other: Tensor | None) -> str:
@@ -322,20 +339,22 @@ def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
 def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
     """Start a network from a file of weights, keeping fresh what does not fit, and say so, and what the network lacks.
 
-    Weights of another network are refused: those of which less than half of the tensors fit, measured by the network's or
-    the file's, whichever are fewer. (VGG-16 is a small part of DeconvNet, but all of it goes in.)
+    What it has of the file is noted on it, see `fresh_tensors`. Weights of another network are refused: those of which less
+    than half of the tensors fit, measured by the network's or the file's, whichever are fewer. (VGG-16 is a small part of
+    DeconvNet, but all of it goes in.)
     """
     tensors = read_tensors(path)
     try:
         found = fit(net, tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error} Fetch or copy the file again.") from None
-    total = found.taken + len(found.fresh)
+    taken, total = len(found.taken), len(found.taken) + len(found.fresh)
     there = sum(not key.endswith(COUNTERS) for key in tensors)
-    if not found.taken or 2 * found.taken < min(total, there):
+    if not taken or 2 * taken < min(total, there):
         raise ValueError(
-            f"{path} does not hold weights of {name}: {found.taken} of its {total} tensors are there in the right shape."
+            f"{path} does not hold weights of {name}: {taken} of its {total} tensors are there in the right shape."
         )
+    settle(net, found.taken)
     said = []
     if found.fresh:
         said.append(f"{_tensors(found.fresh)} of {name} start{'s' * (len(found.fresh) == 1)} afresh: {_few(found.fresh)}.")
@@ -346,6 +365,23 @@ def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
         )
     if said:
         _warn(f"{path}: {' '.join(said)}")
+
+
+def settle(module: nn.Module, names: Iterable[str]) -> None:
+    """Note on a module that these of its tensors came out of a file."""
+    vars(module)["settled"] = frozenset(names)
+
+
+def fresh_tensors(net: nn.Module) -> set[str]:
+    """Names of a network's tensors that still are as they were drawn, counters of batches left out: weights that nobody
+    trained, statistics that nobody measured."""
+    settled = {f"{place}.{name}" if place else name for place, part in net.named_modules() for name in _settled(part)}
+    return {key for key in net.state_dict() if key not in settled and not key.endswith(COUNTERS)}
+
+
+def _settled(part: nn.Module) -> Iterable[str]:
+    noted: Iterable[str] = vars(part).get("settled", ())
+    return noted
 
 
 def _tensors(names: tuple[str, ...]) -> str:

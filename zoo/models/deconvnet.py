@@ -60,7 +60,7 @@ class DeconvNet(nn.Module):
         self.in_chans = in_chans
         self.edges = edges
         self.renames: dict[str, str] = {}
-        """From VGG-16's names, torchvision's and ours, and those of our FCNs: the paper starts from VGG-16. FC6 and FC7 become
+        """From VGG-16's names and those of our FCNs: the paper starts from VGG-16. FC6 and FC7 become
         kernels, row by row, as in FCN."""
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -91,7 +91,6 @@ class DeconvNet(nn.Module):
         )
         second = 4 if norm else 3  # after FC6, its BatchNorm, ReLU and dropout
         self.renames |= {"classifier.0.": "fc.0.", "classifier.3.": f"fc.{second}."}
-        self.renames = {f"features.{old}": new for old, new in self.renames.items()} | self.renames
         for name, place in (("fc6", 0), ("fc7", second)):
             self.renames |= {f"{name}.{at}.": f"fc.{place + at}." for at in range(2)}
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips
+from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips, inside
 from zoo.models._registry import register
 
 
@@ -47,4 +47,5 @@ def early_fusion(
         num_classes=num_classes,
         in_chans=in_chans,
         blocks=blocks_inside(net, "net"),
+        renames=inside(net, "net"),
     )

@@ -63,11 +63,8 @@ class FCN(nn.Module):
         at_once: scale the skips as the authors do where all of FCN-8s is trained in one stage.
     """
 
-    renames: ClassVar[dict[str, str]] = {
-        "features.features.": "features.",
-        **{f"{prefix}classifier.{at}.": f"{fc}.0." for prefix in ("features.", "") for at, fc in ((0, "fc6"), (3, "fc7"))},
-    }
-    """From VGG-16's names, ours and torchvision's: FC6 and FC7 become kernels, row by row."""
+    renames: ClassVar[dict[str, str]] = {"classifier.0.": "fc6.0.", "classifier.3.": "fc7.0."}
+    """From VGG-16's names: FC6 and FC7 become kernels, row by row."""
 
     def __init__(
         self,
@@ -225,7 +222,9 @@ def fcn8s(
 
 class FCNResNet(nn.Module):
     """torchvision's network with a plain tensor as output, and its key names: its weights load, save for the auxiliary
-    head, which is left out."""
+    head, which is left out; and those of a ResNet-50 alone."""
+
+    renames: ClassVar[dict[str, str]] = {"backbone.": "backbone.", "classifier.": "classifier.", "": "backbone."}
 
     def __init__(self, backbone: nn.Module, classifier: nn.Module, num_classes: int, in_chans: int) -> None:
         super().__init__()

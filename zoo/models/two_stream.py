@@ -1,7 +1,7 @@
 """Two streams: one network sees a frame, the other how things move over a stack of optical flow fields; their scores are
 fused (Simonyan and Zisserman 2014, "Two-stream convolutional networks for action recognition in videos")."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips
+from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips, inside
 from zoo.models._registry import register
 
 Streams = Literal["both", "spatial", "temporal"]
@@ -73,9 +73,17 @@ class TwoStream(Classifier):
         num_classes: int,
         in_chans: int,
         blocks: tuple[str, ...],
+        renames: Mapping[str, str],
     ) -> None:
         self.widths = tuple(widths)
-        super().__init__(features, num_features=sum(widths), num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+        super().__init__(
+            features,
+            num_features=sum(widths),
+            num_classes=num_classes,
+            in_chans=in_chans,
+            blocks=blocks,
+            renames=renames,
+        )
 
     def reset_classifier(self, num_classes: int) -> None:
         super().reset_classifier(num_classes)
@@ -98,7 +106,10 @@ def two_stream(
     With "flow" the last two channels of frame t are the flow from it to the next, those before are its picture: L = 10
     flow fields, hence pictures of 11 frames, make a clip of 5 x 10 x H x W, and the temporal network reads 20 channels. To
     train the streams apart, train "spatial" and "temporal" on the same clips; their scores are averaged, or go to
-    `fit_svm_fusion`. Departures: the backbone (the paper's is CNN-M), and no flow field's mean is subtracted.
+    `fit_svm_fusion`. `pretrained` takes weights of the backbone too: for the spatial network, which alone the paper pretrains
+    (section 2); or for "temporal" by itself, with the mean of the first kernel's colours for each field (Wang et al. 2016,
+    "Temporal segment networks", section 3.2). Departures: the backbone (the paper's is CNN-M), and no flow field's mean is
+    subtracted.
 
     Args:
         num_classes: 101 is UCF101.
@@ -109,7 +120,7 @@ def two_stream(
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         streams: "both", "spatial" or "temporal".
         motion: "flow"; or "difference": the differences of consecutive frames of a clip without flow stand in for it (Wang
-            et al. 2016, "Temporal segment networks", section 3.2), of T frames T - 1.
+            et al., section 3.2), of T frames T - 1.
     """
     for name, value, choices in (("streams", streams, get_args(Streams)), ("motion", motion, get_args(Motion))):
         if value not in choices:
@@ -128,13 +139,15 @@ def two_stream(
     stack = FLOW * frames if motion == "flow" else in_chans * (frames - 1)
     spatial = None if streams == "temporal" else build_2d(backbone, pictures, input_shape, stem)
     temporal = None if streams == "spatial" else build_2d(backbone, stack, input_shape, stem)
-    nets = {"spatial": spatial, "temporal": temporal}
+    nets = {name: net for name, net in (("spatial", spatial), ("temporal", temporal)) if net is not None}
+    first = next(iter(nets))
     return TwoStream(
         _Streams(spatial and spatial.features, temporal and temporal.features, motion, frames),
-        [net.num_features for net in nets.values() if net is not None],
+        [net.num_features for net in nets.values()],
         num_classes,
         in_chans,
-        tuple(block for name, net in nets.items() if net is not None for block in blocks_inside(net, name)),
+        tuple(block for name, net in nets.items() for block in blocks_inside(net, name)),
+        inside(nets[first], first),
     )
 
 

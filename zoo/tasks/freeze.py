@@ -1,6 +1,6 @@
 """Transfer: parts of a network that keep their weights, for a while or throughout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -33,6 +33,20 @@ def parts_of(net: nn.Module) -> dict[str, list[nn.Module]]:
     return {name: layers for name, layers in parts.items() if layers}
 
 
+def names_of(net: nn.Module, layers: Iterable[nn.Module]) -> list[str]:
+    """Names of the tensors that these layers of a network hold themselves."""
+    held = {id(value) for layer in layers for value in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))}
+    return [name for name, value in net.state_dict(keep_vars=True).items() if id(value) in held]
+
+
+def still(net: nn.Module) -> Iterator[nn.Module]:
+    """Its layers that training leaves as they are: by what they hold nothing trains, nor are statistics measured."""
+    for module in net.modules():
+        measures = isinstance(module, nn.modules.batchnorm._NormBase) and module.training and module.track_running_stats
+        if not measures and not any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+            yield module
+
+
 def _own(module: nn.Module) -> list[nn.Module]:
     held = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     return [module] if held or isinstance(module, nn.modules.dropout._DropoutNd) else []
@@ -51,6 +65,7 @@ class Freeze(Callback):
 
     def __init__(self, net: nn.Module, freeze: str | Sequence[str], unfreeze: Sequence[float] = ()) -> None:
         self.parts = parts_of(net)
+        self.asked = freeze if isinstance(freeze, str) else f"[{', '.join(map(str, freeze))}]"
         names = [name for name in self.parts if name != HEAD] if freeze == "all" else freeze
         self.frozen = [names] if isinstance(names, str) else list(names)
         for name in self.frozen:

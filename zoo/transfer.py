@@ -1,0 +1,73 @@
+"""What a run starts from: weights that can be had, and nothing frozen that nobody trained."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.tasks.freeze import Freeze
+
+_SHOWN = 3
+
+
+def check_frozen(net: "nn.Module", freeze: "Freeze | None", model: Mapping[str, Any]) -> None:
+    """Refuse a run that would keep random weights, or statistics that nobody measured, as they are.
+
+    Args:
+        model: its settings; `pretrained`, and a detector's `norm` and `trained`, which freeze as it is built.
+
+    Raises:
+        ValueError: the sentence names what is random and the ways out.
+    """
+    from zoo.models._weights import fresh_tensors
+    from zoo.tasks.freeze import names_of, still
+
+    fresh = fresh_tensors(net)
+    if freeze:
+        random = {part: [name for name in names_of(net, freeze.parts[part]) if name in fresh] for part in freeze.frozen}
+        parts = [part for part, names in random.items() if names]
+        rest = [part for part in freeze.frozen if part not in parts]
+        _refuse(
+            f"freeze={freeze.asked} would keep {', '.join(parts)}",
+            [name for part in parts for name in random[part]],
+            f"freeze={'[' + ', '.join(rest) + ']' if rest else 'null'}",
+            model,
+        )
+    if remedy := _thawed(model):
+        frozen = [f"model.{name}={model[name]}" for name in ("norm", "trained") if f"model.{name}=" in remedy]
+        names = [name for name in names_of(net, still(net)) if name in fresh]
+        _refuse(f"{' and '.join(frozen)} would keep {len(names)} tensors", names, remedy, model)
+
+
+def _refuse(what: str, names: list[str], remedy: str, model: Mapping[str, Any]) -> None:
+    if not names:
+        return
+    named = ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    start = model.get("pretrained")
+    why = "model.pretrained is null" if start is None else f"model.pretrained={start} does not hold them in their shape"
+    raise ValueError(
+        f"{what} at values that nobody trained ({named}), as {why}. Set model.pretrained to weights that fit, or {remedy}."
+    )
+
+
+def _thawed(model: Mapping[str, Any]) -> str:
+    """The settings that free what a detector freezes as it is built."""
+    frozen = {"model.norm=batch": model.get("norm") == "frozen", "model.trained=null": model.get("trained") is not None}
+    return " and ".join(setting for setting, needed in frozen.items() if needed)
+
+
+@contextlib.contextmanager
+def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator[None]:
+    """Where published weights cannot be had, say how a run does without them."""
+    from zoo.models._download import NotThereError
+
+    try:
+        yield
+    except NotThereError as error:
+        key = "model.pretrained" if model.get("pretrained") is not None else "model.backbone_weights"
+        thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if freeze else "") if each)
+        frozen = f" (with {thawed}, for what nobody trained is not frozen)" if thawed else ""
+        small = ", or size=small, which is a network for small data and starts from none" if size == "paper" else ""
+        raise ValueError(f"{error} Or set {key}=null, which trains from random weights{frozen}{small}.") from None
