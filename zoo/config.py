@@ -581,7 +581,7 @@ def pretrained_facts(config: DictConfig, own: Mapping[str, Any]) -> dict[str, An
         if 1 in (channels, known):
             facts[key] = [sum(value) / known] * channels
         elif channels >= known:
-            facts[key] = [*value, *own[key][known:]]
+            facts[key] = [*value, *own.get(key, ())[known:]]
     return facts
 
 
