@@ -26,8 +26,8 @@ from zoo.logs import MetricsCsv
 Started = Callable[..., Any]
 
 TINY = ("model=mlp", "data.fraction=0.2", "data.batch_size=16", "task.mixup=0.2", "~logger.tensorboard")
-"""Fifteen steps an epoch of a network with BatchNorm and dropout (launcher.py puts it in mlp's place, and weights of it into the
-working folder)."""
+"""Fifteen steps an epoch of a network with BatchNorm and dropout (launcher.py puts it in mlp's place, and weights of it
+into the working folder)."""
 EVERYTHING = (
     *TINY,
     "callbacks=ema",
