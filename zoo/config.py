@@ -613,7 +613,7 @@ def fetch_weights(config: DictConfig) -> None:
 
 
 def _ways_out(config: DictConfig) -> contextlib.AbstractContextManager[None]:
-    return transfer.ways_out(config.model, config.freeze, config.size if "size" in config else None)
+    return transfer.ways_out(config.model, config.freeze, config.size)
 
 
 def build_task(config: DictConfig, *, anew: bool = True) -> "Task":

@@ -150,6 +150,8 @@ def _fit(
     run.publish(config, run.facts_of(data))
     if pretrained is not None:
         config.model.pretrained = str(pretrained)
+    elif not any(setting.startswith("model.pretrained=") for setting in settings):
+        config.model.pretrained = None  # what is from scratch starts from no weights that a file of the configuration names
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the head starts afresh is the point
         task = run.build_task(config)
