@@ -1,6 +1,8 @@
 """README's own lines for data of one's own, as they stand there but for the path."""
 
+import csv
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import zoo
 from zoo.data._synth import digits
 
 README = Path(__file__).parents[1] / "README.md"
@@ -134,3 +138,33 @@ def test_the_small_network_learns_a_few_files_by_heart(data: str, verb: Verb, tm
     status, out, err = verb("train", *settings, "size=small", "hydra.run.dir=run")
     assert status == 0, err
     assert json.loads(Path("run/result.json").read_text())["tests"][metric] >= least, out
+
+
+SOURCE = {"image_folder": "resnet18", "mask_folder": "vgg16", "coco": "resnet50"}
+"""Of a kind of data the network from whose weights the paper's starts."""
+CHANCE = {
+    "image_folder": {"train/loss": math.log(3)},
+    "video_folder": {"train/loss": math.log(3)},
+    "mask_folder": {"train/loss": math.log(4)},
+    "coco": {"train/loss_classifier": math.log(4), "train/loss_objectness": math.log(2), "train/loss_mask": math.log(2)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", OWN)
+def test_the_papers_network_starts_at_chance_and_says_how_long_it_takes(data: str, verb: Verb, tmp_path: Path) -> None:
+    """From a file of random values, where the paper starts from trained ones."""
+    OWN[data][0](tmp_path / "own")
+    settings = [each if not each.startswith("data.root=") else "data.root=own" for each in lines()[data]]
+    if data in SOURCE:
+        torch.save(zoo.create_model(SOURCE[data]).state_dict(), "random.pth")
+        settings.append("model.pretrained=random.pth")
+    short = ("trainer.max_steps=3", "trainer.limit_val_batches=0", "test=false", "callbacks.pictures=null", "data.batch_size=2")
+    status, out, err = verb("train", *settings, *short, "trainer.log_every_n_steps=1", "hydra.run.dir=run")
+    assert status == 0, err
+    assert re.search(r"^size +paper$", out, re.MULTILINE)
+    assert re.search(r"^training takes about .* more", out, re.MULTILINE)
+    with Path("run/metrics.csv").open() as log:
+        first = next(row for row in csv.DictReader(log) if row.get("train/loss"))
+    for name, loss in CHANCE[data].items():
+        assert float(first[name]) == pytest.approx(loss, rel=0.3), first
