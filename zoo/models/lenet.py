@@ -25,7 +25,11 @@ def _lenet(
     for _ in widths:
         edges = [(extent - 5 + 2 * padding + 1) // 2 for extent in edges]
     if min(edges) < 1:
-        raise ValueError(f"An input of {tuple(input_shape)} is too small for two 5x5 convolutions with poolings.")
+        least = 16 - 6 * padding
+        raise ValueError(
+            f"An input of {tuple(input_shape)} is too small for two 5x5 convolutions with poolings: they take at least "
+            f"{least} x {least}."
+        )
     layers: dict[str, nn.Module] = {}
     channels = in_chans
     for number, width in enumerate(widths, start=1):
