@@ -604,7 +604,7 @@ def scale_rate(config: DictConfig, world_size: int) -> int:
 
 
 def fetch_weights(config: DictConfig) -> None:
-    """Have the published weights that a run starts from, before anything is done for it. Raises ValueError."""
+    """Have the published weights that a run starts from, before anything is built for it. Raises ValueError."""
     from zoo.models._registry import weights_file
 
     if (pretrained := config.model.get("pretrained")) is not None:

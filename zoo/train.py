@@ -44,14 +44,14 @@ def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
 
     report.quiet()
     run.check_parts(config)
-    if not resume:
-        run.fetch_weights(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     settings = run.configured(config)
     data = run.build_data(config)
     data.prepare_data()
     data.setup()
     report.found(data)
+    if not resume:
+        run.fetch_weights(config)
     size = in_words(config)
     facts = run.facts_of(data)
     facts |= run.pretrained_facts(config, facts)
