@@ -29,7 +29,7 @@ from zoo.models._weights import load_pretrained, write_tensors
 
 MUTANTS = int(os.environ.get("ZOO_TEST_MUTANTS", "2500"))
 """Of each kind; with the one thing that must come of each: a sample of the right form, or a sentence. The first 2,500 are what
-SECURITY.md promises; .ci/run tries the first few hundred of them with every change."""
+SECURITY.md promises; .ci/run tries the first 200 of them with every change."""
 PATIENCE = 60
 """Seconds for a file, or for what is imported before the first, on a machine with other work."""
 MEMORY = 500

@@ -278,11 +278,12 @@ def find(words: str) -> str:
 def on_a_cpu(command: str, **exchanged: str) -> list[str]:
     """Two processes in the place of many, a small network for a large one; `exchanged` is this test's own."""
     rest = " ".join(QUICK[1:])
+    untrained = "model.pretrained=null input_shape=[3,16,16] data.num_workers=0 data.max_bad=0.1"
     small = {
         "torchrun": f"{sys.executable} -m torch.distributed.run",
         "python": sys.executable,
         "model=c3d": " ".join(QUICK),
-        "model=resnet18": f"model=resnet18 input_shape=[3,16,16] data.num_workers=0 data.max_bad=0.1 {rest}",
+        "model=resnet18": f"model=resnet18 {untrained} {rest}",
         "model=lenet5,lenet_wide": f"model=lenet5,lenet_wide {rest}",
         "trainer.devices=8": "trainer.devices=2",
         "8": "2",
