@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models.vgg import VGG, cfgs, make_layers
 
 import zoo
+from zoo.config import CONF
 from zoo.models import _entries
 from zoo.models._entries import entry_named, full_name
 from zoo.models._registry import check_pretrained
@@ -75,6 +76,20 @@ SOURCES: dict[str, tuple[str, dict[str, Any], Callable[[str], str | None]]] = {
 }
 """Network -> the one whose published weights its paper, or this project, starts it from; its arguments; and of a tensor of ours
 torchvision's name there, from which it must come."""
+
+
+def test_each_file_of_a_model_names_weights_that_are_in_it() -> None:
+    """Those of its own name, or of the network that goes into it below."""
+    named = {
+        path.stem: found[1]
+        for path in sorted((CONF / "model").glob("*.yaml"))
+        if (found := re.search(r"^  pretrained: \$\{size:null,'([^']+)'\}", path.read_text(), re.MULTILINE))
+    }
+    assert {"fcn8s", "deconvnet", "mask_rcnn", "two_stream"} <= named.keys()
+    for name, weights in named.items():
+        entry = entry_named(name, weights)
+        assert entry is not None, name
+        assert entry.model == SOURCES.get(name, (name,))[0]
 
 
 @pytest.mark.parametrize("case", SOURCES)
