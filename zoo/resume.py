@@ -196,7 +196,9 @@ class Savepoints(Callback):
             self._restored = {}
         if batch_idx % trainer.accumulate_grad_batches or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        new_epoch = batch_idx == 0 and trainer.global_step > 0 and not resumed
+        # Where only some epochs are validated, as of tiny ones, only these are saved.
+        kept = trainer.current_epoch % (trainer.check_val_every_n_epoch or 1) == 0
+        new_epoch = batch_idx == 0 and trainer.global_step > 0 and not resumed and kept
         overdue = time.monotonic() - self._saved > 60 * self.minutes
         # The ranks' clocks differ, and a signal may reach one of them alone: they agree, and do it at the same step.
         if new_epoch or trainer.strategy.reduce_boolean_decision(overdue or self._asked is not None, all=False):
