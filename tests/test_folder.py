@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 
+import zoo.train
 from zoo import config as run
 from zoo import folder, resume, settings
 
@@ -201,17 +203,40 @@ def test_a_finished_runs_result_stays(verb: Verb, tmp_path: Path) -> None:
     assert json.loads(path.read_text())["length"]["max_epochs"] == 2
 
 
-def test_time_is_the_runs_whatever_processes_it_took(verb: Verb, tmp_path: Path) -> None:
-    assert verb("train", *QUICK, "hydra.run.dir=r", "test=false")[0] == 0
-    path = tmp_path / "r" / "checkpoints" / "last.ckpt"
+def later(path: Path) -> None:
+    """A checkpoint that states a thousand seconds more than it took."""
     content = torch.load(path, weights_only=True)
     assert content["savepoint"]["seconds"] < 600
     content["savepoint"]["seconds"] += 1000
     torch.save(content, path)
+
+
+def test_time_is_the_runs_whatever_processes_it_took(verb: Verb, tmp_path: Path) -> None:
+    def seconds() -> float:
+        return float(json.loads((tmp_path / "r" / "result.json").read_text())["seconds"])
+
+    begun = time.monotonic()
+    assert verb("train", *QUICK, "hydra.run.dir=r", "test=false")[0] == 0
+    later(tmp_path / "r" / "checkpoints" / "last.ckpt")
     status, out, err = verb("train", *QUICK, "hydra.run.dir=r", "resume=r", "trainer.max_epochs=2")
     assert status == 0, err
     assert "time 16 min" in out or "time 17 min" in out
-    assert json.loads((tmp_path / "r" / "result.json").read_text())["seconds"] > 1000
+    assert 1000 < seconds() < 1000 + time.monotonic() - begun
+
+
+def test_the_best_checkpoint_is_scored_and_its_time_not_counted(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It states the time up to its own epoch, which is part of the run's already."""
+    chosen = zoo.train.chosen_checkpoint
+
+    def changed(trainer: lightning.Trainer) -> str | None:
+        later(tmp_path / "r" / "checkpoints" / "best.ckpt")
+        return chosen(trainer)
+
+    monkeypatch.setattr(zoo.train, "chosen_checkpoint", changed)
+    assert verb("train", *QUICK, "hydra.run.dir=r")[0] == 0
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["seconds"] < 1000
 
 
 # A folder that was handed over

@@ -25,6 +25,7 @@ import torch
 import torch.distributed
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.cli import AGAIN, PATIENCE, STOPPING, Stopped, fail, go_on, handled, leave, sentence
 from zoo.config import quoted
@@ -158,6 +159,8 @@ class Savepoints(Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return  # the best one is loaded to be scored: no run goes on from it, nor does its time count
         _check_counts(checkpoint.get("loops"))
         self._restored = checkpoint.get("savepoint", {})
         self.clock.before = float(self._restored.get("seconds", 0))
