@@ -74,7 +74,7 @@ def test_every_value_of_the_paper_names_its_source_or_says_that_it_is_ours() -> 
     """Of a rate, a batch, or a length that is another at the paper's size than for the embedded set."""
     for name in zoo.list_models():
         lines = (run.CONF / "model" / f"{name}.yaml").read_text().splitlines()
-        told = [line for line in lines if re.match(r"\s*(lr|max_epochs|batch_size|reference_batch|most_samples):", line)]
+        told = [line for line in lines if re.match(r"\s*(lr|warmup|max_epochs|batch_size|reference_batch|most_samples):", line)]
         assert told
         for line in told:
             assert "${size:" not in line or re.search(r" # \S", line), f"{name}: {line}"
