@@ -29,7 +29,7 @@ RUNS: dict[str, list[str]] = {
         "model=deconvnet model.pretrained=first/checkpoints/best.ckpt optimizer.lr=0.05 trainer.max_epochs=4",
     ],
     "camvid": [
-        "model=fcn8s data=camvid data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=40 "
+        "model=fcn8s data=camvid size=small data.short_side=180 data.shape=[3,176,240] trainer.max_epochs=40 "
         "trainer.check_val_every_n_epoch=4"
     ],
     "autoencoder of 8": ["model=autoencoder data=fashion_mnist ~data.augment.flip model.embedding=8 trainer.max_epochs=1"],

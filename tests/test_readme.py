@@ -160,7 +160,13 @@ def test_the_papers_network_starts_at_chance_and_says_how_long_it_takes(data: st
         torch.save(zoo.create_model(SOURCE[data]).state_dict(), "random.pth")
         settings.append("model.pretrained=random.pth")
     steps = 3 if data == "coco" else 7  # a step of the detector takes most of a minute, and is timed alone
-    short = (f"trainer.max_steps={steps}", "trainer.limit_val_batches=0", "test=false", "callbacks.pictures=null", "data.batch_size=2")
+    short = (
+        f"trainer.max_steps={steps}",
+        "trainer.limit_val_batches=0",
+        "test=false",
+        "callbacks.pictures=null",
+        "data.batch_size=2",
+    )
     status, out, err = verb("train", *settings, *short, "trainer.log_every_n_steps=1", "hydra.run.dir=run")
     assert status == 0, err
     assert re.search(r"^size +paper$", out, re.MULTILINE)

@@ -18,7 +18,7 @@ device: no data set is read, but for the accuracy. Of a run it is the network th
     data.root=FOLDER                       of the data sets on which accuracies are measured; $ZOO_DATA unless given
     folder=runs/benchmark                  where the results go; a model measured again replaces its rows
 
-Networks and steps take settings as a run does: model.num_classes=101, input_shape=[3,16,112,112], optimizer=sgd.
+Networks and steps take settings as a run does: model.num_classes=101, size=small, input_shape=[3,16,112,112], optimizer=sgd.
 
 The folder gets benchmark.json and benchmark.csv, written after each row; benchmark.md; accuracy over multiply-adds and over
 latency as pictures; and benchmark.html, a page that needs no network. An accuracy is measured where the weights and the

@@ -394,7 +394,7 @@ def write_result(
         "macs": macs,
         "shape": list(data.shape),
         "seconds": round(clock.seconds, 1),
-        "length": {key: task.recipe["settings"].get(f"trainer.{key}") for key in LENGTH},
+        "length": _length(trainer, task.recipe["settings"]),
         "device": device_of(trainer),
         "precision": str(trainer.precision),
         "versions": versions(),
@@ -403,6 +403,12 @@ def write_result(
         **task.conditions(),
     }
     write_outcome(Path(config.run_dir) / "result.json", content)
+
+
+def _length(trainer: lightning.Trainer, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How long the run was meant to be; in epochs what it took, where that is more than its recipe said."""
+    meant = {key: settings.get(f"trainer.{key}") for key in LENGTH}
+    return meant | {"max_epochs": max(meant["max_epochs"] or 0, trainer.max_epochs or 0) or meant["max_epochs"]}
 
 
 def versions() -> str:
