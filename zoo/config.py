@@ -658,7 +658,14 @@ def untrained_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tup
 
 def network_of(config: DictConfig) -> "nn.Module":
     """The network that is described, with random weights; what data would decide that are not there is its default."""
-    from zoo.models._registry import create_model, get_builder
+    from zoo.models._registry import create_model
+
+    return create_model(config.model.name, **arguments_of(config))
+
+
+def arguments_of(config: DictConfig) -> dict[str, Any]:
+    """Of the network's arguments those that are known, as plain values."""
+    from zoo.models._registry import get_builder
 
     arguments: dict[str, Any] = {}
     for key in inspect.signature(get_builder(config.model.name)).parameters:
@@ -666,7 +673,7 @@ def network_of(config: DictConfig) -> "nn.Module":
             if key in config.model:
                 value = config.model[key]
                 arguments[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return create_model(config.model.name, **arguments)
+    return arguments
 
 
 def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":

@@ -5,12 +5,12 @@ A YAML states both values on one line, `width: ${size:0.125,1.0}`, and the key `
 small official ones, say `small`; all others are `paper`; the command line beats both.
 """
 
-import contextlib
 import copy
+import functools
+import json
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError
 
 SMALL, PAPER = "small", "paper"
 SIZES = (SMALL, PAPER)
@@ -45,30 +45,34 @@ def in_words(config: DictConfig) -> str:
 
     To be asked before the data's facts are published: the paper's network has the paper's classes.
     """
-    import torch
-
-    from zoo.config import network_of
-    from zoo.flops import profile
+    from zoo.config import arguments_of
     from zoo.report import quantity
 
     if config.size == PAPER:
         return PAPER
     paper = copy.deepcopy(config)
     paper.size = PAPER
-    if _plain(paper.model) == _plain(config.model) and paper.input_shape == config.input_shape:
+    arguments, shape = arguments_of(paper), tuple(paper.input_shape)
+    if (arguments, shape) == (arguments_of(config), tuple(config.input_shape)):
         return f"{SMALL} (the paper's is the same)"
+    cost = _cost(config.model.name, json.dumps(arguments), shape)
+    if cost is None:
+        return SMALL
+    return f"{SMALL} (the paper's: {quantity(cost[0])} parameters, {quantity(cost[1])} multiply-adds)"
+
+
+@functools.cache
+def _cost(name: str, arguments: str, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Parameters and multiply-adds; None of what cannot be built of the shape that is asked for. A process asks again and again
+    for the same, as a sweep does."""
+    import torch
+
+    from zoo.flops import profile
+    from zoo.models._registry import create_model
+
     try:
         with torch.device("meta"):
-            cost = profile(network_of(paper), tuple(paper.input_shape))
-    except (ValueError, RuntimeError):  # of the shape that is asked for here it cannot be built
-        return SMALL
-    return f"{SMALL} (the paper's: {quantity(cost.params)} parameters, {quantity(cost.macs)} multiply-adds)"
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    """What can be known of a node's values before the data's facts are."""
-    found = {}
-    for key in map(str, node):
-        with contextlib.suppress(InterpolationResolutionError):
-            found[key] = node[key]
-    return found
+            cost = profile(create_model(name, **json.loads(arguments)), shape)
+    except (ValueError, RuntimeError):
+        return None
+    return cost.params, cost.macs

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 import zoo
 from tests.precision import assert_same, same
-from zoo.config import CONF
+from zoo.config import composed
 from zoo.models._base import Classifier
 from zoo.models._frames import build_2d
 from zoo.models._registry import get_builder
@@ -550,7 +549,7 @@ def without_values(name: str, frames: int) -> nn.Module:
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_clip_of_another_length_is_refused_where_the_network_is_sized_by_it(name: str) -> None:
     """It is where one for twice the frames has tensors of other shapes, or cannot be built."""
-    frames = OmegaConf.load(CONF / "model" / f"{name}.yaml").small_shape[1]
+    frames = composed([f"model={name}"]).input_shape[1]
     net, x = without_values(name, frames), torch.empty(2, 3, 2 * frames, 32, 32, device="meta")
     try:
         other = without_values(name, 2 * frames).state_dict()
@@ -567,7 +566,7 @@ def test_a_clip_of_another_length_is_refused_where_the_network_is_sized_by_it(na
 
 @pytest.mark.parametrize("name", VIDEO)
 def test_an_image_is_refused(name: str) -> None:
-    net = without_values(name, OmegaConf.load(CONF / "model" / f"{name}.yaml").small_shape[1])
+    net = without_values(name, composed([f"model={name}"]).input_shape[1])
     said = r"reads \(B, C, T, H, W\) clips, but got \(2, 3, 32, 32\)" if name in COMPOSED else None
     with pytest.raises((ValueError, RuntimeError), match=said):
         net(torch.empty(2, 3, 32, 32, device="meta"))
