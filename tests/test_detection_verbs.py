@@ -56,7 +56,11 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("model=faster_rcnn",), {"box_ap"}),
         (("model=keypoint_rcnn", *HEADS), {"box_ap", "keypoint_ap"}),
-        (("model=mask_rcnn", "model.heads=[box,mask,keypoint]", *HEADS), {"box_ap", "mask_ap", "keypoint_ap"}),
+        pytest.param(
+            ("model=mask_rcnn", "model.heads=[box,mask,keypoint]", *HEADS),
+            {"box_ap", "mask_ap", "keypoint_ap"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_train_with_any_heads(verb: Verb, root: Path, tmp_path: Path, arguments: tuple[str, ...], metrics: set[str]) -> None:

@@ -19,12 +19,12 @@ from zoo.models._inflate import inflate
 pytestmark = pytest.mark.usefixtures("precise")
 
 CORE = [
-    "alexnet", "vgg11_bn", "resnet18", "densenet121", "googlenet", "shufflenet_v2_x0_5", "timm/regnety_002",
+    "alexnet", "resnet18", "densenet121", "googlenet", "shufflenet_v2_x0_5", "timm/regnety_002",
     "timm/convnext_atto", "timm/tf_efficientnet_b0", "timm/resnet26t", "timm/fastvit_t8", "timm/ghostnet_100",
     "timm/nf_regnet_b0",
 ]  # fmt: skip
 REST = [
-    "vgg16", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "squeezenet1_0", "inception_v3", "mnasnet0_5",
+    "vgg11_bn", "vgg16", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "squeezenet1_0", "inception_v3", "mnasnet0_5",
     "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "regnet_x_400mf", "convnext_tiny", "maxvit_t",
     "swin_t", "vit_b_32", "timm/resnetv2_50x1_bit", "timm/resnetv2_50d_gn", "timm/dm_nfnet_f0",
     "timm/hrnet_w18_small", "timm/convnextv2_atto", "timm/repvgg_a0", "timm/mobileone_s0", "timm/tf_mixnet_s",

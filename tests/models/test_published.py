@@ -44,7 +44,7 @@ def both(ours: nn.Module, theirs: nn.Module, x: Tensor, y: Tensor | None = None)
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet50"])
+@pytest.mark.parametrize("name", ["alexnet", pytest.param("vgg16", marks=pytest.mark.slow), "resnet50"])
 def test_torchvisions_state_dict_gives_torchvisions_logits(name: str, tmp_path: Path) -> None:
     theirs = filled(torchvision.models.get_model(name))
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
@@ -86,6 +86,7 @@ def test_every_name_of_torchvisions_and_timms_finds_its_place(name: str) -> None
         assert shapes == {key: shape.numel() for key, shape in own.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 def test_timms_fully_connected_convolutions_give_timms_logits(tmp_path: Path) -> None:
     theirs = filled(timm.create_model("vgg11"))

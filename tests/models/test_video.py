@@ -3,6 +3,7 @@
 import inspect
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -392,6 +393,7 @@ def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
     assert_same(net(x), published([x[:, :, [0, 8]], x.clone()]))
 
 
+@pytest.mark.slow
 def test_slowfast_stages_are_the_tables() -> None:
     net = zoo.create_model("slowfast_r50_4x16")
     profile = zoo.profile(net, (3, 32, 224, 224))
@@ -438,8 +440,13 @@ def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, giga: float) -> N
     assert_same(net(x), published(x))
 
 
+def marked(name: str) -> Any:
+    """The lightest proves it in every run of the tests, the others in the long ones."""
+    return pytest.param(name, marks=() if name == "inflated" else pytest.mark.slow)
+
+
 @pytest.mark.numerical
-@pytest.mark.parametrize("name", [name for name in VIDEO if "checkpointing" in TAKES[name]])
+@pytest.mark.parametrize("name", [marked(name) for name in VIDEO if "checkpointing" in TAKES[name]])
 def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
     arguments = {"num_classes": 5, **({"dropout": 0.0} if "dropout" in TAKES[name] else {})}
     if name in COMPOSED:

@@ -62,7 +62,10 @@ def test_every_layer_is_in_one_part(name: str, arguments: dict[str, object], sha
     assert len(parts_of(net)) > 2
 
 
-@pytest.mark.parametrize(("name", "arguments", "shape"), NETWORKS, ids=[name for name, *_ in NETWORKS])
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"),
+    [pytest.param(*each, id=each[0], marks=pytest.mark.slow if each[0] == "vgg11_bn" else ()) for each in NETWORKS],
+)
 def test_frozen_features_are_bit_identical_after_training_and_resuming(
     name: str, arguments: dict[str, object], shape: tuple[int, ...], tmp_path: Path
 ) -> None:
