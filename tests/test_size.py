@@ -160,7 +160,7 @@ def rendered(figures: Mapping[str, Any]) -> Any:
     return pytest.param(figures, marks=marks, id=figures["file"])
 
 
-@pytest.mark.parametrize("figures", map(rendered, json.loads((RECORDS / "checkpoints.json").read_text())))
+@pytest.mark.parametrize("figures", [rendered(each) for each in json.loads((RECORDS / "checkpoints.json").read_text())])
 def test_checkpoints_of_before_give_the_same_figures(figures: Mapping[str, Any], verb: Verb) -> None:
     """Written before there was `size`, by the small networks that there were; the figures are those of that version."""
     limits = ("trainer.limit_test_batches=5", "data.batch_size=8", "data.num_workers=0")
