@@ -568,7 +568,7 @@ LIGHT = {
 """A network for what a set serves, that trains a step in a moment."""
 A_STEP = (
     *("trainer.max_steps=1", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "data.num_workers=0"),
-    *("data.batch_size=1", "data.max_bad=1.0", "~logger.tensorboard", "~callbacks.pictures", "hydra.run.dir=run"),
+    *("data.batch_size=1", "data.max_bad=1.0", "~logger.tensorboard", "~callbacks.pictures", "hydra.run.dir=run", "size=small"),
 )
 
 
