@@ -174,7 +174,7 @@ def test_a_hostile_value_in_any_key_leads_nowhere(
     Image.new("L", (8, 8)).save(tmp_path / "picture.png")
     sound = torch.load(handed / "checkpoints" / "last.ckpt", weights_only=True)
     allowed = [tmp_path / name for name in ("gift", "other", "third", "answers", "runs")]
-    allowed += [cache, Path("/dev"), tmp_path / "scratch"]
+    allowed += [cache, cache.parent / "compositions", Path("/dev"), tmp_path / "scratch"]
     assert not tried(verb, handed, sound, which, allowed), "as it is, it does nothing else"
     wrong = {}
     number = 0
@@ -202,7 +202,7 @@ def test_every_place_at_once_leads_nowhere(verb: Verb, handed: Path, cache: Path
                 put(content, keys, str(tmp_path / "victim" / "thesis.ckpt"))
     allowed = [tmp_path / name for name in ("gift", "other", "third", "answers", "runs", "scratch")]
     for which in ("evaluate", "resume a folder", "pretrained"):
-        assert not tried(verb, handed, content, which, [*allowed, cache, Path("/dev")]), which
+        assert not tried(verb, handed, content, which, [*allowed, cache, cache.parent / "compositions", Path("/dev")]), which
 
 
 @pytest.mark.parametrize(

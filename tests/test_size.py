@@ -257,6 +257,7 @@ WRONG = [
     ),
     (("size=null",), "size"),
     (("small_shape=[1,8,8]",), "small_shape=[1,8,8] sets small_shape. There is no such setting any more: input_shape"),
+    (("data=word", "--config-dir=own"), "data is 'digits'; it has settings of its own"),
     (("experiment=old", "--config-dir=own"), "sets small_shape. There is no such setting any more: input_shape"),
     (("-m", "size=small,huge"), "size is 'huge'"),
 ]
@@ -266,6 +267,8 @@ WRONG = [
 def test_wrong_sizes_are_a_sentence(arguments: tuple[str, ...], said: str, verb: Verb) -> None:
     place = Path("own/experiment")
     place.mkdir(parents=True)
+    Path("own/data").mkdir()
+    Path("own/data/word.yaml").write_text("# @package _global_\ndata: digits\n")
     (place / "old.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /model: lenet5\n  - _self_\nsmall_shape: [1, 8, 8]\n"
     )

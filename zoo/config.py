@@ -216,6 +216,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
         try:
             config = compose("train", [*overrides, *search], return_hydra_config=True)
             size.check(config.size)
+            _check_described(config)
             return config
         except MissingConfigException as error:
             if error.missing_cfg_file is None or not error.options:
@@ -227,6 +228,13 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
             if re.search(rf"Key '{_GONE}'", f"{error} {error.__cause__}"):
                 raise ValueError(f"A file of the configuration sets {_GONE}. {_INSTEAD}") from None
             raise
+
+
+def _check_described(config: DictConfig) -> None:
+    """Refuse a file that sets a value where a network, a task or a data set is to be described."""
+    for group in ("model", "task", "data"):
+        if not OmegaConf.is_missing(config, group) and not isinstance(config[group], DictConfig):
+            raise ValueError(f"{group} is {config[group]!r}; it has settings of its own, as in {group}.NAME=VALUE.")
 
 
 _GONE = "small_shape"
