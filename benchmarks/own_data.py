@@ -129,7 +129,7 @@ def main() -> None:
     from _record import train, write
 
     runs = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/own_data").absolute()
-    rows = [["files", "settings", "steps, parameters", "known by heart", "time"]]
+    rows = [["files", "settings", "epochs, parameters", "known by heart", "time"]]
     for data, make in OWN.items():
         folder = runs / f"{data}-files"
         if not folder.exists():
@@ -147,7 +147,6 @@ def main() -> None:
                 f"{result['seconds']:.0f} s",
             ]
         )
-    rows[0][2] = "epochs, parameters"
     write(
         "own_data",
         "A few files of one's own, learnt by heart",

@@ -220,6 +220,16 @@ def test_the_length_fits_the_amount_of_data(images: int, size: str, epochs: int,
     assert trainer.check_val_every_n_epoch == max(1, epochs // 10 if epochs > 4 else 1)
 
 
+def test_a_recipe_in_steps_keeps_them() -> None:
+    import lightning
+
+    trainer = lightning.Trainer(
+        max_epochs=-1, max_steps=1000, logger=False, enable_checkpointing=False, accelerator="cpu", devices=1
+    )
+    length.fit(trainer, cast("Any", Data(320, 32)), run.composed([]))
+    assert (trainer.max_epochs, trainer.max_steps) == (-1, 1000)
+
+
 @pytest.mark.parametrize("said", [f"trainer.{name}=1" for name in length.SAID] + ["experiment=lenet5_fashion_mnist"])
 def test_who_says_the_length_gets_it(said: str) -> None:
     assert length.is_said(run.composed([said.replace("max_time=1", "max_time='00:00:01:00'")]))

@@ -30,7 +30,7 @@ def is_said(config: "DictConfig") -> bool:
 
 def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
     """Set a trainer's number of epochs by the rule, where the length is not said; and validate often enough, not more."""
-    if is_said(config) or trainer.max_epochs is None:
+    if is_said(config) or (trainer.max_epochs or 0) < 1:  # else a file of the user's own counts in steps
         return
     epoch, _ = steps_of(trainer, data)
     recipe = epochs = trainer.max_epochs

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoo.size import PAPER
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -69,5 +71,5 @@ def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator
         key = "model.pretrained" if model.get("pretrained") is not None else "model.backbone_weights"
         thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if freeze else "") if each)
         frozen = f" (with {thawed}, for what nobody trained is not frozen)" if thawed else ""
-        small = ", or size=small, which is a network for small data and starts from none" if size == "paper" else ""
+        small = ", or size=small, which is a network for small data and starts from none" if size == PAPER else ""
         raise ValueError(f"{error} Or set {key}=null, which trains from random weights{frozen}{small}.") from None
