@@ -30,10 +30,10 @@ def is_said(config: "DictConfig") -> bool:
 
 def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
     """Set a trainer's number of epochs by the rule, where the length is not said; and validate often enough, not more."""
-    if is_said(config) or (trainer.max_epochs or 0) < 1:  # else a file of the user's own counts in steps
+    recipe = epochs = trainer.max_epochs or 0
+    if is_said(config) or recipe < 1:  # a file of the user's own may count in steps
         return
     epoch, _ = steps_of(trainer, data)
-    recipe = epochs = trainer.max_epochs
     if config.most_samples is not None:
         seen = epoch * int(config.data.batch_size) * trainer.world_size * trainer.accumulate_grad_batches
         epochs = min(epochs, math.ceil(config.most_samples / seen))

@@ -95,9 +95,9 @@ class Clock:
 
 def duration(seconds: float) -> str:
     """About so long: `0.012 s`, `41 s`, `12 min`, `3.5 h`, `12 days`."""
-    for size, unit in ((172800, "days"), (7200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{seconds / {'days': 86400, 'h': 3600, 'min': 60}[unit]:.3g} {unit}"
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
@@ -233,7 +233,7 @@ def _steps(trainer: lightning.Trainer, data: "DataModule", config: DictConfig) -
         return f"as many as the time allows, {epoch:,} an epoch"
     epochs = steps / max(1, epoch)
     said = f"{steps:,} ({epochs:.3g} epoch{'s' * (epochs != 1)} of {epoch:,})"
-    recipe = config.trainer.max_epochs
+    recipe = config.trainer.max_epochs or 0
     if recipe != trainer.max_epochs and recipe > 0:
         more = "less" if recipe < (trainer.max_epochs or 0) else "more"
         said += f"; the recipe's {recipe} epoch{'s' * (recipe != 1)} would be {more} than it takes: see trainer.max_epochs"
