@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import importlib
 import io
 import json
@@ -23,6 +24,7 @@ import yaml
 from PIL import Image
 
 from zoo import cli, progress
+from zoo.__main__ import verbs
 from zoo._timing import Timing
 from zoo.callbacks import Lines, Progress
 from zoo.data import base
@@ -45,24 +47,29 @@ GO_ON = ("train", "prepare", "study")
 
 def test_every_verb_is_in_this_list() -> None:
     source = Path(cli.__file__).parent
-    assert {path.stem for path in source.glob("*.py") if "cli.verb(" in path.read_text()} == VERBS.keys()
-    assert {path.stem for path in source.glob("*.py") if "\ndef main()" in path.read_text()} == {*VERBS, "_timing"}
+    assert {path.stem for path in source.glob("*.py") if re.search(r"cli\.(verb|command)\(", path.read_text())} == VERBS.keys()
+    assert verbs().keys() == VERBS.keys()
+
+
+def replace(name: str, work: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put `work` in the place of what a verb calls, under its signature, from which the options are read."""
+    module, _, function = VERBS[name][0].rpartition(".")
+    original = getattr(importlib.import_module(module), function)
+    monkeypatch.setattr(importlib.import_module(module), function, functools.wraps(original)(work))
 
 
 @pytest.mark.parametrize("number", cli.STOPPING)
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_ends_on_every_signal(name: str, number: int, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, arguments = VERBS[name]
     child = []
 
     def work(*_: Any, **__: Any) -> None:
         child.append(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]))
         signal.raise_signal(number)
 
-    module, _, function = place.rpartition(".")
-    monkeypatch.setattr(importlib.import_module(module), function, work)
+    replace(name, work, monkeypatch)
     before = [signal.getsignal(each) for each in cli.STOPPING]
-    status, _, err = verb(name, *arguments)
+    status, _, err = verb(name, *VERBS[name][1])
     assert status == (130 if number == signal.SIGINT else cli.AGAIN if name in GO_ON else 128 + number)
     assert f"Stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}." in err
     assert "Traceback" not in err
@@ -96,7 +103,7 @@ def test_a_reader_that_waits_for_ever_does_not_keep_the_process(tmp_path: Path) 
 
 
 def test_the_end_of_a_verb_ends_its_timer(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("zoo.verify"), "verify", lambda *_: signal.raise_signal(signal.SIGTERM))
+    replace("verify", lambda *_, **__: signal.raise_signal(signal.SIGTERM), monkeypatch)
     assert verb("verify", "lenet5")[0] == 143
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
 
@@ -109,13 +116,11 @@ def test_no_letter_is_too_much_for_a_terminal(name: str, monkeypatch: pytest.Mon
         print("图片 \udce9")
         raise ValueError("There is no folder Bücher/图片.")
 
-    place, arguments = VERBS[name]
-    module, _, function = place.rpartition(".")
-    monkeypatch.setattr(importlib.import_module(module), function, work)
+    replace(name, work, monkeypatch)
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.setattr(sys, "argv", [name, *VERBS[name][1]])
     with pytest.raises(SystemExit) as stop:
         importlib.import_module(f"zoo.{name}").main()
     assert stop.value.code == 1

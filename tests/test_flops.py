@@ -558,7 +558,7 @@ def test_the_verb_prints_the_papers_network(
         (("model=c3dd",), "did you mean c3d"),
         (("model=c3d", "input_shape=[3,4,16,16]"), "too small"),
         (("model=resnet18", "input_shape=[3,16,112,112]"), "does not fit"),
-        (("model=c3d", "clips=many"), "whole numbers"),
+        (("model=c3d", "clips=many"), "clips is 'many', but it must be a whole number"),
     ],
 )
 def test_the_verb_refuses_in_a_sentence(

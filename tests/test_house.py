@@ -1,11 +1,13 @@
 """The house rules that can be read from the source."""
 
 import ast
+import importlib.metadata
 import importlib.util
 import inspect
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +228,65 @@ def test_what_compares_rounded_numbers_is_marked() -> None:
                 if called & compare and "pytest.mark.numerical" not in map(ast.unparse, test.decorator_list):
                     unmarked.append(f"{path.name}: {test.name}")
     assert not unmarked
+
+
+# What is installed
+
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+NOT_INSTALLED = {"torchcodec": "torchcodec"}
+"""What is imported of distributions that may not be here, where nobody can be asked which it belongs to."""
+UNUSED = {
+    "tensorboard": "Lightning's logger of that name, which the configuration chooses, writes by it",
+    "torchmetrics": "lightning brings it in any case; its releases before 1.4 do not know numpy 2",
+}
+"""What is declared and imported nowhere in the package, with the reason."""
+
+
+def declared(*extras: str) -> set[str]:
+    """The distributions that the package asks for, by themselves or by an extra."""
+    asked = [*PROJECT["dependencies"], *(each for name in extras for each in PROJECT["optional-dependencies"][name])]
+    return {re.split(r"[^\w.-]", each)[0].lower() for each in asked}
+
+
+def distributions() -> dict[str, set[str]]:
+    """Of each package that is imported anywhere in the source, the distributions that bring it."""
+    known = importlib.metadata.packages_distributions()
+    names = {name.partition(".")[0] for path in SOURCE.rglob("*.py") for name in imported(path.read_text())}
+    foreign = names - sys.stdlib_module_names - {"zoo", ""}
+    return {name: {each.lower() for each in known.get(name, [NOT_INSTALLED.get(name, name)])} for name in foreign}
+
+
+def test_what_is_imported_is_declared() -> None:
+    undeclared = {name for name, owners in distributions().items() if not owners & declared("shards", "torchcodec")}
+    assert not undeclared
+
+
+def test_what_is_declared_is_imported() -> None:
+    used = set().union(*distributions().values())
+    assert declared("shards", "torchcodec") - used == UNUSED.keys()
+
+
+def test_each_bound_has_its_reason() -> None:
+    text = (CHECKOUT / "pyproject.toml").read_text()
+    bounds = re.findall(r'^  "[^"]*>=[^"]*",.*$', text, re.MULTILINE)
+    assert len(bounds) > 20
+    tools = ("pytest>=", "mypy>=", "ruff>=")  # whose bounds are the releases they were last seen with
+    assert not [line for line in bounds if "#" not in line and not line.strip().startswith(tuple(f'"{each}' for each in tools))]
+
+
+def test_the_distribution_says_what_it_is() -> None:
+    """Its name is its own on the package index, and the version is stated once."""
+    assert PROJECT["name"] == "lightning-vision-zoo"
+    assert PROJECT["dynamic"] == ["version"]
+    assert PROJECT["scripts"] == {"zoo": "zoo.__main__:main"}
+    assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(PROJECT["classifiers"])
+    assert PROJECT["keywords"]
+    told = [path for path in CHECKOUT.rglob("*.py") if re.search(r"^__version__ = ", path.read_text(), re.MULTILINE)]
+    assert told == [SOURCE / "__init__.py"]
+
+
+def test_nobody_is_told_to_install_another_project() -> None:
+    """`zoo` on the package index is not this one."""
+    pages = [path for kind in ("*.md", "*.py", "*.toml", "*.yaml") for path in CHECKOUT.rglob(kind)]
+    wrong = r"pip install (?:-\S+ )*['\"]?zoo\b"
+    assert not [path for path in [*pages, CHECKOUT / ".ci" / "run"] if re.search(wrong, path.read_text())]

@@ -38,7 +38,7 @@ def test_neighbours_against_scikit_learn(p: int) -> None:
     [
         (("data=digits", "shares=0.1"), "is less than one for the smallest class, which has 122"),
         (("data=digits", "shares=0"), "shares are percentages"),
-        (("data=digits", "seeds=x"), "seeds and pretext.max_epochs are whole numbers"),
+        (("data=digits", "seeds=x"), "seeds is 'x', but it must be whole numbers separated by commas"),
         (("data=motion_digits", "model=c3d"), "has no data.fraction"),
         (("data=digit",), "did you mean digits"),
     ],

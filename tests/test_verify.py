@@ -16,7 +16,7 @@ from zoo.benchmark import read_rows
 from zoo.data.digits import Digits
 from zoo.models import _entries
 from zoo.models._entries import Accuracy, Weights, write_entry
-from zoo.verify import verify
+from zoo.verify import verify_weights
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -102,8 +102,8 @@ def test_another_file_is_not_the_published_one(published: Weights, verb: Verb) -
         (("c3d:sports1m",), "states no accuracy"),
         (("alexnet",), "states its accuracy on ImageNet-1K, which no data= of this project reads"),
         (("lenet5:fashion_mnist", "data.root=nowhere"), "FashionMNIST is not complete"),
-        (("lenet5:fashion_mnist", "tolerance=much"), "number of percentage points"),
-        (("lenet5:fashion_mnist", "lenet_wide"), "one set of weights"),
+        (("lenet5:fashion_mnist", "tolerance=much"), "tolerance is 'much', but it must be a number or null"),
+        (("lenet5:fashion_mnist", "lenet_wide"), "one NAME is taken at a time"),
     ],
 )
 def test_what_cannot_be_verified(verb: Verb, arguments: tuple[str, ...], said: str) -> None:
@@ -128,7 +128,7 @@ def test_packaged_weights_hold_what_they_state(
 ) -> None:
     (stated,) = zoo.get_weights(name, tag).accuracies
     own = [f"data.root={real_data('FashionMNIST').parent}"] if stated.data == "fashion_mnist" else []  # the others are rendered
-    (verdict,) = verify(name, tag, own)
+    (verdict,) = verify_weights(name, tag, own)
     assert verdict.holds, verdict
     count = {"fashion_mnist": "10,000", "motion_digits": "600"}[stated.data]
     assert f"scored {count} of {count} test samples" in capsys.readouterr().out

@@ -1,23 +1,10 @@
-"""Benchmark networks: `python -m zoo.benchmark PATTERN|RUN_FOLDER ... [key=value ...]`.
+"""Measure how fast networks are and what they need, and draw it: `zoo benchmark "resnet*" c3d`.
 
-    python -m zoo.benchmark "resnet*" c3d
-    python -m zoo.benchmark "*" measure=accuracy            # costs and accuracies, no times
-    python -m zoo.benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
+    zoo benchmark "*" measure=accuracy            # costs and accuracies, no times
+    zoo benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
 
-Each model is its paper's network at its paper's input shape, as `python -m zoo.flops` counts it, on noise that lies on the
+Each model is its paper's network at its paper's input shape, as `zoo flops` counts it, on noise that lies on the
 device: no data set is read, but for the accuracy. Of a run it is the network that was trained, at the shape it was trained at.
-
-    measure=training,inference,accuracy    what to measure
-    mode=eager,compiled                    as it is, and by torch.compile
-    precision=auto                         32-true, bf16-mixed, or both; auto is what a run would take
-    layout=auto                            contiguous, channels_last, or both; auto is the task's
-    device=auto                            cpu or cuda
-    batch=16                               samples; halved where they do not fit into memory
-    seconds=2                              for how long to measure each figure, at least
-    limit=GIB                              of memory on a CPU; all that is free unless given
-    data.root=FOLDER                       of the data sets on which accuracies are measured; $ZOO_DATA unless given
-    folder=runs/benchmark                  where the results go; a model measured again replaces its rows
-
 Networks and steps take settings as a run does: model.num_classes=101, size=small, input_shape=[3,16,112,112], optimizer=sgd.
 
 The folder gets benchmark.json and benchmark.csv, written after each row; benchmark.md; accuracy over multiply-adds and over
@@ -27,6 +14,7 @@ data are there, else it is the published one.
 
 import contextlib
 import csv
+import functools
 import io
 import itertools
 import json
@@ -36,36 +24,51 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from zoo import cli
 from zoo import config as run
+from zoo.grammar import Named, Within
 from zoo.progress import beating
 from zoo.words import csv_cell, nearest, printable
 
-CHOICES = {
-    "measure": ("training", "inference", "accuracy"),
-    "mode": ("eager", "compiled"),
-    "precision": ("auto", "32-true", "bf16-mixed"),
-    "layout": ("auto", "contiguous", "channels_last"),
-    "device": ("auto", "cpu", "cuda"),
-}
-"""What can be named, separated by commas; of devices one."""
+Phase = Literal["training", "inference", "accuracy"]
+Mode = Literal["eager", "compiled"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+Layout = Literal["auto", "contiguous", "channels_last"]
 
 
 @dataclass(frozen=True)
 class Options:
-    measure: tuple[str, ...] = CHOICES["measure"]
-    mode: tuple[str, ...] = CHOICES["mode"]
-    precision: tuple[str, ...] = ("auto",)
-    layout: tuple[str, ...] = ("auto",)
-    device: tuple[str, ...] = ("auto",)
+    """What is measured, and how."""
+
+    measure: tuple[Phase, ...] = ("training", "inference", "accuracy")
+    """What to measure: training, inference, accuracy."""
+    mode: tuple[Mode, ...] = ("eager", "compiled")
+    """As it is, and by torch.compile."""
+    precision: tuple[Precision, ...] = ("auto",)
+    """32-true, bf16-mixed, or both; auto is what a run would take."""
+    layout: tuple[Layout, ...] = ("auto",)
+    """The order of memory: contiguous, channels_last, or both; auto is the task's."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where, one at a time."""
     batch: int = 16
+    """Samples; halved where they do not fit into memory."""
     seconds: float = 2.0
+    """For how long to measure each figure, at least."""
     limit: float | None = None
-    root: str | None = None
+    """GiB of memory on a CPU; all that is free if null."""
+    root: Annotated[str | None, Named("data.root")] = None
+    """The folder of the data sets on which accuracies are measured; $ZOO_DATA if null."""
     folder: Path = Path("runs/benchmark")
-    overrides: tuple[str, ...] = ()
+    """Where the results go; a model measured again replaces its rows."""
+    overrides: Annotated[tuple[str, ...], Within(("size", "input_shape", "model", "task", "optimizer"))] = ()
+    """Settings of the networks and steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "seconds", "limit"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} is {value:g}; it is a {'whole ' * (name == 'batch')}number above 0.")
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,30 @@ def chosen_models(patterns: Sequence[str]) -> list[str]:
     return [*(list_models(models) if models else []), *dict.fromkeys(runs)]
 
 
-def benchmark(patterns: Sequence[str], options: Options) -> list[Row]:
-    """Measure the models that the patterns choose; the rows of the folder, those of earlier calls included."""
+@cli.in_python
+def benchmark(patterns: Sequence[str], options: Options = Options()) -> list[Row]:
+    """Measure the models that the patterns choose, and write the table, the pictures and the page.
+
+    Args:
+        patterns: at least one name or pattern of models ("resnet*"), or a run folder.
+        options: what is measured, and how.
+
+    Returns:
+        The rows of the folder, those of earlier calls included.
+
+    Raises:
+        ValueError: a pattern that chooses nothing, settings that do not exist, a device that is not there.
+    """
+    import torch
+
     from zoo import _charts
 
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device here: device=cpu")
     names = chosen_models(patterns)
+    for name in names if options.overrides else ():
+        if not run.names_a_run(name):  # a run's settings are checked as it is opened
+            run.check_overrides([f"model={name}", *options.overrides])
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     rows = read_rows(folder)
@@ -188,8 +210,7 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
     if not {"training", "inference"} & set(options.measure):
         yield base
         return
-    device = options.device[0]
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
     base = replace(
         base,
         device=device,
@@ -234,7 +255,7 @@ def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
 def _with_accuracy(row: Row, options: Options) -> Row:
     """Of the default weights: measured where that can be done, else as published. Of a run likewise, else as it states."""
     from zoo.models._entries import entries_of
-    from zoo.verify import verify
+    from zoo.verify import verify_weights
 
     if run.names_a_run(row.model):
         return _with_result(row, options)
@@ -247,7 +268,7 @@ def _with_accuracy(row: Row, options: Options) -> Row:
     if "accuracy" in options.measure:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                found = verify(row.model, entry.tag, root)[0]
+                found = verify_weights(row.model, entry.tag, root)[0]
         except ValueError as error:
             row = replace(row, notes=[*row.notes, f"accuracy not measured: {error}"])
         else:
@@ -329,53 +350,8 @@ def _with_times(row: Row, phase: str, options: Options) -> Row:
     return replace(row, **found, notes=notes)
 
 
-# The command line
-
-
-def read_options(arguments: Sequence[str]) -> Options:
-    """Our own settings, checked; the rest are left for the networks."""
-    given: dict[str, Any] = {}
-    rest: list[str] = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in CHOICES:
-            given[key] = tuple(value.split(","))
-            for each in given[key]:
-                if each not in CHOICES[key]:
-                    raise ValueError(f"{key} is {value!r}; it is one or several of {', '.join(CHOICES[key])}.")
-        elif key == "folder":
-            given[key] = Path(run.place(value))
-        elif key == "data.root":
-            given["root"] = value
-        elif key in ("batch", "seconds", "limit"):
-            try:
-                given[key] = int(value) if key == "batch" else float(value)
-            except ValueError:
-                given[key] = 0
-            if given[key] <= 0:
-                raise ValueError(f"{key} is {value!r}; it is a {'whole ' * (key == 'batch')}number above 0.")
-        elif key in ("size", "input_shape") or key.startswith(("model.", "task.", "optimizer")):
-            rest.append(argument)
-        elif key != "debug":
-            own = [*CHOICES, "batch", "seconds", "limit", "data.root", "folder", "size", "input_shape"]
-            raise ValueError(f"There is no setting {key!r} of a benchmark; {nearest(key, own)}")
-    if len(given.get("device", ("",))) > 1:
-        raise ValueError("Measure one device at a time: device=cpu or device=cuda.")
-    return Options(**given, overrides=tuple(run.literal_paths(rest)))
-
-
-def _main(arguments: list[str]) -> None:
-    import torch
-
-    patterns = [a for a in arguments if "=" not in a]
-    if not patterns:
-        raise ValueError('Name at least one model or pattern: python -m zoo.benchmark "resnet*" c3d')
-    options = read_options([a for a in arguments if "=" in a])
-    if options.device == ("cuda",) and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA device here: device=cpu")
-    for name in chosen_models(patterns) if options.overrides else ():
-        if not run.names_a_run(name):  # a run's settings are checked as it is opened
-            run.check_overrides([f"model={name}", *options.overrides])
+@functools.wraps(benchmark)
+def _main(patterns: Sequence[str], options: Options = Options()) -> None:
     try:
         benchmark(patterns, options)
     except cli.Stopped as stopped:
@@ -385,7 +361,7 @@ def _main(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    cli.verb(_main, __doc__)
+    cli.command(_main)
 
 
 if __name__ == "__main__":

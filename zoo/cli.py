@@ -1,12 +1,14 @@
 """What all verbs share at their edges: help, words for mistakes, what a signal does, and an output that never fails.
 
-A verb is a function of the command line's arguments, and `verb` runs it. SIGTERM, SIGUSR1 and Ctrl-C raise `Stopped` where the
+A verb is a function; `command` reads its arguments from the command line (grammar.py) and runs it, `verb` one that reads them
+itself. SIGTERM, SIGUSR1 and Ctrl-C raise `Stopped` where the
 main thread is, so that files are closed and what is there can be said on the way out. The processes that the verb has begun are
 ended too; and where the way out is blocked, by a reader that waits for ever for instance, the process leaves without it.
 """
 
 import contextlib
 import functools
+import inspect
 import io
 import locale
 import logging
@@ -22,14 +24,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from omegaconf import DictConfig
 
+from zoo import __version__, folder, grammar
 from zoo import config as run
-from zoo import folder
 from zoo.sweep import SweepTable, outlived
 from zoo.words import printable, shell_word
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 AGAIN = getattr(os, "EX_TEMPFAIL", 75)
 """75, "try again later" (sysexits.h): the status of a verb that was asked to stop and that the same command goes on with. It is
@@ -54,13 +59,28 @@ class Stopped(SystemExit):
         self.said = ""
 
 
+def command(function: Callable[..., object], *, bare: bool = False, goes_on: str | None = None) -> None:
+    """Run a verb whose options are its function's parameters, as `grammar` reads them; the rest as of `verb`."""
+    module = inspect.unwrap(function).__globals__
+    name = module["__spec__"].name.split(".")[1]  # however it was started; of a folder's `__main__` the folder
+
+    def work(arguments: list[str]) -> None:
+        function(**grammar.read(function, arguments, name))
+
+    verb(work, lambda: grammar.usage(function, name, module["__doc__"]), bare=bare, goes_on=goes_on)
+
+
 def verb(
-    work: Callable[[list[str]], object], usage: str | None = None, *, bare: bool = False, goes_on: str | None = None
+    work: Callable[[list[str]], object],
+    usage: Callable[[], str] | None = None,
+    *,
+    bare: bool = False,
+    goes_on: str | None = None,
 ) -> None:
     """Run a verb on the command line's arguments.
 
     Args:
-        usage: what is printed for `--help`, and without arguments; None where `work` sees to that.
+        usage: makes what is printed for `--help`, and without arguments; None where `work` sees to that.
         bare: whether it also runs without arguments.
         goes_on: what to add for the user where the same command goes on with a verb that was stopped; its status is then
             `AGAIN`, else 128 and the signal's number. Ctrl-C's is always 130.
@@ -73,8 +93,10 @@ def verb(
     before = _descendants()
     try:
         with stopping(goes_on), plainly(debug="debug=true" in arguments):
-            if usage is not None and (arguments[:1] in (["-h"], ["--help"]) or not (arguments or bare)):
-                print(usage)
+            if "--version" in arguments:
+                print(f"zoo {__version__}")
+            elif usage is not None and (arguments[:1] in (["-h"], ["--help"]) or not (arguments or bare)):
+                print(usage())
             else:
                 work(arguments)
             sys.stdout.flush()  # here a reader that has gone is no traceback yet
@@ -85,31 +107,12 @@ def verb(
 
 
 def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
-    """Run a job under Hydra: `--help`, `-m` sweeps and launchers are Hydra's."""
+    """Run a job under Hydra: `--help`, `-m` sweeps, launchers and the shells' completion are Hydra's."""
     import hydra
-    from hydra._internal.utils import get_args_parser
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    folder.forget()
-    arguments = run.in_one_folder(run.literal_paths(arguments))
-    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
-    if unknown:
-        raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
-    if not (parsed.help or parsed.hydra_help or parsed.info):
-        config = run.check_overrides(parsed.overrides, parsed.config_dir)
-        several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
-        if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
-            raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
-        named = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
-        for each in named:
-            place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
-            if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
-                raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
-        if not (several or parsed.multirun or parsed.cfg):  # a run of a sweep may fail alone
-            config.run_dir = "."  # a folder is made for a run that begins
-            run.check_parts(config)
-            run.check_fit(config)
+    arguments, _ = _checked(arguments)
 
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:
@@ -123,10 +126,76 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
         hydra.main(version_base="1.3", config_path=str(run.CONF), config_name="train")(plain_job)()
 
 
+def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a verb's function raise ValueError, in the user's words, for whatever the user can mend."""
+
+    @functools.wraps(function)
+    def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            said = sentence(error)
+            if said is None or type(error) is ValueError or isinstance(error, OSError):
+                raise
+            raise ValueError(said) from error
+
+    return plain
+
+
+def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) -> Result:
+    """Run a job under Hydra for a caller in Python, as the command line would; what it returns."""
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+
+    if wrong := [each for each in settings if "=" not in each]:
+        raise ValueError(f"{wrong[0]} is not a setting: settings are written key=value, as on the command line.")
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # in the script that Lightning has started again for a further process
+        settings = [*settings, *(each for each in sys.argv[1:] if each.startswith("hydra."))]
+    _, parsed = _checked(settings)
+    GlobalHydra.instance().clear()
+    try:
+        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(run.CONF)))
+        return cast(Result, hydra.run("train", job, parsed.overrides, with_log_configuration=False).return_value)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
+    """The arguments of a run, and what Hydra reads in them. Raises ValueError in the user's words."""
+    from hydra._internal.utils import get_args_parser
+
+    folder.forget()
+    _given[:] = arguments
+    arguments = run.in_one_folder(run.literal_paths(arguments))
+    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+    if unknown:
+        raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
+    if not (parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion):
+        config = run.check_overrides(parsed.overrides, parsed.config_dir)
+        several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
+        if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
+            raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
+        named = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
+        for each in named:
+            place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
+            if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
+                raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
+        if not (several or parsed.multirun or parsed.cfg):  # a run of a sweep may fail alone
+            config.run_dir = "."  # a folder is made for a run that begins
+            run.check_parts(config)
+            run.check_fit(config)
+    return arguments, parsed
+
+
+_given: list[str] = []
+"""The arguments of the run that is under way, as they were given."""
+
+
 def go_on(folder: Path) -> str:
     """The command that takes up again the run of this folder, or the sweep that it is part of."""
     again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
-    earlier = [argument for argument in sys.argv[1:] if not argument.startswith(again)]
+    earlier = [argument for argument in _given if not argument.startswith(again)]
     if SweepTable.under_way:
         place = [f"hydra.sweep.dir={run.quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]
     else:
@@ -156,15 +225,17 @@ def plainly(debug: bool) -> Iterator[None]:
 def sentence(error: BaseException) -> str | None:
     """What to tell the user of an error; None if it is not one of theirs."""
     from hydra.errors import HydraException
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     from yaml import YAMLError
 
+    # Of a library that is not imported there is no error, and to import it takes seconds.
+    lightning: Any = sys.modules.get("lightning.fabric.utilities.exceptions")
+    refusals = (lightning.MisconfigurationException,) if lightning else ()
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set and has no default. Give it on the command line: {cause.full_key}=..."
-        if isinstance(cause, ValueError | OSError | MisconfigurationException | ModuleNotFoundError | YAMLError):
+        if isinstance(cause, (ValueError, OSError, ModuleNotFoundError, YAMLError, *refusals)):
             return _line(cause)
         if not isinstance(cause, HydraException | OmegaConfBaseException):
             return None

@@ -242,16 +242,25 @@ _GONE = "small_shape"
 _INSTEAD = "There is no such setting any more: input_shape is the shape of a sample at either size."
 
 
+def groups() -> list[str]:
+    """The folders of the configuration, of whose files one or none is chosen."""
+    return sorted(entry.name for entry in CONF.iterdir() if entry.is_dir())
+
+
+def roots() -> tuple[str, ...]:
+    """With what a setting's name begins."""
+    return (*dict.fromkeys([*_KEYS, *groups()]), "hydra")
+
+
 def _explain(overrides: Sequence[Override]) -> None:
     """Find the key that does not exist, and raise the sentence that names it."""
-    groups = [entry.name for entry in CONF.iterdir() if entry.is_dir()]
     for override in overrides:
         root = override.key_or_group.split(".")[0].split("/")[0]
         if root == _GONE:
             raise ValueError(f"{override.input_line} sets {_GONE}. {_INSTEAD}") from None
-        if root not in {*_KEYS, *groups, "hydra"} and not override.is_add():
-            raise ValueError(f"There is no setting {root!r}; {nearest(root, [*_KEYS])}") from None
-    choices = [o for o in overrides if o.key_or_group in groups or o.key_or_group == "hydra.searchpath"]
+        if root not in roots() and not override.is_add():
+            raise ValueError(f"There is no setting {root!r}; {nearest(root, roots()[:-1])}") from None
+    choices = [o for o in overrides if o.key_or_group in groups() or o.key_or_group == "hydra.searchpath"]
     try:
         config = compose("train", [o.input_line or "" for o in choices])
     except ConfigCompositionException:
@@ -307,7 +316,7 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
         value = OmegaConf.to_container(node[name], resolve=True) if OmegaConf.is_config(node[name]) else node[name]
         if not isinstance(value, dict) and not _fits(value, hints.get(name, Any)):
             raise ValueError(
-                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {_spoken(hints[name])}."
+                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {spoken(hints[name])}."
             )
 
 
@@ -463,10 +472,11 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _spoken(hint: Any) -> str:
+def spoken(hint: Any) -> str:
+    """An annotation made of plain types in the words of a sentence."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = typing.get_args(hint)
-        return " or ".join(_spoken(each) for each in parts if not inspect.isclass(each) or each in _SPOKEN)
+        return " or ".join(spoken(each) for each in parts if not inspect.isclass(each) or each in _SPOKEN)
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(repr(each) for each in typing.get_args(hint))
     origin = typing.get_origin(hint)

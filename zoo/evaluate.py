@@ -1,13 +1,12 @@
-"""Evaluate: `python -m zoo.evaluate CHECKPOINT|RUN_FOLDER [key=value ...]`.
+"""Score a checkpoint on the data it was trained with, or on others of the same classes: `zoo evaluate RUN_FOLDER`.
 
-Everything is rebuilt from the checkpoint alone. `split=val` scores the validation split; `data=...` another data set of
-the same classes.
+Everything is rebuilt from the checkpoint alone; `data=...` chooses another data set of the same classes.
 """
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zoo import cli
 from zoo import config as run
@@ -15,9 +14,25 @@ from zoo import config as run
 if TYPE_CHECKING:
     from zoo.report import Conditions
 
+Split = Literal["val", "test"]
+"""What a checkpoint is scored on."""
 
-def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> dict[str, float]:
-    """Score a checkpoint on a split, print the result, return the metrics by name."""
+
+@cli.in_python
+def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: Split = "test") -> dict[str, float]:
+    """Score a checkpoint on a split, print the result, return the metrics by name: `{"test/accuracy": 0.97, ...}`.
+
+    The network, the task and the data are those of the checkpoint's recipe, as the overrides change them; every sample is
+    scored once, by the protocol that is printed.
+
+    Args:
+        checkpoint: a run folder, a checkpoint or published weights (MODEL:TAG); of a folder its best checkpoint.
+        overrides: settings that replace the recipe's, as on the command line: `["data.root=FOLDER", "data.batch_size=64"]`.
+        split: which split of the data, val or test.
+
+    Raises:
+        ValueError: no checkpoint, settings that do not exist, data of other classes or that cannot be read.
+    """
     return scored(checkpoint, overrides, split)[0]
 
 
@@ -60,17 +75,8 @@ def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "
     return {name: float(value) for name, value in trainer.callback_metrics.items()}, how
 
 
-def _main(arguments: list[str]) -> None:
-    settings = dict(argument.partition("=")[::2] for argument in arguments[1:] if argument.startswith("split="))
-    rest = [argument for argument in arguments[1:] if not argument.startswith("split=")]
-    for argument in rest:
-        if "=" not in argument:
-            raise ValueError(f"{argument} is not a setting (key=value); one checkpoint is evaluated at a time.")
-    evaluate(arguments[0], run.literal_paths(rest), **settings)
-
-
 def main() -> None:
-    cli.verb(_main, __doc__)
+    cli.command(evaluate)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a network costs: multiply-adds, parameters, receptive fields and activation memory, layer by layer.
+"""Count what a network costs, layer by layer, multiply-adds, parameters, receptive fields, memory: `zoo flops model=c3d`.
+
+From the command line it is the paper's network at the paper's input shape, but for what is set; size=small is the one for small
+data. Of a run it is the network that was trained, at the shape it was trained at.
 
 The network is run once, on a copy without memory (PyTorch's meta device), and every operation that reaches the
 dispatcher is looked at: a matrix product or convolution is counted by its formula, whichever module or function asked
@@ -12,7 +15,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from zoo._formulas import FREE, bind, formula_of, is_cheap
 from zoo._receptive import Extent, Fields
+from zoo.grammar import Named, Plain
 from zoo.words import printable
 
 Shape = tuple[int, ...]
@@ -525,38 +529,33 @@ def _render(p: Profile) -> str:
     return "\n".join(text + [textwrap.fill(fact, _WIDTH, subsequent_indent="  ") for fact in [*facts, p.note] if fact])
 
 
-def _main(arguments: list[str]) -> None:
-    from pathlib import Path
+def _main(
+    trained: Annotated[str | None, Plain(), Named("run_folder")] = None,
+    overrides: Sequence[str] = (),
+    clips: int = 1,
+    crops: int = 1,
+    regions: int | None = None,
+) -> None:
+    """Count what a network costs.
 
+    Args:
+        trained: a run folder or a checkpoint: its network, at the shape it was trained at.
+        overrides: settings of the network.
+        clips: of a video that are scored at test.
+        crops: of each clip, or of an image.
+        regions: of an image that a detector's heads look at; null takes the most.
+    """
     from zoo import config as run
 
-    own = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith(("clips=", "crops=", "regions="))}
-    if not all(value.isdigit() for value in own.values()):
-        raise ValueError(f"clips, crops and regions are whole numbers, not {', '.join(own.values())}.")
-    overrides = run.literal_paths([a for a in arguments if a.partition("=")[0] not in own])
-    places = [a for a in overrides if "=" not in a or Path(a).exists()]
-    if len(places) > 1:
-        raise ValueError(f"{places[1]} is not a setting (key=value); one run is counted at a time.")
     with torch.device("meta"):
-        if places:
-            _, net, shape = run.trained_net(places[0], [a for a in overrides if a not in places])
-        else:
-            _, net, shape = run.untrained_net(overrides)
-    regions = int(own["regions"]) if "regions" in own else None
-    print(profile(net, shape, clips=int(own.get("clips", 1)), crops=int(own.get("crops", 1)), regions=regions))
+        _, net, shape = run.untrained_net(overrides) if trained is None else run.trained_net(trained, overrides)
+    print(profile(net, shape, clips=clips, crops=crops, regions=regions))
 
 
 def main() -> None:
-    """`python -m zoo.flops model=c3d [input_shape=[3,16,112,112]] [clips=10] [crops=3] [regions=100] [model.key=value ...]`.
-
-    The paper's network at the paper's input shape, but for what is set; size=small counts the one for small data.
-    `python -m zoo.flops CHECKPOINT|RUN_FOLDER`: the network that a run trained, at the shape it was trained at.
-    """
-    import inspect
-
     from zoo import cli
 
-    cli.verb(_main, inspect.cleandoc(main.__doc__ or ""))
+    cli.command(_main)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,8 @@
-"""Predict: `python -m zoo.predict CHECKPOINT|RUN_FOLDER FILE|FOLDER ... [top_k=5] [out=FOLDER] [json=FILE] [key=value ...]`.
+"""Say what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=answers.jsonl`.
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own. Of a video,
-a network of images predicts every frame. Pictures (of a video, videos), of tasks that draw, go to the folder `out`
-(`predictions`): each input has its own, and files that were there are kept but for the pictures of the same input. `json=-`
-prints JSON lines, one a file, instead of text; `json=FILE` writes them besides, each as it comes, so that a prediction that is
-stopped keeps what it said. A file beyond max_bytes=4000000000, max_pixels=100000000 (of an image or a frame) or
-max_frames=100000 is refused, for a small one may unpack to more than the memory holds; a larger number, or 0 for no limit,
-lets it in.
+a network of images predicts every frame. A file beyond one of the limits is refused, for a small one may unpack to more than
+the memory holds; a larger number, or 0 for no limit, lets it in.
 """
 
 import contextlib
@@ -56,9 +52,16 @@ class Limits:
     """The largest file that is read; 0 is any."""
 
     max_bytes: int = 4_000_000_000
+    """The largest file."""
     max_pixels: int = 100_000_000
     """Of an image, or of a video's frame, as its header tells."""
     max_frames: int = 100_000
+    """The longest video."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if (value := getattr(self, each.name)) < 0:
+                raise ValueError(f"{each.name} is {value}; it is a number above 0, or 0 for no limit.")
 
     def refusal(self, path: Path, layout: int) -> str | None:
         """Why a file is too large for these limits; None if it is not. Raises `Unreadable`."""
@@ -84,7 +87,22 @@ def predict(
     out: str | Path = "predictions",
     limits: Limits = Limits(),
 ) -> Iterator[Prediction]:
-    """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped."""
+    """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped.
+
+    Args:
+        checkpoint: a run folder, a checkpoint or published weights, MODEL:TAG.
+        paths: files, and folders, of which those of the kind that the network reads are taken, at any depth.
+        overrides: settings that replace the recipe's, as on the command line.
+        top_k: how many classes are named of a file, the likeliest first; at least 1.
+        out: the folder for what is drawn, of tasks that draw.
+        limits: the largest files that are read.
+
+    Returns:
+        A prediction for each file, as it comes, in the order of the paths.
+
+    Raises:
+        ValueError: no checkpoint, settings or paths that do not exist, a folder without files of the kind.
+    """
     import torch
 
     from zoo import report
@@ -198,27 +216,33 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
     return found, others
 
 
-def _main(arguments: list[str]) -> None:
+def _main(
+    checkpoint: str | Path,
+    paths: Sequence[str | Path],
+    overrides: Sequence[str] = (),
+    top_k: int = 5,
+    out: str | Path = "predictions",
+    json: str | None = None,
+    limits: Limits = Limits(),
+) -> None:
+    """Predict, and say what is predicted as it comes, so that a prediction that is stopped keeps what it said.
+
+    Args:
+        checkpoint: a run folder, a checkpoint or published weights (MODEL:TAG); of a folder its best checkpoint.
+        paths: at least one file or folder to predict.
+        overrides: settings that replace the recipe's.
+        top_k: how many classes are named of a file, the likeliest first.
+        out: where pictures (of a video, videos) go, of tasks that draw: each input has a folder of its own there, and files
+            that were there are kept but for the pictures of the same input.
+        json: a file for JSON lines, one a file, besides the text; - prints them instead of it.
+        limits: the largest files that are read.
+    """
     from zoo.answers import Gallery
 
-    # What exists is a path; of the rest, what looks like a setting is one.
-    settings = [a for a in arguments[1:] if not Path(a).exists() and "=" in a]
-    paths = [a for a in arguments[1:] if a not in settings]
-    if not paths:
-        raise ValueError("Name at least one file or folder to predict: python -m zoo.predict CHECKPOINT FILE ...")
-    numbers = ("top_k", *(limit.name for limit in fields(Limits)))
-    own = tuple(f"{name}=" for name in ("json", "out", *numbers))
-    options = dict(s.partition("=")[::2] for s in settings if s.startswith(own))
-    for name in options.keys() & {*numbers}:
-        if not options[name].isdecimal():
-            raise ValueError(f"{name} is {options[name]!r}, but it must be a whole number.")
-    rest = [s for s in settings if not s.startswith(own)]
-    top_k, out = int(options.get("top_k", "5")), options.get("out", "predictions")
-    limits = Limits(**{name: int(value) for name, value in options.items() if name.startswith("max_")})
-    if "out" in options:
+    if str(out) != "predictions":
         Gallery(out).check()
-    with _told(options.get("json")) as tell:
-        for prediction in predict(arguments[0], paths, run.literal_paths(rest), top_k, out, limits):
+    with _told(json) as tell:
+        for prediction in predict(checkpoint, paths, overrides, top_k, out, limits):
             tell(prediction)
 
 
@@ -258,7 +282,7 @@ def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
 
 
 def main() -> None:
-    cli.verb(_main, __doc__)
+    cli.command(_main)
 
 
 if __name__ == "__main__":

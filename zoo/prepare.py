@@ -1,27 +1,49 @@
-"""Prepare: `python -m zoo.prepare DATA [ROOT] [option=value ...] [key=value ...]` makes what a data set needs, once.
+"""Make once what a data set needs: `zoo prepare motion_digits`, `zoo prepare video_folder FOLDER short_side=128`.
 
 Data that are rendered or downloaded are so ahead of time. Videos are scanned into a ledger that says which can be read;
 `short_side=128` makes small copies of key frames alone, which `data.prepared=128` reads many times as fast; `flow=dis`
-(or raft) extracts optical flow, which `data.flow=dis` reads. ROOT is data.root. Safe to interrupt and to run again: it goes
-on where it stopped.
+(or raft) extracts optical flow, which `data.flow=dis` reads. Safe to interrupt and to run again: it goes on where it stopped.
 """
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from zoo import cli
 from zoo import config as run
+from zoo.grammar import Further, Named, Plain
 from zoo.words import printable
 
 
-def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
-    """Prepare a data set by name, and say what it holds. The options are the arguments of its `prepare`."""
+def _method(name: str) -> Callable[..., Any]:
+    """By which the data set of that name is prepared."""
+    method: Callable[..., Any] = run.located(run.composed([f"data={name}"]).data._target_).prepare
+    return method
+
+
+@cli.in_python
+def prepare(
+    name: Annotated[str, Named("data")],
+    root: Annotated[str | Path | None, Plain()] = None,
+    overrides: Sequence[str] = (),
+    **options: Annotated[Any, Further(_method)],
+) -> None:
+    """Prepare a data set by name, and say what it holds. What is there already is not made again.
+
+    Args:
+        name: a data set, one of `data=`.
+        root: its folder, which is data.root.
+        overrides: settings of the data, as on the command line: `["data.download=true"]`.
+        options: the arguments of the data set's own `prepare`; of videos short_side, flow and patience.
+
+    Raises:
+        ValueError: a data set, a setting or an option that does not exist, or data of which nothing can be read.
+    """
     from zoo import report
 
     report.quiet()
-    config = run.composed([f"data={name}", *overrides])
+    place = [] if root is None else [f"data.root={run.quoted(run.place(str(root)))}"]
+    config = run.composed([f"data={name}", *place, *overrides])
     # What lies on disk does not depend on the shape that is served, which is the model's to say.
     config.data.shape = [3, 16, 32, 32] if run.layout_of(config) == 4 else [3, 32, 32]
     data = run.make(config.data, "data")()
@@ -45,29 +67,8 @@ def prepare(name: str, overrides: Sequence[str] = (), **options: Any) -> None:
         )
 
 
-def _main(arguments: list[str]) -> None:
-    from omegaconf import OmegaConf
-
-    name, *rest = arguments
-    overrides: list[str] = []
-    options: dict[str, Any] = {}
-    places = [argument for argument in rest if "=" not in argument or Path(argument).exists()]
-    if len(places) > 1:
-        raise ValueError(f"{places[1]} is not a setting (key=value); one folder is prepared at a time.")
-    known = inspect.signature(run.located(run.composed([f"data={name}"]).data._target_).prepare).parameters
-    for argument in rest:
-        key = argument.partition("=")[0]
-        if argument in places:
-            overrides.append(f"data.root={run.quoted(run.place(argument))}")
-        elif key in known:
-            options[key] = OmegaConf.from_dotlist([argument])[key]
-        else:
-            overrides += run.literal_paths([argument])
-    prepare(name, overrides, **options)
-
-
 def main() -> None:
-    cli.verb(_main, __doc__, goes_on="The same command goes on where it stopped.")
+    cli.command(prepare, goes_on="The same command goes on where it stopped.")
 
 
 if __name__ == "__main__":

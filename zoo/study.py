@@ -1,22 +1,24 @@
-"""The three-step study of self-supervision by rotation: `python -m zoo.study [seeds=0,1,2] [shares=1,10,100] [key=value ...]`.
+"""Study self-supervision by rotation, in three steps: `zoo study data=digits model=lenet5`.
 
 1. Train a network from scratch on all labels. 2. Train the same network to tell rotations, without labels. 3. Transfer what it
 learned to classification with a share of the labels, against the same network from scratch with the same labels.
 
 Every arm of a seed sees the same labels, chosen stratified, a smaller share within a larger. Lengths of training, strengths of
-weight decay and numbers of neighbours are chosen on validation data; test is scored once, with the choice. Any key of
-`python -m zoo.train` can be set: `model=rotnet data=fashion_mnist`, `pretext.max_epochs=5` for step 2.
+weight decay and numbers of neighbours are chosen on validation data; test is scored once, with the choice. Any setting of
+`zoo train` can be given.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from zoo import cli
 from zoo import config as run
+from zoo.grammar import Named
 from zoo.words import caption, code, markdown, printable, shell_word
 
 if TYPE_CHECKING:
@@ -44,15 +46,38 @@ class Outcome:
     """Of a share: how many labels of each class, and the places in the training split of those that were used."""
 
 
+@cli.in_python
 def study(
-    overrides: Sequence[str], seeds: Sequence[int], shares: Sequence[float], pretext_epochs: int, folder: Path
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    shares: Sequence[float] = (1, 10, 100),
+    pretext_epochs: Annotated[int, Named("pretext.max_epochs")] = 10,
+    folder: str | Path = Path("runs/study"),
 ) -> list[Outcome]:
     """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
-    measured again: an interrupted study goes on, and processes can share its seeds."""
+    measured again: an interrupted study goes on, and processes can share its seeds.
+
+    Args:
+        overrides: settings of the runs, as on the command line: `["model=rotnet", "data=fashion_mnist"]`.
+        seeds: of the weights, the order of the samples and the choice of labels, one study each.
+        shares: how many of the labels are used in step 3, in per cent.
+        pretext_epochs: the length of step 2.
+        folder: where the table, the pictures and all figures go.
+
+    Returns:
+        What each seed measured.
+
+    Raises:
+        ValueError: settings that do not exist, a share without a label, or figures of another study in the folder.
+    """
     from zoo import report
     from zoo.places import read_outcome, write_outcome
 
+    run.check_overrides(overrides)
+    if wrong := [f"{share:g}" for share in shares if not 0 < share <= 100]:
+        raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {', '.join(wrong)}.")
     report.quiet()
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"overrides": list(overrides), "shares": list(shares), "pretext_epochs": pretext_epochs}
     outcomes = []
@@ -406,26 +431,14 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     save(figure, folder / "confusion.png", dpi=130)
 
 
-def _main(arguments: list[str]) -> None:
-    own = {"seeds": "0,1,2", "shares": "1,10,100", "pretext.max_epochs": "10", "folder": "runs/study"}
-    own |= dict(a.partition("=")[::2] for a in arguments if a.partition("=")[0] in own)
-    rest = run.literal_paths([a for a in arguments if a.partition("=")[0] not in own])
-    run.check_overrides(rest)
-    try:
-        seeds, shares = [int(s) for s in own["seeds"].split(",")], [float(s) for s in own["shares"].split(",")]
-        epochs = int(own["pretext.max_epochs"])
-    except ValueError:
-        raise ValueError(
-            "seeds and pretext.max_epochs are whole numbers, shares are percentages: shares=0.1,1,10,100"
-        ) from None
-    if not all(0 < share <= 100 for share in shares):
-        raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {own['shares']}.")
-    study(rest, seeds, shares, epochs, Path(run.place(own["folder"])))
-    print(f"The table, the pictures and all figures are in {printable(own['folder'])}")
+@functools.wraps(study)
+def _main(**kwargs: Any) -> None:
+    study(**kwargs)
+    print(f"The table, the pictures and all figures are in {printable(kwargs.get('folder', 'runs/study'))}")
 
 
 def main() -> None:
-    cli.verb(_main, __doc__, bare=True, goes_on="The seeds that are done are kept; the same command goes on with the others.")
+    cli.command(_main, bare=True, goes_on="The seeds that are done are kept; the same command goes on with the others.")
 
 
 if __name__ == "__main__":

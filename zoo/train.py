@@ -1,9 +1,10 @@
-"""Train: `python -m zoo.train [group=choice ...] [key=value ...]`.
+"""Train a network and score its best checkpoint: `zoo train model=c3d`, `zoo train data=image_folder data.root=FOLDER`.
 
 From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo import cli
@@ -14,8 +15,31 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def train(config: "DictConfig") -> dict[str, float]:
-    """Build what the configuration describes, fit it, score its best checkpoint once on the test split."""
+@cli.in_python
+def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
+    """Compose a run, fit it, score its best checkpoint once on the test split, and return the scores.
+
+    A run is a model, a task and a data set; the model chooses the other two unless they are said. `zoo train --help` names
+    every group and key. The run's folder, files and report are those of the command line.
+
+    Args:
+        settings: as on the command line: `["model=c3d", "data.root=FOLDER", "trainer.max_epochs=3", "hydra.run.dir=FOLDER"]`;
+            or a configuration that is composed already, of a run that Hydra has begun.
+
+    Returns:
+        The metrics by name, `{"val/accuracy": 0.96, "test/accuracy": 0.97, ...}`, as plain numbers; nothing where the run that
+        is taken up had been at its end.
+
+    Raises:
+        ValueError: what is wrong with the settings, the data or the machine, in one sentence.
+    """
+    from omegaconf import DictConfig
+
+    return _train(settings) if isinstance(settings, DictConfig) else cli.launch_here(_train, settings)
+
+
+def _train(config: "DictConfig") -> dict[str, float]:
+    """Train in a folder of the run's own, anew or from where it stopped."""
     from zoo import folder, report
     from zoo.resume import how_to_go_on
 
@@ -25,10 +49,11 @@ def train(config: "DictConfig") -> dict[str, float]:
         return {}
     with how_to_go_on(config.run_dir), folder.held(config, resume):
         report.differences(others)
-        return _train(config, resume)
+        return _fit(config, resume)
 
 
-def _train(config: "DictConfig", resume: str | None) -> dict[str, float]:
+def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
+    """Build what the configuration describes, fit it, score it."""
     import lightning
     import torch
 
@@ -164,7 +189,7 @@ def forget_averages(trainer: "lightning.Trainer") -> None:
 
 
 def main() -> None:
-    cli.verb(functools.partial(cli.launch, train), goes_on="")
+    cli.verb(functools.partial(cli.launch, _train), goes_on="")
 
 
 if __name__ == "__main__":

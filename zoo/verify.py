@@ -1,16 +1,16 @@
-"""Verify a figure: `python -m zoo.verify NAME[:TAG]|RUN_FOLDER [tolerance=0.1] [key=value ...]`.
+"""Measure published weights or a run again, and compare with what is stated: `zoo verify lenet5:fashion_mnist`.
 
-Of published weights it measures every accuracy that their entry states, by the protocol that it states, and compares; of a
-run what its result.json states, with the checkpoint that `python -m zoo.evaluate` takes. The exit status is 1 where a figure
-differs by more than the tolerance (percentage points; the entry's own, or 0.1, unless it is given), where it would be measured
-by another protocol, or where the data are missing. Settings are those of `python -m zoo.evaluate`: data.root=FOLDER,
-trainer.accelerator=cpu.
+Of published weights it measures every accuracy that their entry states, by the protocol that it states; of a run what its
+result.json states, with the checkpoint that `zoo evaluate` takes. The exit status is 1 where a figure differs by more than the
+tolerance, where it would be measured by another protocol, or where the data are missing. Settings are those of
+`zoo evaluate`: data.root=FOLDER, trainer.accelerator=cpu.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo import cli
 from zoo import config as run
@@ -70,9 +70,34 @@ class RunVerdict:
         )
 
 
-def verify(name: str, tag: str | None = None, overrides: Sequence[str] = (), tolerance: float | None = None) -> list[Verdict]:
+@cli.in_python
+def verify(
+    name: str | Path, overrides: Sequence[str] = (), tolerance: float | None = None
+) -> "Sequence[Verdict] | Sequence[RunVerdict]":
+    """Measure again what is stated of published weights or of a run, each figure by the protocol it was stated with.
+
+    Args:
+        name: weights, MODEL[:TAG], or a run's folder.
+        overrides: settings that replace the recipe's, as on the command line: `["data.root=FOLDER"]`.
+        tolerance: percentage points by which a figure may differ; if null, the entry's own, and 0.1 of a run.
+
+    Returns:
+        What is stated beside what was measured, and whether it holds, for each figure.
+
+    Raises:
+        ValueError: nothing is stated, the file or the data are not there, or it would be measured by another protocol.
+    """
+    if run.names_a_run(str(name)):
+        return verify_run(name, overrides, tolerance)
+    model, _, tag = str(name).partition(":")
+    return verify_weights(model, tag or None, overrides, tolerance)
+
+
+def verify_weights(
+    name: str, tag: str | None = None, overrides: Sequence[str] = (), tolerance: float | None = None
+) -> list[Verdict]:
     """Measure what an entry states. Raises ValueError where it states nothing, or the file or the data are not there."""
-    from zoo.evaluate import evaluate
+    from zoo.evaluate import Split, evaluate
     from zoo.models._entries import get_weights
 
     entry = get_weights(name, tag)
@@ -85,7 +110,7 @@ def verify(name: str, tag: str | None = None, overrides: Sequence[str] = (), tol
     verdicts = []
     for accuracy in entry.accuracies:
         scales = [f"data.scales=[{entry.resize}]"] if entry.resize else []
-        scores = evaluate(weights, [f"data={accuracy.data}", *scales, *overrides], accuracy.split)
+        scores = evaluate(weights, [f"data={accuracy.data}", *scales, *overrides], cast(Split, accuracy.split))
         measured = 100 * scores[f"{accuracy.split}/{_METRICS.get(accuracy.metric, accuracy.metric)}"]
         verdicts.append(Verdict(weights, accuracy, measured, accuracy.tolerance if tolerance is None else tolerance))
     return verdicts
@@ -118,21 +143,9 @@ def verify_run(folder: str | Path, overrides: Sequence[str] = (), tolerance: flo
     return [RunVerdict(str(folder), name, value, scores[f"test/{name}"], allowed) for name, value in stated.items()]
 
 
-def _main(arguments: list[str]) -> None:
-    name, _, tag = arguments[0].partition(":")
-    given = [a.partition("=")[2] for a in arguments[1:] if a.startswith("tolerance=")]
-    rest = [a for a in arguments[1:] if not a.startswith("tolerance=")]
-    for argument in rest:
-        if "=" not in argument:
-            raise ValueError(f"{argument} is not a setting (key=value); one set of weights is verified at a time.")
-    try:
-        tolerance = float(given[-1]) if given else None
-    except ValueError:
-        raise ValueError(f"tolerance is {given[-1]}; it is a number of percentage points: tolerance=0.1") from None
-    if run.names_a_run(arguments[0]):
-        found: Sequence[Verdict | RunVerdict] = verify_run(arguments[0], run.literal_paths(rest), tolerance)
-    else:
-        found = verify(name, tag or None, run.literal_paths(rest), tolerance)
+@functools.wraps(verify)
+def _main(*args: Any, **kwargs: Any) -> None:
+    found = verify(*args, **kwargs)
     for verdict in found:
         print(printable(verdict))
         if isinstance(verdict, Verdict):
@@ -142,7 +155,7 @@ def _main(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    cli.verb(_main, __doc__)
+    cli.command(_main)
 
 
 if __name__ == "__main__":

@@ -405,7 +405,7 @@ def test_settings_that_do_not_go_together(tmp_path: Path, settings: dict[str, ob
 
 def test_mistakes_of_the_verb(tmp_path: Path, verb: Verb) -> None:
     cases = {
-        ("video_folder", str(tmp_path), str(tmp_path)): "one folder is prepared at a time",
+        ("video_folder", str(tmp_path), str(tmp_path)): "one DATA and ROOT is taken at a time",
         ("video_folder", str(tmp_path), "short_side=big"): "short_side is 'big', but it must be a whole number or null",
         ("video_folder", str(tmp_path), "flow=farneback"): "'dis' or 'raft'",
         ("video_folder", str(tmp_path), "short_side=2"): "for instance 128 or 256",

@@ -175,6 +175,6 @@ def test_without_its_writer_the_extra_is_named_before_anything_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "webdataset", None)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"webdataset, which writes archives, does not load .*pip install 'zoo\[shards\]'"):
+    with pytest.raises(ValueError, match=r"webdataset, which .* does not load .*pip install 'lightning-vision-zoo\[shards\]'"):
         shards.write(tmp_path / "set", ["cat"], {"train": [(tmp_path / "a.png", 0)]}, 10**6)
     assert not (tmp_path / "set").exists()

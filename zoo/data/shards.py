@@ -384,7 +384,9 @@ def check_writer() -> None:
     try:
         import webdataset  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"webdataset, which writes archives, does not load ({error}). pip install 'zoo[shards]'.") from None
+        raise ValueError(
+            f"webdataset, which writes archives, does not load ({error}). pip install 'lightning-vision-zoo[shards]'."
+        ) from None
 
 
 def scan(path: Path, shard: int) -> Places:
