@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 def lines() -> dict[str, list[str]]:
     """Of README the data set's name to the settings of its line."""
-    found = re.findall(r"^python -m zoo\.train (model=\S+ data=(\S+) data\.root=my_\S+)", README.read_text(), re.MULTILINE)
+    found = re.findall(r"^zoo train (model=\S+ data=(\S+) data\.root=my_\S+)", README.read_text(), re.MULTILINE)
     return {data: settings.split() for settings, data in found}
 
 

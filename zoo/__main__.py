@@ -36,7 +36,8 @@ def usage() -> str:
     lines = "\n".join(f"  {name:<{width}}  {line}" for name, line in known.items())
     return (
         f"usage: zoo VERB [path ...] [key=value ...]\n\n{lines}\n\n"
-        "`zoo VERB --help` says what a verb takes, `zoo --version` which version this is. `python -m zoo.VERB` is `zoo VERB`."
+        "`zoo VERB --help` says what a verb takes, `zoo --version` which version this is. `python -m zoo.VERB` is\n"
+        '`zoo VERB`. eval "$(zoo --completion bash)" completes verbs, options, groups and keys in bash; zsh and fish likewise.'
     )
 
 
@@ -52,13 +53,28 @@ def main() -> None:
     verb, *arguments = sys.argv[1:] or ["--help"]
     if verb in verbs():
         run(verb, arguments)
+    elif verb == "--complete":
+        from zoo._completion import candidates
+
+        _say("\n".join(candidates(arguments, list(verbs()))))
+    elif verb == "--completion":
+        from zoo._completion import SCRIPTS
+
+        shell = arguments[0] if arguments else ""
+        _say(SCRIPTS[shell]) if shell in SCRIPTS else _refuse(
+            f"Name a shell, one of {', '.join(SCRIPTS)}: zoo --completion bash"
+        )
     elif verb == "--version":
         _say(f"zoo {__version__}")
     elif verb in ("--help", "-h"):
         _say(usage())
     else:
-        print(f"Error: There is no verb {verb!r}; {nearest(verb, verbs())}", file=sys.stderr)
-        raise SystemExit(1)
+        _refuse(f"There is no verb {verb!r}; {nearest(verb, verbs())}")
+
+
+def _refuse(said: str) -> None:
+    print(f"Error: {said}", file=sys.stderr)
+    raise SystemExit(1)
 
 
 def _say(text: str) -> None:
