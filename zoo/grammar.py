@@ -6,7 +6,8 @@
 - Any other parameter is an option, `name=value`, of its annotation's type; a sequence is separated by commas. One whose default
   is a dataclass stands for its fields, and `**options: Annotated[Any, Further(...)]` for the options of another function.
 
-What exists is a path, whatever characters are in it; of the rest, what has an equals sign is an option or a setting.
+What exists is a path, whatever characters are in it; of the rest, what has an equals sign is an option or a setting. (The marks
+are imported by what knows no Hydra, so what does is imported where it is needed.)
 """
 
 import ast
@@ -22,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import config as run
 from zoo.words import nearest
 
 
@@ -150,6 +150,8 @@ def read(function: Callable[..., Any], arguments: Sequence[str], verb: str = "")
     taken = next((each for each in known if each.is_settings), None)
     _check_settings(settings, names, taken, verb)
     if taken:
+        from zoo import config as run
+
         values[taken.path] = tuple(run.literal_paths(settings))
     return _nested(function, values)
 
@@ -177,6 +179,8 @@ def _needed(place: Parameter, given: list[str], verb: str) -> list[str]:
 
 def _check_settings(settings: Sequence[str], options: Iterable[str], taken: Parameter | None, verb: str) -> None:
     """Refuse a key that is neither an option nor the beginning of a setting."""
+    from zoo import config as run
+
     within = taken.mark(Within) if taken else None
     roots = within.roots if within else run.roots() if taken else ()
     for argument in settings:
@@ -239,7 +243,9 @@ def _value(text: str, kind: Any) -> Any:
     if kind is int and not re.fullmatch(r"[+-]?\d+", text, re.ASCII):  # int() takes letters of all scripts, and underscores
         raise ValueError(text)
     if kind is Path:
-        return Path(run.place(text))
+        from zoo.config import place
+
+        return Path(place(text))
     if kind is float and not math.isfinite(float(text)):
         raise ValueError(text)
     return kind(text) if kind in (int, float) else text
@@ -252,12 +258,14 @@ def _is_sequence(kind: Any) -> bool:
 
 def spoken(hint: Any) -> str:
     """A type in the words of a sentence."""
+    from zoo import config
+
     if _is_sequence(hint):
         inner = typing.get_args(hint)[0]
         if typing.get_origin(inner) is typing.Literal:
             return f"one or several of {', '.join(typing.get_args(inner))}"
         return {int: "whole numbers", float: "numbers"}.get(inner, "words") + " separated by commas"
-    return run.spoken(hint)
+    return config.spoken(hint)
 
 
 # Help
