@@ -50,6 +50,8 @@ class Classifier(nn.Module):
             raise ValueError(f"num_classes is {num_classes}; it must be positive, or 0 for no head.")
         self.num_classes = num_classes
         self.head: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        if recipe := vars(self).get("recipe"):
+            recipe["arguments"]["num_classes"] = num_classes
 
     def get_classifier(self) -> nn.Module:
         return self.head

@@ -1,18 +1,19 @@
 """Names to builders. A file of this folder registers its builders by existing: nothing else lists them."""
 
+import contextlib
 import fnmatch
 import functools
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
-from zoo.models._entries import entries_of, entry_named, full_name
+from zoo.models._entries import Weights, entries_of, entry_named, full_name
 from zoo.models._weights import load_pretrained
 from zoo.words import nearest
 
@@ -66,6 +67,10 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
         arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
             the published weights have it, or the builder's default.
 
+    The network carries its `recipe`, plain values from which it is built again, without its weights:
+    `{"name": ..., "arguments": {every argument of its builder}, "weights": "MODEL:TAG" or None}`. One that was given an
+    object (a network as backbone, a head of a detector) has none.
+
     Raises:
         ValueError: a name, an argument or a file that does not exist, or weights of another network.
     """
@@ -83,7 +88,30 @@ def create_model(name: str, *, pretrained: str | Path | None = None, **arguments
     net = builder(**arguments)
     if file is not None:
         load_pretrained(net, file, name)
+    _describe(net, name, arguments, entry)
     return net
+
+
+def _describe(net: nn.Module, name: str, arguments: Mapping[str, Any], entry: Weights | None) -> None:
+    """Note on a network what builds it again. Weights that a part began from are in the network: their place is left out."""
+    bound = inspect.signature(get_builder(name)).bind(**arguments)
+    bound.apply_defaults()
+    with contextlib.suppress(TypeError):
+        values = {key: None if key == "backbone_weights" else _plain(value) for key, value in bound.arguments.items()}
+        vars(net)["recipe"] = {
+            "name": name,
+            "arguments": values,
+            "weights": f"{entry.model}:{entry.tag}" if entry else None,
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, words, None, and lists of them. Raises TypeError for an object."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    raise TypeError(f"{value!r} is no plain value")
 
 
 def weights_file(name: str, pretrained: str | Path) -> Path:
