@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from zoo.cli import launch
-from zoo.models._detector import Found, Head, Regions
-from zoo.models.rcnn import HEADS
+from zoo.models import Found, Head, Regions, register_head
 from zoo.train import train
 
 
@@ -22,6 +21,7 @@ def directions(keypoints: Tensor) -> Tensor:
     return normalize(keypoints[:, 1, :2] - keypoints[:, 0, :2])
 
 
+@register_head  # from here on a head's name as any other
 class AngleHead(Head):
     """Two numbers a region, the cosine and the sine of the angle: an angle itself would jump from 180 to -180."""
 
@@ -40,8 +40,6 @@ class AngleHead(Head):
         degrees = torch.rad2deg(torch.atan2(outputs[:, 1], outputs[:, 0]))
         return [{"angle": angle} for angle in regions.split(degrees)]
 
-
-HEADS["angle"] = AngleHead  # from here on a head's name as any other
 
 if __name__ == "__main__":
     launch(train, ["model=mask_rcnn", "model.heads=[box,mask,angle]", *sys.argv[1:]])

@@ -123,7 +123,7 @@ def run(request: dict[str, Any], rank: int, folder: Path) -> int:
     from zoo.models import _registry
 
     if request["tiny"]:
-        _registry._discover()
+        _registry.get_builder("mlp")
         _registry._BUILDERS["mlp"] = tiny
     if request["count"]:
         counted(request["kill_at"] if rank == 0 else None, request["number"], folder / "calls")

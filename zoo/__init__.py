@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.flops import profile as profile
+    from zoo.models import create_model as create_model
     from zoo.models._entries import get_weights as get_weights
     from zoo.models._inflate import inflate as inflate
-    from zoo.models._registry import create_model as create_model
     from zoo.models._registry import list_models as list_models
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "create_model": "zoo.models._registry",
+    "create_model": "zoo.models",
     "get_weights": "zoo.models._entries",
     "inflate": "zoo.models._inflate",
     "list_models": "zoo.models._registry",

@@ -31,6 +31,7 @@ from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
 from zoo import folder, limits, settings, size, transfer, trust
+from zoo.places import LAST, checkpoint_of
 from zoo.size import PAPER, SMALL
 from zoo.words import nearest
 
@@ -46,12 +47,6 @@ CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
 
 PUBLISHED = "published"
 """Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
-
-_SMALL = 10_000_000
-"""Numbers of a network that a checkpoint may describe without holding half of them."""
-
-BEST, LAST = "best.ckpt", "last.ckpt"
-"""The checkpoints of a run folder: of the best validation, and the one to go on from."""
 
 
 @dataclass
@@ -364,7 +359,8 @@ def check_parts(config: DictConfig) -> None:
 
 def _check_names(model: DictConfig) -> None:
     """Refuse a network and weights that do not exist."""
-    from zoo.models._registry import check_pretrained, list_models
+    from zoo.models._create import check_pretrained
+    from zoo.models._registry import list_models
 
     if model.name not in list_models():
         raise ValueError(f"model.name is {model.name!r}; {nearest(str(model.name), list_models())}")
@@ -623,9 +619,9 @@ def scale_rate(config: DictConfig, world_size: int) -> int:
 
 def fetch_weights(config: DictConfig) -> None:
     """Have the published weights that a run starts from, before anything is built for it. Raises ValueError."""
-    from zoo.models._registry import weights_file
+    from zoo.models._create import weights_file
 
-    if (pretrained := config.model.get("pretrained")) is not None:
+    if pretrained := config.model.get("pretrained"):
         with _ways_out(config):
             weights_file(config.model.name, pretrained)
 
@@ -676,7 +672,7 @@ def untrained_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tup
 
 def network_of(config: DictConfig) -> "nn.Module":
     """The network that is described, with random weights; what data would decide that are not there is its default."""
-    from zoo.models._registry import create_model
+    from zoo.models import create_model
 
     return create_model(config.model.name, **arguments_of(config))
 
@@ -827,10 +823,7 @@ def checkpoint_path(named: str | Path) -> Path:
     """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
     path = Path(place(str(named)))
     if path.is_dir():
-        for name in (BEST, LAST):
-            if (path / "checkpoints" / name).is_file():
-                return path / "checkpoints" / name
-        raise ValueError(f"The folder {path} holds no checkpoint (checkpoints/best.ckpt). Name a checkpoint or a run folder.")
+        return checkpoint_of(path)
     if not path.is_file():
         raise ValueError(f"There is no checkpoint {path}. Name a checkpoint file or a run folder.")
     return path
@@ -929,28 +922,12 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     }
 
 
-def _check_size(weights: Mapping[Any, Any], config: DictConfig, place: str | Path) -> None:
-    """Build the network without its memory first: a checkpoint of a few bytes may describe one that no memory holds. Raises
-    ValueError."""
-    import torch
-
-    held = sum(value.numel() for value in weights.values() if isinstance(value, torch.Tensor))
-    try:
-        with torch.device("meta"):
-            described = sum(value.numel() for value in build_task(config).state_dict().values())
-    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
-        if "meta" in str(error):  # it computes as it is built
-            return
-        said = re.split(r"\n| with error ", str(error))[0][:200].rstrip(".")
-        raise ValueError(f"{place} describes a network that cannot be built: {said}.") from None
-    if described > 2 * held + _SMALL:
-        raise ValueError(f"{place} describes a network of {described:,} numbers, but holds {held:,}. Take another checkpoint.")
-
-
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":
     """The task of a checkpoint with its weights, from a configuration of `compose_recipe` with the facts published."""
+    from zoo.models._weights import check_size
+
     if isinstance(weights := content.get("state_dict"), dict):
-        _check_size(weights, config, place)
+        check_size(weights, lambda: build_task(config), place)
     task = build_task(config)
     try:
         if "state_dict" in content:  # published weights are in the network since it was built

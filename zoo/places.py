@@ -39,6 +39,18 @@ def rendered_root(root: str | Path | None) -> Path:
     return chosen if os.access(nearest, os.W_OK) else cache_folder()
 
 
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The checkpoints of a run folder: of the best validation, and the one to go on from."""
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """The best checkpoint of a run folder, the last one where no epoch was finished. Raises ValueError: it has none."""
+    for name in (BEST, LAST):
+        if (path := folder / "checkpoints" / name).is_file():
+            return path
+    raise ValueError(f"The folder {folder} holds no checkpoint (checkpoints/best.ckpt). Name a checkpoint or a run folder.")
+
+
 def inside(folder: Path, name: str) -> Path:
     """A file of a folder, by the name that a table or an archive gives it. Raises ValueError: the name leads out of it."""
     path = PurePath(os.path.normpath(name))

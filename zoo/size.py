@@ -68,7 +68,7 @@ def _cost(name: str, arguments: str, shape: tuple[int, ...]) -> tuple[int, int] 
     import torch
 
     from zoo.flops import profile
-    from zoo.models._registry import create_model
+    from zoo.models import create_model
 
     try:
         with torch.device("meta"):

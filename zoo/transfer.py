@@ -48,7 +48,7 @@ def _refuse(what: str, names: list[str], remedy: str, model: Mapping[str, Any]) 
         return
     named = ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     start = model.get("pretrained")
-    why = "model.pretrained is null" if start is None else f"model.pretrained={start} does not hold them in their shape"
+    why = "model.pretrained is null" if not start else f"model.pretrained={start} does not hold them in their shape"
     raise ValueError(
         f"{what} at values that nobody trained ({named}), as {why}. Set model.pretrained to weights that fit, or {remedy}."
     )
@@ -68,7 +68,7 @@ def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator
     try:
         yield
     except NotThereError as error:
-        key = "model.pretrained" if model.get("pretrained") is not None else "model.backbone_weights"
+        key = "model.pretrained" if model.get("pretrained") else "model.backbone_weights"
         thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if freeze else "") if each)
         frozen = f" (with {thawed}, for what nobody trained is not frozen)" if thawed else ""
         small = ", or size=small, which is a network for small data and starts from none" if size == PAPER else ""

@@ -88,6 +88,15 @@ def _word(text: str, group: str) -> bool:
     return re.fullmatch(rf"{part}(/{part})?" if group == "model" else r"\w[\w-]*", text) is not None
 
 
+def later_version(recipe: object) -> str | None:
+    """The version that wrote a checkpoint, where it is a later one than this, which may not know all that it states."""
+    from zoo import __version__
+
+    stated = str(recipe.get("version")) if isinstance(recipe, Mapping) else ""
+    here, there = ([int(part) for part in re.findall(r"\d+", each)[:3]] for each in (__version__, stated))
+    return stated if re.fullmatch(r"\d+(\.\w+){1,5}", stated) and there > here else None
+
+
 # Own runs
 
 

@@ -53,11 +53,11 @@ def test_the_contract(name: str) -> None:
     net, shape = small(name)
     x = torch.randn(2, *shape)
     net.eval()
-    features = net.forward_features(x)
+    features = net.embed(x)
     assert features.shape == (2, net.num_features)
     assert net(x).shape == (2, 5)
     if name != "single_frame":  # it averages what its head makes of each frame
-        assert torch.equal(net(x), net.forward_head(features))
+        assert torch.equal(net(x), net.classify(features))
     assert net.get_classifier() is net.head
     assert set(net.blocks) <= {path for path, _ in net.features.named_modules()}
     net.reset_classifier(7)

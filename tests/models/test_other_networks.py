@@ -15,8 +15,8 @@ from torchvision.models.vgg import VGG, cfgs, make_layers
 import zoo
 from zoo.config import CONF
 from zoo.models import _entries
+from zoo.models._create import check_pretrained
 from zoo.models._entries import entry_named, full_name
-from zoo.models._registry import check_pretrained
 from zoo.models._weights import fit, fresh_tensors, translated
 
 CLIP = {"input_shape": (3, 4, 32, 32), "stem": "imagenet"}
@@ -200,9 +200,9 @@ def test_frames_and_clips_are_seen_as_images_were(tmp_path: Path) -> None:
         expected, in_grey = below(image), below(grey.expand(-1, 3, -1, -1))
         torch.testing.assert_close(net.features.frames(still), expected[:, None].expand(-1, 4, -1), **EXACT)
         net = started("inflated", source, tmp_path, **CLIP)
-        torch.testing.assert_close(net.forward_features(still), expected, **ROUNDED)
+        torch.testing.assert_close(net.embed(still), expected, **ROUNDED)
         net = started("early_fusion", source, tmp_path, **CLIP)
-        torch.testing.assert_close(net.forward_features(grey.unsqueeze(2).expand(-1, 3, 4, -1, -1)), in_grey, **ROUNDED)
+        torch.testing.assert_close(net.embed(grey.unsqueeze(2).expand(-1, 3, 4, -1, -1)), in_grey, **ROUNDED)
         arguments = {"in_chans": 5, "input_shape": (5, 4, 32, 32), "stem": "imagenet"}
         net = started("two_stream", source, tmp_path, **arguments)
         torch.testing.assert_close(net.features.spatial(image), expected, **EXACT)

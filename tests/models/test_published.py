@@ -160,7 +160,7 @@ def test_any_network_by_name(name: str) -> None:
     x = torch.randn(1, 2, size, size)
     with torch.inference_mode():
         assert net(x).shape == (1, 5)
-        assert net.forward_features(x).shape == (1, net.num_features)
+        assert net.embed(x).shape == (1, net.num_features)
     assert net.blocks
     assert set(net.blocks) <= {path for path, _ in net.features.named_modules()}
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 class Classifier(nn.Module):
     """`features` turn an image or a clip into one vector, `head` turns the vector into class scores.
 
-    The names are timm's: `num_features`, `num_classes`, `forward_features`, `forward_head`, `get_classifier`,
+    The names are timm's: `num_features`, `num_classes`, `embed`, `classify`, `get_classifier`,
     `reset_classifier`.
 
     Attributes:
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.head
 
-    def forward_features(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) or (B, C, T, H, W) -> (B, num_features)."""
         features: Tensor = self.features(x)
         return features
@@ -79,19 +79,19 @@ class Classifier(nn.Module):
 
         hooks = [layers[name].register_forward_hook(keep(name)) for name in chosen]
         try:
-            self.forward_features(x)
+            self.embed(x)
         finally:
             for hook in hooks:
                 hook.remove()
         return found
 
-    def forward_head(self, features: Tensor) -> Tensor:
+    def classify(self, features: Tensor) -> Tensor:
         """(B, num_features) -> (B, num_classes), scores before the softmax."""
         scores: Tensor = self.head(features)
         return scores
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        return self.classify(self.embed(x))
 
     def checkpoint_blocks(self) -> None:
         """From now on keep for the backward pass only what enters each of `blocks`, and compute the rest there again: less

@@ -15,7 +15,7 @@ decided that they are objects. (Ren et al. 2015, "Faster R-CNN"; He et al. 2017,
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
@@ -34,8 +34,8 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from zoo.models._base import Classifier
+from zoo.models._create import weights_file
 from zoo.models._frames import build_2d
-from zoo.models._registry import weights_file
 from zoo.models._weights import fresh_tensors, load_pretrained, settle
 
 Norm = Literal["batch", "frozen"]
@@ -109,6 +109,31 @@ class Head:
         """The fields of its own that change when results are scaled from (h, w) to (H, W); the boxes in `found` are scaled
         already."""
         return {}
+
+
+SomeHead = TypeVar("SomeHead", bound=Head)
+
+HEADS: dict[str, type[Head]] = {}
+"""Heads of one's own by name, so that they can be named in `heads` from a YAML or a command line too."""
+OURS = ("box", "mask", "keypoint")
+
+
+def register_head(head: type[SomeHead]) -> type[SomeHead]:
+    """Make a head of one's own known by its `name`, so that `heads` can name it, from a YAML or a command line too. It is built
+    without arguments.
+
+    Raises:
+        ValueError: it has no name, or another head has the name.
+    """
+    name = getattr(head, "name", None)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f'The head {head.__qualname__} is named {name!r}. Give it a name, a plain word: name = "mine".')
+    known = HEADS.get(name)
+    there = f"{known.__module__}.{known.__qualname__}" if known else name
+    if name in OURS or (known and there != f"{head.__module__}.{head.__qualname__}"):
+        raise ValueError(f"There is a head {name} already, so {head.__qualname__} cannot be registered. Give it another name.")
+    HEADS[name] = head
+    return head
 
 
 class RegionHeads(RoIHeads):  # type: ignore[misc]  # torchvision ships no types

@@ -146,21 +146,25 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
 
 
 def full_name(said: object) -> tuple[str, str] | None:
-    """Model and tag of `MODEL:TAG`, the name under which any network finds published weights; None of anything else, and of
-    what there is a file or a folder called."""
+    """Model and tag of `MODEL:TAG`, the name under which any network finds published weights, also as torchvision spells it,
+    `ResNet18_Weights.IMAGENET1K_V1`; None of anything else, and of what there is a file or a folder called."""
     found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
-    return (found[1], found[2]) if found and not Path(str(said)).exists() else None
+    theirs = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
+    if not (found or theirs) or Path(str(said)).exists():
+        return None
+    return (found[1], found[2]) if found else (theirs[1].lower(), theirs[2]) if theirs else None
 
 
 def entry_named(name: str, said: object) -> Weights | None:
-    """The weights of a model by their tag in any case, torchvision's own spelling (`ResNet18_Weights.IMAGENET1K_V1`) too;
-    `default` is the first. Those of another network by `MODEL:TAG`. None where there are none of that name."""
+    """Published weights as `pretrained` names them: by the tag of the model's in any case; `default`, or True, is the first;
+    those of another network by its full name (see `full_name`); or themselves. None where there are none of that name."""
+    if isinstance(said, Weights):
+        return said
     name, tag = full_name(said) or (name, str(said))
     entries = entries_of(name)
-    said = tag.rpartition("_Weights.")[2].lower()
-    if said == "default":
+    if tag.lower() in ("default", "true"):
         return next(iter(entries.values()), None)
-    return next((entry for known, entry in entries.items() if known.lower() == said), None)
+    return next((entry for known, entry in entries.items() if known.lower() == tag.lower()), None)
 
 
 def entries_of(name: str) -> dict[str, Weights]:

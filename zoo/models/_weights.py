@@ -11,7 +11,7 @@ import sys
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ does (mmaction2, `ResNet._load_torchvision_checkpoint`)."""
 _SHOWN = 3
 _DEPTH = 3  # prefixes before one name
 _SMALL = 1 << 20  # bytes that a tensor may have in any file
+_FEW = 10_000_000  # numbers of a network that a checkpoint may describe without holding half of them
 
 
 def read_tensors(path: Path, suffix: str | None = None) -> dict[str, Tensor]:
@@ -48,15 +49,20 @@ def read_tensors(path: Path, suffix: str | None = None) -> dict[str, Tensor]:
     What torch says of a state dict's modules stays with it, as `_metadata`. Raises ValueError in one sentence: the file is
     damaged, holds code, or no tensors.
     """
+    return read_whole(path, suffix)[0]
+
+
+def read_whole(path: Path, suffix: str | None = None) -> tuple[dict[str, Tensor], Mapping[str, object]]:
+    """The same, and all that a pickled file holds, the recipe of a checkpoint of ours for instance."""
     if not path.is_file():
         raise ValueError(f"There is no weights file {path}. Check the path.")
     if (suffix or path.suffix) == ".safetensors":
-        return _plain(path, _read_safetensors(path))
+        return _plain(path, _read_safetensors(path)), {}
     content = read_pickle(path)
     found = _state_dict(path, content)
     if "state_dict" in content:  # Lightning's, ours among them: what is beside `net` are the task's normalization and losses
         found = _renamed(found, {key: key.removeprefix(NET) for key in found if key.startswith(NET)}) or found
-    return _plain(path, found)
+    return _plain(path, found), content
 
 
 def read_pickle(path: Path) -> dict[str, object]:
@@ -336,14 +342,33 @@ def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
     return mean.expand(-1, in_chans, *kernel.shape[2:])
 
 
-def load_pretrained(net: nn.Module, path: Path, name: str) -> None:
+def check_size(weights: Mapping[Any, Any], build: Callable[[], nn.Module], place: str | Path) -> None:
+    """Build a module without its memory first: a checkpoint of a few bytes may describe one that no memory holds. Raises
+    ValueError."""
+    held = sum(value.numel() for value in weights.values() if isinstance(value, Tensor))
+    try:
+        with torch.device("meta"):
+            described = sum(value.numel() for value in build().state_dict().values())
+    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
+        if "meta" in str(error):  # it computes as it is built
+            return
+        said = re.split(r"\n| with error ", str(error))[0][:200].rstrip(".")
+        raise ValueError(f"{place} describes a network that cannot be built: {said}.") from None
+    if described > 2 * held + _FEW:
+        raise ValueError(f"{place} describes a network of {described:,} numbers, but holds {held:,}. Take another checkpoint.")
+
+
+def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Start a network from a file of weights, keeping fresh what does not fit, and say so, and what the network lacks.
 
     What it has of the file is noted on it, see `fresh_tensors`. Weights of another network are refused: those of which less
     than half of the tensors fit, measured by the network's or the file's, whichever are fewer. (VGG-16 is a small part of
     DeconvNet, but all of it goes in.)
+
+    Args:
+        tensors: what the file holds, where it has been read.
     """
-    tensors = read_tensors(path)
+    tensors = read_tensors(path) if tensors is None else tensors
     try:
         found = fit(net, tensors)
     except ValueError as error:

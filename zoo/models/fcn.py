@@ -121,7 +121,7 @@ class FCN(nn.Module):
         # initialized to bilinear upsampling, and then learned" (section 4.3).
         self.add_module(f"enlarge_x{stride}", enlarging(num_classes, stride, padding, fixed=True))
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> the maps that are scored: `pool3`, `pool4`, and `fc7` at stride 32."""
         maps = {}
         for at, layer in enumerate(self.features):
@@ -132,7 +132,7 @@ class FCN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""
-        maps = self.forward_features(x)
+        maps = self.maps(x)
         scores: Tensor = self.score(maps["fc7"])
         for pool, scale in self.scales.items():
             scores = self.get_submodule(f"enlarge_{pool}")(scores)

@@ -20,14 +20,12 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.models.detection.transform import resize_keypoints
 
-from zoo.models._detector import Detector, Found, Head, Norm, Regions, Size, pyramid
+from zoo.models._detector import HEADS, Detector, Found, Head, Norm, Regions, Size, pyramid
 from zoo.models._registry import register
 from zoo.words import nearest
 
 BOX = "box"
 """The head that every detector has: it decides which regions there are."""
-HEADS: dict[str, Callable[[], Head]] = {}
-"""Heads of one's own by name, so that they can be named in `heads` from a YAML or a command line too."""
 
 
 class MaskHead(Head):

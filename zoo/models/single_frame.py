@@ -21,7 +21,7 @@ class SingleFrame(Classifier):
 
     Attributes:
         average: what is averaged over the frames. Of probabilities the network returns the mean's logarithm, whose
-            softmax is the mean; `forward_head` of the mean features then is another thing, the average of scores.
+            softmax is the mean; `classify` of the mean features then is another thing, the average of scores.
     """
 
     def __init__(self, net: Classifier, num_classes: int, in_chans: int, average: Average) -> None:
@@ -43,9 +43,9 @@ class SingleFrame(Classifier):
             clips = clips[torch.arange(batch, device=clips.device), :, drawn].unsqueeze(2)
         elif self.average == "probabilities" and self.num_classes:
             vectors: Tensor = self.features.frames(clips)  # type: ignore[operator]
-            log_probability = self.forward_head(vectors).log_softmax(-1)
+            log_probability = self.classify(vectors).log_softmax(-1)
             return log_probability.logsumexp(1) - math.log(clips.shape[2])
-        return self.forward_head(self.forward_features(clips))
+        return self.classify(self.embed(clips))
 
 
 @register

@@ -1,0 +1,13 @@
+from ._base import Classifier as Classifier
+from ._create import create_model as create_model
+from ._detector import Detector as Detector
+from ._detector import Found as Found
+from ._detector import Head as Head
+from ._detector import Regions as Regions
+from ._detector import register_head as register_head
+from ._entries import Accuracy as Accuracy
+from ._entries import Weights as Weights
+from ._entries import get_weights as get_weights
+from ._inflate import inflate as inflate
+from ._registry import list_models as list_models
+from ._registry import register as register

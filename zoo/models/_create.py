@@ -1,0 +1,245 @@
+"""From a name to a network: what it is built with, what it starts from, and what it says of itself."""
+
+import contextlib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from zoo import trust
+from zoo.models._entries import Weights, entries_of, entry_named, full_name, get_weights
+from zoo.models._registry import get_builder, list_models
+from zoo.models._weights import check_size, load_pretrained, read_whole
+from zoo.places import checkpoint_of
+from zoo.words import nearest
+
+TIMM = "timm/"
+BACKBONE = "backbone"
+"""The model, and its argument, that is another library's network by its name there."""
+
+
+def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | None = None, **arguments: Any) -> nn.Module:
+    """Build a network by name.
+
+    Args:
+        name: one of `list_models()`; `MODEL:TAG`, which is the model with the weights of that tag; or `timm/NAME`, a network of
+            timm's. One of torchvision's that is not ours is `create_model("backbone", backbone=NAME)`.
+        pretrained: what its weights start from:
+
+            - True: the default of its published weights;
+            - their tag in any case (`zoo.get_weights(name)` shows them) or as torchvision spells it (`IMAGENET1K_V1`,
+              `ResNet18_Weights.IMAGENET1K_V1`, or that member itself), or a `Weights`;
+            - another network's whose layers are in this one, `MODEL:TAG`, as `vgg16:imagenet1k_v1` for `fcn8s`;
+            - a run folder or a checkpoint of this project: the network is then built with the run's own arguments, its classes
+              among them, where others are not given here;
+            - a file of weights: a checkpoint of another project or a state dict, `.safetensors` or pickled (tensors and plain
+              values only are ever unpickled);
+            - None or False: nothing.
+
+            What does not fit (a head of other classes, a layer sized by the input) keeps its fresh values; a warning names it,
+            and what of the file has no place in the network.
+        arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
+            the weights have it, or the builder's default.
+
+    Returns:
+        The network. It carries its `recipe`, plain values from which it is built again, without its weights:
+        `{"name": ..., "arguments": {every argument of its builder}, "weights": "MODEL:TAG" or None}`. One that was given an
+        object (a network as backbone, a head of a detector) has none.
+
+    Raises:
+        ValueError: a name, an argument or a file that does not exist, or weights of another network.
+    """
+    name, pretrained, arguments = _spelled(name, pretrained, arguments)
+    builder = get_builder(name)
+    _check_arguments(name, builder, arguments)
+    chosen = _chosen(name, pretrained)
+    if isinstance(chosen, Path):
+        net, arguments = _continued(name, builder, arguments, chosen)
+    else:
+        file = chosen.path() if chosen else None  # before a network is built for it
+        if chosen and chosen.model == name:
+            arguments = _published(chosen, builder) | arguments
+        net = _built(name, builder, arguments)
+        if file:
+            load_pretrained(net, file, name)
+    _describe(net, name, builder, arguments, None if isinstance(chosen, Path) else chosen)
+    return net
+
+
+def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+    """A model's own name, where more than that was said in its place."""
+    if not isinstance(name, str):
+        raise ValueError(f"A model is asked for by its name, not by {name!r}; {nearest('', list_models())}")
+    model, colon, tag = name.partition(":")
+    if colon:
+        if pretrained is not None:
+            raise ValueError(f"{name} says already which weights {model} starts from. Leave pretrained={pretrained} out.")
+        get_builder(model)
+        return model, get_weights(model, tag), arguments
+    if name.startswith(TIMM):
+        if BACKBONE in arguments:
+            raise ValueError(f"{name} is the backbone already. Leave backbone={arguments[BACKBONE]} out.")
+        return BACKBONE, pretrained, {BACKBONE: name, **arguments}
+    if name not in list_models() and (elsewhere := _elsewhere(name)):
+        raise ValueError(f"There is no model {name!r} here; {elsewhere}")
+    return name, pretrained, arguments
+
+
+def _elsewhere(name: str) -> str:
+    """Where a name that is not ours is one."""
+    import timm
+    import torchvision
+
+    if name in torchvision.models.list_models(torchvision.models):
+        return f'torchvision\'s is create_model("{BACKBONE}", {BACKBONE}="{name}").'
+    return f'timm\'s is create_model("{TIMM}{name}").' if timm.is_model(name) else ""
+
+
+def _check_arguments(name: str, builder: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> None:
+    known = inspect.signature(builder).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values()):
+        return
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(f"{name} takes no argument {argument!r}; {nearest(argument, known)}")
+
+
+def _built(name: str, builder: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        inspect.signature(builder).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be built: {error}. Give it, or a default to the builder's argument.") from None
+    return builder(**arguments)
+
+
+def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, Any]:
+    """What a builder must be given for published weights of its own."""
+    shape = entry.input_shape
+    own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
+    return {key: value for key, value in own.items() if key in inspect.signature(builder).parameters}
+
+
+def _continued(
+    name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any], path: Path
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network with the weights of a file, built as the file says where it is of a run of ours and nothing else was said; and
+    with which arguments."""
+    tensors, beside = read_whole(path)
+    recipe = beside.get("zoo")
+    later = trust.later_version(recipe)
+    try:
+        if own := _stated(recipe, name, builder, arguments):
+            arguments = own | arguments
+            check_size(tensors, lambda: _built(name, builder, arguments), path)
+        net = _built(name, builder, arguments)
+        load_pretrained(net, path, name, tensors)
+    except ValueError as error:
+        if later is None:
+            raise
+        raise ValueError(f"{path} was written by version {later} of zoo, a later one than this. Update it. ({error})") from None
+    return net, arguments
+
+
+def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's recipe says of the arguments that are not given, as far as `zoo.trust` lets a checkpoint decide; of
+    another network, or of a file without a recipe, nothing. Raises ValueError."""
+    if not isinstance(recipe, dict):
+        return {}
+    parts = [recipe.get(part) for part in ("names", "arguments")]
+    names, values = (part.get("model") if isinstance(part, dict) else None for part in parts)
+    known = inspect.signature(builder).parameters
+    if names != name or not isinstance(values, dict) or not known.keys() - given.keys() - trust.USERS["model"]:
+        return {}
+    found = {}
+    for key, value in values.items():
+        if key in given or key in ("name", *trust.USERS["model"]):
+            continue
+        if key not in known or not trust.harmless(value):
+            raise ValueError(f"The checkpoint sets model.{key} to {value!r}, which this version does not know.")
+        if trust.may("model", key, value):
+            found[key] = value
+    return found
+
+
+def _describe(
+    net: nn.Module, name: str, builder: Callable[..., nn.Module], arguments: Mapping[str, Any], entry: Weights | None
+) -> None:
+    """Note on a network what builds it again. Weights that a part began from are in the network: their place is left out."""
+    signature = inspect.signature(builder)
+    bound = signature.bind(**arguments)
+    bound.apply_defaults()
+    values = dict(bound.arguments)
+    for key, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            values |= values.pop(key)
+    with contextlib.suppress(TypeError):
+        vars(net)["recipe"] = {
+            "name": name,
+            "arguments": {key: None if key == "backbone_weights" else _plain(value) for key, value in values.items()},
+            "weights": f"{entry.model}:{entry.tag}" if entry else None,
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, words, None, and lists of them. Raises TypeError for an object."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    raise TypeError(f"{value!r} is no plain value")
+
+
+def weights_file(name: str, pretrained: object) -> Path:
+    """The file of what `pretrained` of `create_model` names, downloaded if it has to be. Raises ValueError."""
+    chosen = _chosen(name, pretrained)
+    if chosen is None:
+        raise ValueError(f"pretrained is {pretrained}, which names no weights of {name}.")
+    return chosen.path() if isinstance(chosen, Weights) else chosen
+
+
+def check_pretrained(name: str, pretrained: object) -> None:
+    """Raises ValueError where it names no weights; whether a file is there is not looked at."""
+    if not _nothing(pretrained) and entry_named(name, pretrained) is None:
+        _check_named(name, pretrained)
+
+
+def _chosen(name: str, pretrained: object) -> Weights | Path | None:
+    """Published weights, a file, or nothing. Raises ValueError."""
+    if _nothing(pretrained):
+        return None
+    if entry := entry_named(name, pretrained):
+        return entry
+    _check_named(name, pretrained)
+    path = Path(str(pretrained))
+    return checkpoint_of(path) if path.is_dir() else path
+
+
+def _nothing(pretrained: object) -> bool:
+    return pretrained is None or str(pretrained).lower() == "false"
+
+
+def _check_named(name: str, pretrained: object) -> None:
+    """Refuse what is neither a tag of the model's weights, nor `MODEL:TAG`, nor a file's name."""
+    if not isinstance(pretrained, str | Path | bool | Enum):
+        raise ValueError(f"pretrained is {pretrained!r}; it is true, the tag of weights, a file or the folder of a run.")
+    if str(pretrained).lower() == "true":
+        raise ValueError(
+            f"pretrained is true, but {name} has no published weights; those that have some are "
+            f"{', '.join(list_models(pretrained=True))}. Give a file or a run, or another network's weights as MODEL:TAG."
+        )
+    named = full_name(pretrained)
+    other, tag = named or (name, str(pretrained))
+    path = Path(str(pretrained))
+    if not named and (not re.fullmatch(r"\w+", tag) or path.exists()):
+        return  # a file or a folder, there or not
+    if other not in list_models():
+        what, ending = f"there is no model {other!r}", nearest(other, list_models())
+    else:
+        entries = entries_of(other)
+        what = f"{other} has no weights {tag!r}"
+        ending = nearest(tag, entries) if entries else "it has no published weights; another network's are MODEL:TAG."
+    raise ValueError(f"pretrained is {pretrained}, but {what}, nor is there a file of that name; {ending}")
