@@ -278,8 +278,6 @@ def test_tags_are_taken_as_torchvision_spells_them() -> None:
     for spelt in ("IMAGENET1K_V1", "ImageNet1k_v1", "ResNet18_Weights.IMAGENET1K_V1", "DEFAULT"):
         assert zoo.get_weights("resnet18", spelt).tag == "imagenet1k_v1"
     assert zoo.create_model("lenet5", pretrained="FASHION_MNIST").num_classes == 10
-    with pytest.raises(ValueError, match="pretrained is true; for lenet5 it takes the tag of weights, one of fashion_mnist, "):
-        zoo.create_model("lenet5", pretrained=True)  # type: ignore[arg-type]
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

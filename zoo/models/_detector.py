@@ -29,12 +29,12 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import resize_boxes
-from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from zoo.models._base import Classifier
 from zoo.models._create import weights_file
+from zoo.models._extract import extracted
 from zoo.models._frames import build_2d
 from zoo.models._weights import fresh_tensors, load_pretrained, settle
 
@@ -409,7 +409,7 @@ def pyramid(
         load_pretrained(net, weights_file(backbone, weights), backbone)
     blocks = _blocks(net, levels)
     try:
-        body = create_feature_extractor(net.features, {block: str(at) for at, block in enumerate(blocks)})
+        body = extracted(net.features, {block: str(at) for at, block in enumerate(blocks)})
     except (torch.fx.proxy.TraceError, TypeError, ValueError) as error:
         raise ValueError(f"The backbone {backbone} cannot be cut, as torch.fx cannot trace it: {error}.") from error
     for module in body.modules():

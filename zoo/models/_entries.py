@@ -161,10 +161,10 @@ def entry_named(name: str, said: object) -> Weights | None:
     if isinstance(said, Weights):
         return said
     name, tag = full_name(said) or (name, str(said))
-    entries = entries_of(name)
-    if tag.lower() in ("default", "true"):
+    entries, tag = entries_of(name), tag.rpartition("_Weights.")[2].lower()
+    if tag in ("default", "true"):
         return next(iter(entries.values()), None)
-    return next((entry for known, entry in entries.items() if known.lower() == tag.lower()), None)
+    return next((entry for known, entry in entries.items() if known.lower() == tag), None)
 
 
 def entries_of(name: str) -> dict[str, Weights]:

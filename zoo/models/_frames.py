@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from zoo.models._base import Classifier, first_convolution
+from zoo.models._extract import extracted
 from zoo.models._inflate import fold
 from zoo.models._registry import get_builder, list_models
 from zoo.models.backbone import backbone as from_library
@@ -92,7 +92,7 @@ class _Maps(nn.Module):
 
     def __init__(self, features: nn.Module, block: str) -> None:
         super().__init__()
-        self.net: nn.Module = create_feature_extractor(features, {block: "map"})
+        self.net: nn.Module = extracted(features, {block: "map"})
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.net(x)["map"]
