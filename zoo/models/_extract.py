@@ -14,7 +14,9 @@ def extracted(net: nn.Module, layers: Mapping[str, str]) -> nn.Module:
     Raises what `torch.fx` raises where it cannot trace the network.
     """
     made: Any = create_feature_extractor(net, dict(layers))
-    return _Extractor(made, made.train_graph, made.eval_graph, "Extractor").train(made.training)
+    cut = _Extractor(made, made.train_graph, made.eval_graph, "Extractor")
+    cut.train(made.training)
+    return cut
 
 
 class _Extractor(DualGraphModule):  # type: ignore[misc]  # torchvision ships no types
@@ -43,5 +45,6 @@ def _as_it_was(new: _Extractor, old: nn.Module) -> _Extractor:
     new.train(old.training)
     for mine, its in zip(new.modules(), old.modules(), strict=True):
         mine.training = its.training
-    vars(new).update({name: value for name, value in vars(old).items() if name == "settled"})
+    if "settled" in vars(old):  # see `_weights.settle`
+        new.settled = vars(old)["settled"]
     return new
