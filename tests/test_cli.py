@@ -268,12 +268,12 @@ def test_what_takes_long_says_so_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.01)
-    with progress.beating("looking at files", lambda: "7 of 9"):
+    with progress.speaking(), progress.beating("looking at files", lambda: "7 of 9"):
         while "\n" not in (said := capsys.readouterr().out):
             pass
     assert said.startswith("looking at files: 7 of 9, 0.0 min so far\n")
     monkeypatch.setattr(progress, "on_terminal", lambda: True)
-    with progress.beating("looking at files"):
+    with progress.speaking(), progress.beating("looking at files"):
         time.sleep(0.05)
     assert capsys.readouterr().out == ""
 

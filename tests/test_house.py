@@ -17,6 +17,7 @@ from PIL import Image
 
 import zoo
 from zoo import _charts
+from zoo.__main__ import verbs
 from zoo.benchmark import read_rows
 from zoo.config import CONF
 from zoo.models._registry import get_builder
@@ -290,3 +291,22 @@ def test_nobody_is_told_to_install_another_project() -> None:
     pages = [path for kind in ("*.md", "*.py", "*.toml", "*.yaml") for path in CHECKOUT.rglob(kind)]
     wrong = r"pip install (?:-\S+ )*['\"]?zoo\b"
     assert not [path for path in [*pages, CHECKOUT / ".ci" / "run"] if re.search(wrong, path.read_text())]
+
+
+SPEAKING = {
+    *("__main__", "cli", "report", "sweep"),  # the command, and what verbs share
+    *("resume", "places"),  # the last words of a run that is stopped, and of one whose figures cannot be written
+    *("_timing", "progress"),  # a process's answer to the one that asks, and the handler of the logger
+}
+"""Modules that print beside the verbs."""
+
+
+def test_what_is_no_verb_prints_nothing() -> None:
+    """It goes to the logger `zoo`, which verbs show on standard output; and warnings name the user's line."""
+    prints, warns = set(), set()
+    for path in SOURCE.rglob("*.py"):
+        called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        prints |= {path.stem for name in called if name == "print"}
+        warns |= {path.stem for name in called if name == "warnings.warn"}
+    assert prints - verbs().keys() == SPEAKING
+    assert warns == {"words"}

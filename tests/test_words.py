@@ -4,9 +4,12 @@ import csv
 import html
 import io
 import json
+import linecache
 import os
 import re
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -145,3 +148,38 @@ def test_a_command_to_copy_names_the_file(name: str) -> None:
     if "\0" not in name and name != "\ud800lone":  # no file has such a name
         done = subprocess.run(["bash", "-c", f"printf %s {said}"], capture_output=True, check=True)
         assert done.stdout == os.fsencode(name)
+
+
+BETWEEN = """
+def called(function):
+    return function()
+"""
+
+
+@pytest.mark.parametrize("library", ["zoo.somewhere", "hydra._internal.utils", "lightning.pytorch.trainer", "torch.nn.modules"])
+def test_a_warning_names_the_users_line(library: str) -> None:
+    """Whatever lies between them and the package."""
+    inner: dict[str, Any] = {"__name__": "zoo.models.x", "warn": words.warn}
+    exec("def said():\n    warn('Look.')\n", inner)
+    outer: dict[str, Any] = {"__name__": library}
+    exec(BETWEEN, outer)
+    with pytest.warns(UserWarning, match=r"Look\.") as found:
+        outer["called"](inner["said"])
+    assert found[0].filename == __file__
+    assert linecache.getline(__file__, found[0].lineno).strip() == 'outer["called"](inner["said"])'
+
+
+def test_what_the_package_warns_of_names_the_users_line(tmp_path: Path) -> None:
+    import torch
+
+    import zoo
+    from zoo.tasks.rotation import square
+
+    torch.save(zoo.create_model("lenet5", num_classes=3).state_dict(), tmp_path / "three.pth")
+    for warns in (
+        lambda: zoo.create_model("lenet5", pretrained=tmp_path / "three.pth"),
+        lambda: square(torch.zeros(1, 4, 6)),
+    ):
+        with pytest.warns(UserWarning, match=r"head|central") as found:
+            warns()
+        assert {each.filename for each in found} == {__file__}

@@ -113,7 +113,7 @@ class Lines(Callback):
         self._said = time.monotonic()
         if trainer.is_global_zero and not progress.on_terminal():
             begin = f"{self.title}{where or progress.epoch_of(trainer)}"
-            print(f"{begin}: {what}, {(self._said - self._began) / 60:.1f} min", flush=True)
+            progress.log.info("%s: %s, %.1f min", begin, what, (self._said - self._began) / 60)
 
 
 class Pace(Callback):
@@ -150,12 +150,12 @@ class Pace(Callback):
     def _say(self, trainer: lightning.Trainer, step: float, batches: int) -> None:
         left = batches - trainer.fit_loop.epoch_loop.total_batch_idx - 1
         how = f"{report.duration(step)} a batch, of the first {self._steps + 1}"
-        print(f"training takes about {report.duration(step * max(0, left))} more ({how}), validation not counted", flush=True)
+        more = report.duration(step * max(0, left))
+        progress.log.info("training takes about %s more (%s), validation not counted", more, how)
         if self.size == PAPER and step > self.SLOW and trainer.strategy.root_device.type == "cpu":
             epoch = report.duration(step * int(trainer.num_training_batches))
-            print(
-                f"An epoch takes about {epoch} on this processor. size=small is a smaller network on smaller samples.",
-                flush=True,
+            progress.log.info(
+                "An epoch takes about %s on this processor. size=small is a smaller network on smaller samples.", epoch
             )
 
 

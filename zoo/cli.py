@@ -30,6 +30,7 @@ from omegaconf import DictConfig
 
 from zoo import __version__, folder, grammar
 from zoo import config as run
+from zoo.progress import speaking
 from zoo.sweep import SweepTable, outlived
 from zoo.words import printable, shell_word
 
@@ -92,7 +93,7 @@ def verb(
     )  # a library imports it, and it speaks of its fonts once
     before = _descendants()
     try:
-        with stopping(goes_on), plainly(debug="debug=true" in arguments):
+        with speaking(), stopping(goes_on), plainly(debug="debug=true" in arguments):
             if "--version" in arguments:
                 print(f"zoo {__version__}")
             elif usage is not None and (arguments[:1] in (["-h"], ["--help"]) or not (arguments or bare)):
@@ -118,7 +119,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     def plain_job(config: DictConfig) -> None:
         # Once more: Hydra shows tracebacks of its own, and may run the job in another process.
         sweep = HydraConfig.get().mode is RunMode.MULTIRUN
-        with stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
+        with speaking(), stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
             job(config)
 
     sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
@@ -127,12 +128,13 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
 
 
 def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Have a verb's function raise ValueError, in the user's words, for whatever the user can mend."""
+    """Have a verb's function say what it does, and raise ValueError, in the user's words, for whatever the user can mend."""
 
     @functools.wraps(function)
     def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
-            return function(*args, **kwargs)
+            with speaking():
+                return function(*args, **kwargs)
         except Exception as error:
             said = sentence(error)
             if said is None or type(error) is ValueError or isinstance(error, OSError):

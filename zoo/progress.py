@@ -1,9 +1,11 @@
-"""A sign of life where no terminal shows a bar: a line now and then in what is written to a file, by whatever takes long.
+"""What the package says on its way, and a sign of life where no terminal shows a bar: a line now and then.
 
-(No torch here: what reads files starts in a moment.)
+It goes to the logger `zoo`. A verb shows it on standard output; a caller in Python sees it if they ask for it, by
+`logging.basicConfig(level="INFO")`. (No torch here: what reads files starts in a moment.)
 """
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -12,6 +14,32 @@ from typing import Any
 
 EVERY = 60.0
 """Seconds between two lines."""
+log = logging.getLogger("zoo")
+
+
+class _Screen(logging.Handler):
+    """Standard output as it is when something is said, which tests and notebooks exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
+
+
+@contextlib.contextmanager
+def speaking() -> Iterator[None]:
+    """Show what is said on standard output, as verbs do, and to no other handler."""
+    if any(isinstance(each, _Screen) for each in log.handlers):
+        yield
+        return
+    screen, before = _Screen(), (log.level, log.propagate)
+    log.addHandler(screen)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(screen)
+        log.propagate = before[1]
+        log.setLevel(before[0])
 
 
 def on_terminal() -> bool:
@@ -34,7 +62,7 @@ def beating(title: str, done: Callable[[], str] | None = None) -> Iterator[None]
     def beat() -> None:
         while not over.wait(EVERY):
             how_far = f"{done()}, " if done else ""
-            print(f"{title}: {how_far}{(time.monotonic() - begun) / 60:.1f} min so far", flush=True)
+            log.info("%s: %s%.1f min so far", title, how_far, (time.monotonic() - begun) / 60)
 
     thread = threading.Thread(target=beat, daemon=True)
     if not on_terminal():

@@ -11,7 +11,9 @@ import json
 import math
 import re
 import shlex
+import sys
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +23,18 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}."
+
+
+_BETWEEN = frozenset("zoo hydra omegaconf lightning torch contextlib functools".split())
+"""Packages through which a call comes that the user has made."""
+
+
+def warn(message: str) -> None:
+    """Warn as of the user's own line: the first that is neither of this package nor of a library between."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def _shown(char: str) -> bool:

@@ -1,19 +1,28 @@
 """Work on many files at once, with a bar that shows how far it is. (No torch here: the processes start in a moment.)"""
 
+import contextlib
+import functools
+import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from zoo.progress import beating
+from zoo.progress import beating, log
 
 SECONDS_TO_LEAVE = 2.0
 """In which a process that is asked to end may close and remove what it was writing."""
+
+GUARD = (
+    'A further process runs the script again that began it. Put what your script does below a line: if __name__ == "__main__":'
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +40,8 @@ def mapped(
 ) -> Iterator[Result]:
     """The results of `work` on each item, as they come, in no order; from processes of their own, under a progress bar.
 
-    `work` and the items must be picklable. Stopping in the middle stops the processes: each leaves its work as at Ctrl-C.
+    `work` and the items must be picklable. Stopping in the middle stops the processes: each leaves its work as at Ctrl-C. They
+    do not run the user's script again, unless what they are to do is defined there.
 
     Args:
         chunk: items handed over at a time; more than one where they are small.
@@ -43,14 +53,20 @@ def mapped(
     waiting = [items[start : start + chunk] for start in range(0, len(items), chunk)][::-1]
     if not waiting:
         return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it is being run again, in a process of ours
+        raise ValueError(GUARD)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     workers = min(processes or os.cpu_count() or 1, len(waiting))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done = 0
-    with Progress(*columns) as progress, beating(title, lambda: f"{done:,} of {len(items):,}"):
+    begin = functools.partial(_Process, work, b"__main__" in pickle.dumps((work, items[:1])))
+    with (
+        Progress(*columns, disable=not log.isEnabledFor(logging.INFO)) as progress,
+        beating(title, lambda: f"{done:,} of {len(items):,}"),
+    ):
         bar = progress.add_task(title, total=len(items))
-        busy = [_Process(work) for _ in range(workers)]
+        busy = [begin() for _ in range(workers)]
         try:
             while busy:
                 soonest = min(each.begun for each in busy) + patience - time.monotonic()
@@ -65,10 +81,12 @@ def mapped(
                     if why:
                         each.process.kill()
                         each.stop()
-                        if lost is None or not each.part:
+                        if not each.part:
+                            raise ValueError(f"A process ended before it began: {why}. {GUARD}")
+                        if lost is None:
                             raise RuntimeError(f"A process failed: {why}.")
                         results = [lost(item, why) for item in each.part]
-                        busy[busy.index(each)] = each = _Process(work)
+                        busy[busy.index(each)] = each = begin()
                     elif waiting:
                         each.begin(waiting.pop())
                     else:
@@ -88,12 +106,13 @@ def mapped(
 class _Process(Generic[Item, Result]):
     """A process that is handed a chunk when it is done with the one before. The first is empty: it says that it is there."""
 
-    def __init__(self, work: Callable[[Item], Result]) -> None:
+    def __init__(self, work: Callable[[Item], Result], in_script: bool) -> None:
         # spawn: a forked child would inherit torch's thread pools in whatever state they are.
         context = multiprocessing.get_context("spawn")
         self.pipe, its = context.Pipe()
         self.process = context.Process(target=_serve, args=(work, its), daemon=True)
-        self.process.start()
+        with contextlib.nullcontext() if in_script else _script_hidden():
+            self.process.start()
         its.close()
         self.part: Sequence[Item] = ()
         self.begun = float("inf")
@@ -119,6 +138,17 @@ class _Process(Generic[Item, Result]):
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+@contextlib.contextmanager
+def _script_hidden() -> Iterator[None]:
+    """multiprocessing has a process that begins here import the script that was started, which would do all it does again."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @dataclass(frozen=True)

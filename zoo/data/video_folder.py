@@ -16,6 +16,7 @@ from zoo.data.video import ClipFiles, Clips
 from zoo.draw import save, sheet
 from zoo.flow import from_bytes, picture, wheel
 from zoo.places import data_root
+from zoo.progress import log
 from zoo.words import printable, shell_word
 
 FlowKind = Literal["dis", "raft"]
@@ -117,9 +118,9 @@ class VideoFolder(DataModule):
         paths = [path for labelled in self.find()[1].values() for path, _ in labelled]
         prepare(Store(self.folder), paths, short_side, flow, patience)
         store = Store(self.folder)
-        print(f"ledger {printable(store.ledger)}")
+        log.info("ledger %s", printable(store.ledger))
         if flow:
-            print(f"flow   {printable(_draw_flow(store, paths, short_side, flow))}")
+            log.info("flow   %s", printable(_draw_flow(store, paths, short_side, flow)))
 
     def load(self) -> dict[str, Samples]:
         self.class_names, files = self.find()

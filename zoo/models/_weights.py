@@ -7,8 +7,6 @@ more memory than the file has bytes, and whatever goes wrong inside becomes one 
 import hashlib
 import json
 import re
-import sys
-import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models._inflate import repeat
+from zoo.words import warn
 
 NET = "net."
 """Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
@@ -142,7 +141,7 @@ def _state_dict(path: Path, content: Mapping[str, object], depth: int = 0) -> di
     held = [name for name in CONTAINERS if isinstance(entries.get(name), dict)]
     if held and depth < _DEPTH:
         if len(held) > 1:
-            _warn(f"{path} holds {' and '.join(held)}, of which {held[0]} is taken.")
+            warn(f"{path} holds {' and '.join(held)}, of which {held[0]} is taken.")
         return _state_dict(path, entries[held[0]], depth + 1)  # type: ignore[arg-type]
     if not any(isinstance(value, Tensor) for value in entries.values()):
         names = ", ".join(str(key) for key in list(entries)[:_SHOWN]) + (", ..." if len(entries) > _SHOWN else "")
@@ -389,7 +388,7 @@ def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str,
             f"{_few(found.left)}."
         )
     if said:
-        _warn(f"{path}: {' '.join(said)}")
+        warn(f"{path}: {' '.join(said)}")
 
 
 def settle(module: nn.Module, names: Iterable[str]) -> None:
@@ -416,11 +415,3 @@ def _tensors(names: tuple[str, ...]) -> str:
 def _few(names: tuple[str, ...]) -> str:
     more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return "; ".join(names[:_SHOWN]) + more
-
-
-def _warn(message: str) -> None:
-    """A warning whose source is the line that asked for the weights, not one of this package or of Hydra's."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("zoo", "hydra", "omegaconf"):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)

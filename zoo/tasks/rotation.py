@@ -1,7 +1,6 @@
 """Self-supervision by rotation: by how many quarter turns was an image turned? (Gidaris, Singh and Komodakis 2018,
 "Unsupervised representation learning by predicting image rotations")."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from zoo.batch import Batch
 from zoo.chance import ROTATION, uniform
 from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked
+from zoo.words import warn
 
 TURNS = 4
 CLASS_NAMES = ("0°", "90°", "180°", "270°")
@@ -104,7 +104,7 @@ def square(pixels: Tensor) -> Tensor:
     if height == width:
         return pixels
     edge = min(height, width)
-    warnings.warn(f"Images of {height} x {width} are cut to their central {edge} x {edge}, to be turned.", stacklevel=2)
+    warn(f"Images of {height} x {width} are cut to their central {edge} x {edge}, to be turned.")
     top, left = (height - edge) // 2, (width - edge) // 2
     return pixels[..., top : top + edge, left : left + edge]
 
