@@ -50,7 +50,7 @@ class Crops:
         return f"{what} {where}, {height} x {width}, bilinear" + (", probabilities averaged" if self.views > 1 else "")
 
     def cut(self, pixels: Tensor, view: int) -> Tensor:
-        """(B, c, h, w) uint8 -> (B, C, H, W): view 0 <= view < views of each."""
+        """(B, c, h, w) -> (B, C, H, W): view 0 <= view < views of each. Floats, 0 to 255, are not rounded."""
         scale, crop = divmod(view, self.crops)
         top, left, mirrored = place(crop, self.crops, *pixels.shape[2:])
         pixels = recoloured(pixels, self.shape[0])
@@ -65,7 +65,7 @@ class Crops:
             size = [short if extent == min(full) else int(short * extent / min(full)) for extent in full]
             # In float, as torchvision computes: on bytes the result may differ by one.
             floats = interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
-            scaled = floats.round_().to(torch.uint8)
+            scaled = floats.round_().to(torch.uint8) if pixels.dtype == torch.uint8 else floats
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
             columns = slice(x, x + width)
             cut = scaled[:, :, y : y + height, in_mirror(columns, scaled.shape[3]) if mirrored else columns]
@@ -104,9 +104,10 @@ def brightness(x: Tensor) -> Tensor:
 
 
 def recoloured(pixels: Tensor, channels: int) -> Tensor:
-    """(B, c, H, W) uint8 -> (B, C, H, W)."""
+    """(B, c, H, W) -> (B, C, H, W), bytes or floats."""
     if pixels.shape[1] == 3 and channels == 1:
-        return brightness(pixels.float()).round_().to(torch.uint8)
+        bright = brightness(pixels.float())
+        return bright.round_().to(torch.uint8) if pixels.dtype == torch.uint8 else bright
     return pixels.expand(-1, channels, -1, -1)
 
 

@@ -151,7 +151,7 @@ def tensors(net: nn.Module) -> list[torch.Tensor]:
     return list(net.state_dict().values())
 
 
-def same(a: nn.Module, b: nn.Module) -> bool:
+def equal_weights(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
 
 
@@ -161,7 +161,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 def test_all_that_names_the_default_weights(pretrained: str | bool | Weights) -> None:
     named = zoo.create_model("lenet5:fashion_mnist")
     net = zoo.create_model("lenet5", pretrained=pretrained)
-    assert same(net, named)
+    assert equal_weights(net, named)
     assert vars(net)["recipe"] == vars(named)["recipe"]
 
 
@@ -179,7 +179,7 @@ def test_torchvisions_spelling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     for spelt in (member, str(member), "IMAGENET1K_V1", "imagenet1k_v1", zoo.get_weights("resnet18", str(member))):
         weights_file("resnet18", spelt)
         assert asked.pop() == ("resnet18", "imagenet1k_v1")
-    assert same(zoo.create_model("resnet18", pretrained=member), source)
+    assert equal_weights(zoo.create_model("resnet18", pretrained=member), source)
     with pytest.warns(UserWarning, match="afresh"):  # another network's is not taken for one's own of the same tag
         zoo.create_model("single_frame", pretrained=member, num_classes=2)
     assert asked == [("resnet18", "imagenet1k_v1")] * 2
@@ -190,7 +190,7 @@ def test_nothing_to_start_from(nothing: Any) -> None:
     torch.manual_seed(0)
     plain = zoo.create_model("lenet5")
     torch.manual_seed(0)
-    assert same(zoo.create_model("lenet5", pretrained=nothing), plain)
+    assert equal_weights(zoo.create_model("lenet5", pretrained=nothing), plain)
 
 
 def test_a_network_of_timms_by_its_name() -> None:
@@ -252,7 +252,7 @@ def test_a_run_is_built_as_it_was(tmp_path: Path, file: str, named: str) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = zoo.create_model("cnn_rnn", pretrained=place)
-    assert same(net, again)
+    assert equal_weights(net, again)
     assert vars(again)["recipe"] == vars(net)["recipe"]
     with pytest.warns(UserWarning, match="head.weight"):
         assert zoo.create_model("cnn_rnn", pretrained=str(place), num_classes=7).num_classes == 7
@@ -275,7 +275,7 @@ def test_a_run_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{said}.*model.attention to 4, which this version does not know"):
             zoo.create_model("lenet5", pretrained=path)
     whole = {"num_classes": 3, "in_chans": 1, "input_shape": (1, 32, 32)}
-    assert same(zoo.create_model("lenet5", pretrained=path, **whole), net), "a caller who says all needs no recipe"
+    assert equal_weights(zoo.create_model("lenet5", pretrained=path, **whole), net), "a caller who says all needs no recipe"
     path = checkpoint(tmp_path / "new.ckpt", zoo.create_model("lenet_wide"), "lenet5", {}, "0.2.0")
     with pytest.raises(ValueError, match=r"version 0\.2\.0 of zoo, a later one than this.*does not hold weights of lenet5"):
         zoo.create_model("lenet5", pretrained=path)
@@ -283,7 +283,7 @@ def test_a_run_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_later_version_that_can_be_read_is_read(tmp_path: Path) -> None:
     net = zoo.create_model("lenet5", num_classes=3)
-    assert same(
+    assert equal_weights(
         zoo.create_model("lenet5", pretrained=checkpoint(tmp_path / "new.ckpt", net, "lenet5", {"num_classes": 3}, "9.0")), net
     )
 
@@ -312,7 +312,7 @@ def test_an_odd_recipe_is_none(tmp_path: Path, recipe: Any) -> None:
     torch.save(
         {"state_dict": {f"net.{key}": value for key, value in net.state_dict().items()}, "zoo": recipe}, tmp_path / "a.ckpt"
     )
-    assert same(zoo.create_model("lenet5", pretrained=tmp_path / "a.ckpt"), net)
+    assert equal_weights(zoo.create_model("lenet5", pretrained=tmp_path / "a.ckpt"), net)
 
 
 @pytest.mark.slow
@@ -321,4 +321,4 @@ def test_weights_that_a_checkpoint_names_are_not_fetched(tmp_path: Path) -> None
     small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "box_width": 8}
     net = zoo.create_model("faster_rcnn", **small)
     path = checkpoint(tmp_path / "best.ckpt", net, "faster_rcnn", {**small, "backbone_weights": str(tmp_path / "trap.pt")})
-    assert same(zoo.create_model("faster_rcnn", pretrained=path), net)
+    assert equal_weights(zoo.create_model("faster_rcnn", pretrained=path), net)

@@ -202,20 +202,25 @@ def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
     have floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
     """
     with picture(path) as image:
-        wide = _wide(path, image)  # what the decoder is told is gone when it is done
-        image.load()
-        if (turn := _TURNS.get(_orientation(image))) is not None:
-            image = image.transpose(turn)
-        if image.mode.startswith("I"):
-            clear = image.info.get("transparency")
-            hidden = None if clear is None else Image.fromarray(np.asarray(image) == clear)
-            image = Image.fromarray(_bytes(path, image, wide))
-            if hidden is not None:
-                image.putalpha(ImageChops.invert(hidden.convert("L")))
-        if image.has_transparency_data:
-            under = Image.new("RGBA", image.size, (*ground, 255))
-            image = Image.alpha_composite(under, image.convert("RGBA"))
-        pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+        return pixels_of(image, channels, ground, path)
+
+
+def pixels_of(image: Image.Image, channels: int, ground: Ground = WHITE, path: File = Path("image")) -> Tensor:
+    """The same of a picture that is open, or was made in memory."""
+    wide = _wide(path, image)  # what the decoder is told is gone when it is done
+    image.load()
+    if (turn := _TURNS.get(_orientation(image))) is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):
+        clear = image.info.get("transparency")
+        hidden = None if clear is None else Image.fromarray(np.asarray(image) == clear)
+        image = Image.fromarray(_bytes(path, image, wide))
+        if hidden is not None:
+            image.putalpha(ImageChops.invert(hidden.convert("L")))
+    if image.has_transparency_data:
+        under = Image.new("RGBA", image.size, (*ground, 255))
+        image = Image.alpha_composite(under, image.convert("RGBA"))
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
 
 

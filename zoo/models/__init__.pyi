@@ -6,6 +6,7 @@ from ._detector import Head as Head
 from ._detector import Regions as Regions
 from ._detector import register_head as register_head
 from ._entries import Accuracy as Accuracy
+from ._entries import Transforms as Transforms
 from ._entries import Weights as Weights
 from ._entries import get_weights as get_weights
 from ._inflate import inflate as inflate

@@ -6,16 +6,13 @@ others published), and torchvision's own metadata, so that no figure of theirs i
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from zoo.crops import Crops
 from zoo.models._download import Address, fetched, matches
+from zoo.transforms import Transforms as Transforms
 from zoo.words import nearest
 
 FOLDER = Path(__file__).parent / "weights"
@@ -92,27 +89,10 @@ class Weights:
             raise ValueError(f"{path} is damaged: it has not the SHA-256 of its entry. Install this package again.")
         return path
 
-    def crops(self) -> Crops:
-        """The geometry of `transforms()`."""
-        return Crops(self.input_shape, (self.resize,) if self.resize else None)
-
-    def transforms(self) -> Callable[[Tensor], Tensor]:
-        """Exactly what these weights expect: uint8 (B, c, h, w) -> float (B, C, H, W).
-
-        c is 1 or 3; an image file is read by `torchvision.io.read_image` or as the pixels of Pillow. Raises ValueError for
-        weights that read clips.
-        """
-        if len(self.input_shape) != 3:
-            raise ValueError(f"{self.model}:{self.tag} reads clips, which data sets cut; it has no transforms for images.")
-        crops, shape = self.crops(), (-1, 1, 1)
-        mean, std = torch.tensor(self.mean).reshape(shape), torch.tensor(self.std).reshape(shape)
-
-        def transform(pixels: Tensor) -> Tensor:
-            if pixels.dtype != torch.uint8 or pixels.dim() != 4:
-                raise ValueError(f"Images must be uint8 (B, C, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
-            return (crops.cut(pixels, 0).float() - 255 * mean) / (255 * std)
-
-        return transform
+    def transforms(self) -> Transforms:
+        """What these weights read, of a PIL image, a tensor, an array or a batch; of clips where they read clips. See
+        `zoo.models.Transforms`."""
+        return Transforms(self.input_shape, self.mean, self.std, self.resize)
 
     def __str__(self) -> str:
         rows = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("model", "tag")}

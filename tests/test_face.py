@@ -1,0 +1,69 @@
+"""The faces of the packages: what is exported is there, explained, annotated, and imported when it is asked for."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zoo
+
+FACES = ["zoo.models"]
+EXPORTED = [(face, name) for face in FACES for name in importlib.import_module(face).__all__]
+
+
+def exported(face: str, name: str) -> Any:
+    return getattr(importlib.import_module(face), name)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_is_its_stub(face: str) -> None:
+    module = importlib.import_module(face)
+    tree = ast.parse(Path(str(module.__file__)).with_suffix(".pyi").read_text())
+    stated = [alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert module.__all__ == sorted(module.__all__)
+    assert set(stated) <= set(module.__all__) <= {*stated, "__version__"}
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(("face", "name"), EXPORTED)
+def test_what_is_exported_is_public_and_explained(face: str, name: str) -> None:
+    found = exported(face, name)
+    assert not name.startswith("_") or name == "__version__"
+    if inspect.isclass(found) or inspect.isfunction(found):
+        assert inspect.getdoc(found), "a docstring"
+        assert found.__name__ == name
+
+
+def functions(value: Any) -> list[Any]:
+    """A function, or what a class of this package defines under public names."""
+    if not inspect.isclass(value):
+        return [value] if inspect.isfunction(value) else []
+    own = [kind for kind in value.__mro__ if kind.__module__.startswith("zoo.")]
+    return [each for kind in own for key, each in vars(kind).items() if inspect.isfunction(each) and not key.startswith("_")]
+
+
+@pytest.mark.parametrize(("face", "name"), EXPORTED)
+def test_what_is_exported_is_annotated(face: str, name: str) -> None:
+    for function in functions(exported(face, name)):
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not inspect.Signature.empty, function.__qualname__
+        for key, parameter in signature.parameters.items():
+            assert key == "self" or parameter.annotation is not inspect.Parameter.empty, (function.__qualname__, key)
+
+
+def test_nothing_heavy_is_imported_before_it_is_asked_for() -> None:
+    code = f"import sys; import {', '.join(FACES)}; assert not {{'torch', 'numpy', 'lightning', 'hydra'}} & {{*sys.modules}}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_front_door_and_the_rooms_export_the_same() -> None:
+    for name in set(zoo.__all__) & {name for _, name in EXPORTED}:
+        assert getattr(zoo, name) is exported("zoo.models", name)
