@@ -230,8 +230,9 @@ def test_every_verb_is_a_documented_function(name: str) -> None:
     [
         ("train", (["modle=c3d"],), "There is no setting 'modle'; did you mean model"),
         ("train", (["model=linear", "trainer.max_epochs=x"],), "trainer.max_epochs is 'x'"),
-        ("train", (["-m", "seed=1,2"],), "-m is not a setting"),
+        ("train", (["-m", "seed=1,2"],), "-m is not a setting of one run"),
         ("train", (["seed=1,2"],), "names several values"),
+        ("train", (["hydra.mode=MULTIRUN", "seed=1,2"],), "is not a setting of one run"),
         ("train", (["data=image_folder"],), "data.root is not set"),
         ("train", (["seed=x"],), "seed: Value 'x'"),
         ("evaluate", ("nowhere",), "There is no checkpoint nowhere"),

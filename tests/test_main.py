@@ -132,3 +132,15 @@ def test_ones_own_file_and_further_processes(start: tuple[str, ...], tmp_path: P
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "scored 359 of 359" in done.stdout
     assert result["metric"] == "accuracy"
+
+
+@pytest.mark.slow
+def test_further_processes_of_a_script_in_python(tmp_path: Path) -> None:
+    """Lightning starts the user's script again; both processes are of one run, in one folder."""
+    own = [*SHORT, "trainer.devices=2", "trainer.accelerator=cpu", "data.num_workers=0"]
+    (tmp_path / "script.py").write_text(f"from zoo.train import train\nprint(sorted(train({own!r})))\n")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "scored 359 of 359" in done.stdout
+    assert "'test/accuracy'" in done.stdout
+    assert len(list((tmp_path / "runs" / "linear-digits").iterdir())) == 1

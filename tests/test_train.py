@@ -1,14 +1,23 @@
 """What a run makes of its settings: optimisers, schedules, rates, frozen parts, averaged weights, published statistics."""
 
+import json
+import logging
+import shlex
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import zoo
+from zoo import cli
 from zoo import config as run
 from zoo.config import CONF
+from zoo.tasks.base import Task
+from zoo.train import train
 
 Verb = Callable[..., tuple[int, str, str]]
 SHORT = ["model=mlp", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "trainer.limit_val_batches=1", "test=false"]
@@ -107,3 +116,64 @@ def test_hinge_mixing_and_every_view(verb: Verb, tmp_path: Path) -> None:
     assert "scored 359 of 359 test samples" in out
     assert "protocol 10 crops (centre, corners, mirrored) at short sides 28, 32, 36, 40, 44, 28 x 28" in out
     assert "test view_accuracy" in out
+
+
+# From Python
+
+QUICK = ["model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "callbacks.pictures=null", "logger=none"]
+
+
+def test_a_run_from_python_is_that_of_the_command_line(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scores, by name, as result.json has them; twice in a process, whatever the process was started with."""
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher", "-f", "kernel.json"])
+    before = [signal.getsignal(each) for each in cli.STOPPING], list(logging.getLogger("zoo").handlers)
+    scores = train([*QUICK, "hydra.run.dir=one"])
+    said = capsys.readouterr().out
+    again = train([*QUICK, "hydra.run.dir=other"])
+    assert again == scores
+    capsys.readouterr()
+    assert ([signal.getsignal(each) for each in cli.STOPPING], list(logging.getLogger("zoo").handlers)) == before
+    assert sys.argv == ["ipykernel_launcher", "-f", "kernel.json"]
+    assert {"train/loss", "val/accuracy", "test/accuracy", "test/loss"} <= scores.keys()
+    assert all(type(value) is float for value in scores.values())
+    result = json.loads((tmp_path / "one" / "result.json").read_text())
+    assert result["test"] == scores["test/accuracy"]
+    status, out, err = verb("train", *QUICK, "hydra.run.dir=third")
+    assert status == 0, err
+    assert [line for line in out.splitlines() if line.startswith(("test ", "best ", "model ", "scored "))] == [
+        line for line in said.splitlines() if line.startswith(("test ", "best ", "model ", "scored "))
+    ]
+    with pytest.raises(ValueError, match="holds a run already"):
+        train([*QUICK, "hydra.run.dir=one"])
+    assert train([*QUICK, "resume=one"]) == {}, "it has been at its end"
+
+
+def test_a_run_from_python_that_is_interrupted_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher", "-f", "kernel.json"])
+    step = Task.training_step
+
+    def interrupted(self: Task, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Task, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train([*QUICK, "hydra.run.dir=run"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("python -m zoo.train model=linear ")
+    assert shlex.split(said)[-1].startswith("resume=")
+    assert "kernel.json" not in said
+    monkeypatch.setattr(Task, "training_step", step)
+    assert "test/accuracy" in train(shlex.split(said)[3:])
+
+
+def test_a_configuration_that_is_composed_already_is_trained(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Hydra hands it to a job."""
+    monkeypatch.setattr("zoo.train._fit", lambda config, resume: {"model": config.model.name})
+    assert cli.launch_here(train, [*QUICK, "hydra.run.dir=run"]) == {"model": "linear"}

@@ -150,8 +150,8 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
 
-    if wrong := [each for each in settings if "=" not in each]:
-        raise ValueError(f"{wrong[0]} is not a setting: settings are written key=value, as on the command line.")
+    if wrong := [each for each in settings if "=" not in each or each.startswith(("-", "hydra.mode="))]:
+        raise ValueError(f"{wrong[0]} is not a setting of one run: settings are written key=value, as on the command line.")
     if os.environ.get("LOCAL_RANK", "0") != "0":  # in the script that Lightning has started again for a further process
         settings = [*settings, *(each for each in sys.argv[1:] if each.startswith("hydra."))]
     _, parsed = _checked(settings)
@@ -159,6 +159,11 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
     try:
         hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(run.CONF)))
         return cast(Result, hydra.run("train", job, parsed.overrides, with_log_configuration=False).return_value)
+    except Stopped as stopped:
+        stopped.tell()
+        if stopped.code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         GlobalHydra.instance().clear()
 
