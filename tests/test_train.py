@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from zoo import cli
 from zoo import config as run
+from zoo.benchmark import Options, benchmark
 from zoo.config import CONF
+from zoo.evaluate import evaluate
+from zoo.predict import predict
+from zoo.prepare import prepare
 from zoo.tasks.base import Task
 from zoo.train import train
+from zoo.verify import verify
 
 Verb = Callable[..., tuple[int, str, str]]
 SHORT = ["model=mlp", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "trainer.limit_val_batches=1", "test=false"]
@@ -177,3 +183,22 @@ def test_a_configuration_that_is_composed_already_is_trained(verb: Verb, monkeyp
     """As Hydra hands it to a job."""
     monkeypatch.setattr("zoo.train._fit", lambda config, resume: {"model": config.model.name})
     assert cli.launch_here(train, [*QUICK, "hydra.run.dir=run"]) == {"model": "linear"}
+
+
+def test_the_verbs_are_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one run: what was scored is scored again, predicted, verified and counted, and nothing but a result comes back."""
+    monkeypatch.chdir(tmp_path)
+    scores = train([*QUICK, "data.num_workers=0", "hydra.run.dir=run"])
+    assert evaluate("run")["test/accuracy"] == scores["test/accuracy"]
+    assert evaluate(Path("run"), ["data.batch_size=64"], split="val")["val/accuracy"] == pytest.approx(scores["val/accuracy"])
+    with pytest.raises(ValueError, match="split is 'tset'"):
+        evaluate("run", split="tset")  # type: ignore[arg-type]
+    assert all(verdict.holds for verdict in verify("run", ["data.num_workers=0"]))
+    Image.new("L", (28, 28)).save("a.png")
+    (prediction,) = predict("run", ["a.png"], top_k=2)
+    assert prediction.answer is not None
+    assert len(prediction.answer.fields["top"]) == 2
+    (row,) = benchmark(["run"], Options(measure=("accuracy",), folder=Path("costs")))
+    assert row.accuracy == pytest.approx(100 * scores["test/accuracy"], abs=0.01)
+    prepare("digits")
+    assert capsys.readouterr().out.splitlines()[-1] == "digits: 1,258 train, 180 val, 359 test, 10 classes"

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+import zoo
 from zoo import config as run
 from zoo import create_model, list_models, trust
+from zoo.evaluate import evaluate
 
 Verb = Callable[..., tuple[int, str, str]]
 RECIPE: dict[str, Any] = {
@@ -210,3 +213,42 @@ def test_ones_own_run_finds_its_data_and_a_strangers_asks(
 @pytest.mark.parametrize("run_number", ["../../../etc/passwd", "", 7, None, "0" * 32])
 def test_a_number_that_this_machine_has_not_drawn_finds_nothing(run_number: Any) -> None:
     assert trust.remembered({"run": run_number, "names": {"data": "image_folder"}}) == {}
+
+
+LATER: dict[str, dict[str, Any]] = {
+    "a network": {"names": {"model": "linear2"}},
+    "an argument": {"arguments": {"model": {"name": "linear", "gated": True}}},
+    "a task's": {"arguments": {"task": {"tempered": 3}}},
+    "no facts": {"facts": None},
+    "other weights": {},
+}
+"""What a later version may have changed."""
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict", "flops", "verify", "benchmark", "train"])
+def test_a_checkpoint_of_a_later_version_that_cannot_be_used_says_so(
+    name: str, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every verb that takes one; one of this version is refused for its fault alone."""
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for what, change in LATER.items():
+        recipe = copy.deepcopy(RECIPE) | {"names": {**RECIPE["names"], "data": "digits"}, "size": "small"}
+        recipe["arguments"]["data"] = {}
+        recipe["facts"] |= {"num_classes": 10, "class_names": list("0123456789"), "shape": [1, 28, 28]}
+        for key, value in change.items():
+            recipe[key] = value if value is None else recipe[key] | value
+        for version in ("9.1.0", zoo.__version__):
+            torch.save({"state_dict": {"net.x": torch.zeros(3)}, "zoo": recipe | {"version": version}}, tmp_path / "later.ckpt")
+            arguments = {
+                "predict": ("later.ckpt", "a.png"),
+                "train": ("model=linear", "resume=later.ckpt"),
+                "verify": ("later.ckpt",),
+                "benchmark": ("later.ckpt", "measure=accuracy"),
+            }.get(name, ("later.ckpt",))
+            if name == "verify":  # of a run alone
+                monkeypatch.setattr("zoo.verify.verify_run", lambda folder, *_: evaluate(folder))
+            if (what == "other weights" and name in ("flops", "benchmark")) or (what == "a task's" and name == "train"):
+                continue  # which these do not read, or refuse for another reason
+            status, _, err = verb(name, *arguments)
+            assert (status, err.count("\n")) == (1, 1), (what, err)
+            assert ("by version 9.1.0 of zoo, a later one than this. Update it." in err) == (version == "9.1.0"), (what, err)

@@ -743,6 +743,7 @@ def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+@trust.of_any_version
 def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_data: bool = True) -> DictConfig:
     """The configuration of a checkpoint's recipe, changed by a command line.
 
@@ -844,7 +845,10 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
     recipe = content.get("zoo")
     parts = {"names": dict, "arguments": dict, "facts": dict}
     if not isinstance(recipe, dict) or not all(isinstance(recipe.get(part), kind) for part, kind in parts.items()):
-        raise ValueError(f"{path} is not a checkpoint of zoo.train: it does not say which model, task and data set it is of.")
+        with trust.naming_later_version(recipe, path):
+            raise ValueError(
+                f"{path} is not a checkpoint of zoo.train: it does not say which model, task and data set it is of."
+            )
     recipe.pop(PUBLISHED, None)
     return content
 
@@ -881,10 +885,11 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
         was, now = ({name: each for name, each in one.items() if name in other} for one, other in ((was, now), (now, was)))
     found = settings.differences(was, config, now, said)
     if wrong := [f"{name} {each}" for name, each in found.items() if not settings.harmless(name)]:
-        raise ValueError(
-            f"{path} is of a run with other settings: {'; '.join(wrong)}. Go on with the settings it was made with, or begin "
-            f"another run from its weights: model.pretrained={quoted(path)}, without resume=."
-        )
+        with trust.naming_later_version(recipe, path):
+            raise ValueError(
+                f"{path} is of a run with other settings: {'; '.join(wrong)}. Go on with the settings it was made with, or "
+                f"begin another run from its weights: model.pretrained={quoted(path)}, without resume=."
+            )
     return found
 
 
@@ -922,6 +927,7 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     }
 
 
+@trust.of_any_version
 def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -> "Task":
     """The task of a checkpoint with its weights, from a configuration of `compose_recipe` with the facts published."""
     from zoo.models._weights import check_size

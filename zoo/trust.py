@@ -7,14 +7,18 @@ a checkpoint carries. Of a stranger's this machine has none; of one's own, chang
 """
 
 import contextlib
+import functools
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from zoo.places import cache_folder, write_whole
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 NUMBERS = frozenset(
     "batch_size clips crops fold fraction flip ground prepared rate scale scales seed segments shape short_side val void "
@@ -95,6 +99,31 @@ def later_version(recipe: object) -> str | None:
     stated = str(recipe.get("version")) if isinstance(recipe, Mapping) else ""
     here, there = ([int(part) for part in re.findall(r"\d+", each)[:3]] for each in (__version__, stated))
     return stated if re.fullmatch(r"\d+(\.\w+){1,5}", stated) and there > here else None
+
+
+@contextlib.contextmanager
+def naming_later_version(recipe: object, place: str | Path = "The checkpoint") -> Iterator[None]:
+    """Where a checkpoint of a later version cannot be used, say that it is one."""
+    try:
+        yield
+    except ValueError as error:
+        if (later := later_version(recipe)) is None:
+            raise
+        raise ValueError(
+            f"{place} was written by version {later} of zoo, a later one than this. Update it. ({error})"
+        ) from None
+
+
+def of_any_version(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """So for a function of a checkpoint's content, or of the recipe in it."""
+
+    @functools.wraps(function)
+    def named(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        content: Any = args[0]
+        with naming_later_version(content.get("zoo", content)):
+            return function(*args, **kwargs)
+
+    return named
 
 
 # Own runs

@@ -130,17 +130,12 @@ def _continued(
     with which arguments."""
     tensors, beside = read_whole(path)
     recipe = beside.get("zoo")
-    later = trust.later_version(recipe)
-    try:
+    with trust.naming_later_version(recipe, path):
         if own := _stated(recipe, name, builder, arguments):
             arguments = own | arguments
             check_size(tensors, lambda: _built(name, builder, arguments), path)
         net = _built(name, builder, arguments)
         load_pretrained(net, path, name, tensors)
-    except ValueError as error:
-        if later is None:
-            raise
-        raise ValueError(f"{path} was written by version {later} of zoo, a later one than this. Update it. ({error})") from None
     return net, arguments
 
 
