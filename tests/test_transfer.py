@@ -103,6 +103,38 @@ def test_a_recipe_of_a_network_that_starts_from_others_looks_for_none(offline: l
     assert not offline
 
 
+FACTS = {"num_classes": 10, "class_names": list("0123456789"), "mean": [0.5], "std": [0.5], "shape": [1, 32, 32]}
+
+
+@pytest.mark.parametrize("said", ["true", "FASHION_MNIST", "lenet5:default", "run", "run/checkpoints/best.ckpt"])
+def test_a_command_names_what_a_run_starts_from_as_python_does(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = zoo.create_model("lenet5:fashion_mnist")
+    Path("run/checkpoints").mkdir(parents=True)
+    torch.save({"state_dict": {f"net.{key}": value for key, value in net.state_dict().items()}}, "run/checkpoints/best.ckpt")
+    config = run.composed(["model=lenet5", f"model.pretrained={said}"])
+    run.check_parts(config)
+    run.publish(config, FACTS)
+    run.fetch_weights(config)
+    assert bool(run.pretrained_facts(config, {})) == ("run" not in said)
+    started = run.build_task(config).net.state_dict()
+    assert all(torch.equal(started[key], value) for key, value in net.state_dict().items())
+
+
+def test_a_command_that_starts_from_nothing_says_so() -> None:
+    config = run.composed(["model=lenet5", "model.pretrained=false"])
+    run.check_parts(config)
+    run.publish(config, FACTS)
+    run.fetch_weights(config)
+    assert run.pretrained_facts(config, {}) == {}
+    assert fresh_tensors(run.build_task(config).net)
+    net = zoo.create_model("lenet5")
+    with pytest.raises(ValueError, match=r"model\.pretrained is null"):
+        check_frozen(net, Freeze(net, "all"), {"pretrained": False})
+
+
 # What is frozen
 
 

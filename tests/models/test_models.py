@@ -60,6 +60,12 @@ def test_the_contract(name: str) -> None:
         assert torch.equal(net(x), net.classify(features))
     assert net.get_classifier() is net.head
     assert set(net.blocks) <= {path for path, _ in net.features.named_modules()}
+    with torch.no_grad():
+        blocks = net.forward_blocks(x)
+    assert set(blocks) == set(net.blocks)
+    for block, maps in blocks.items():
+        assert len(maps) == 2, block
+        assert maps.dim() < 5 or maps.shape[2] <= shape[1], (block, "time is the third axis")
     net.reset_classifier(7)
     assert net(x).shape == (2, 7)
     net.reset_classifier(0)
@@ -192,6 +198,21 @@ def test_names_and_arguments_that_do_not_exist() -> None:
     assert zoo.list_models("lenet*") == ["lenet5", "lenet_wide"]
     assert zoo.list_models(["c3d", "lenet5"]) == ["c3d", "lenet5"]
     assert zoo.list_models("nothing*") == []
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize("block", ["frames.net.pool1", "frames.net.relu_fc1", "frames"])
+def test_blocks_of_a_network_on_frames_are_those_of_its_frames(block: str) -> None:
+    net = zoo.create_model("single_frame", backbone="lenet5", in_chans=1, input_shape=(1, 5, 32, 32)).eval()
+    x = torch.rand(2, 1, 5, 32, 32, requires_grad=True)
+    found = net.forward_blocks(x, [block])[block]
+    for frame in range(5):
+        expected = net.forward_blocks(x[:, :, frame : frame + 1], [block])[block]
+        if expected.dim() == found.dim():
+            expected = expected[:, :, 0]
+        torch.testing.assert_close(found[:, :, frame], expected)
+    found.sum().backward()
+    assert x.grad is not None
 
 
 @pytest.mark.parametrize("name", ["lenet5", "c3d", "rotnet"])

@@ -12,8 +12,13 @@ from torch.utils.checkpoint import checkpoint
 class Classifier(nn.Module):
     """`features` turn an image or a clip into one vector, `head` turns the vector into class scores.
 
-    The names are timm's: `num_features`, `num_classes`, `embed`, `classify`, `get_classifier`,
-    `reset_classifier`.
+        vectors = net.embed(x)           # (B, net.num_features)
+        scores = net.classify(vectors)   # (B, net.num_classes), which is net(x)
+        maps = net.forward_blocks(x)     # what is in between, by the names in net.blocks, shallow to deep
+
+    The last is what timm gives by `features_only=True`, of networks of images and of clips, without another network. The names
+    `num_features`, `num_classes`, `get_classifier` and `reset_classifier` are timm's. `embed` and `classify` are not called
+    `forward_features` and `forward_head`, for in timm the pooling belongs to the head.
 
     Attributes:
         features: one module, or named layers in a row; it ends in a vector of `num_features`.
@@ -62,9 +67,19 @@ class Classifier(nn.Module):
         return features
 
     def forward_blocks(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """What comes out of the named blocks (all of `blocks` by default) on the way through `features`.
+        """What comes out of the named blocks on the way through `features`, by name.
 
-        Raises ValueError for a name that is no layer of `features`.
+        Args:
+            x: images (B, C, H, W) or clips (B, C, T, H, W).
+            names: any layers of `features` (`net.features.named_modules()`); None is all of `blocks`.
+
+        Returns:
+            A map a block: of images (B, c, h, w); of clips (B, c, t, h, w), also where a 2-D network reads frame by frame (its
+            vectors are (B, c, t)), but for what is one for all frames, (B, c, h, w). Vectors are (B, c), tokens of attention
+            (B, n, c). Gradients flow.
+
+        Raises:
+            ValueError: a name that is no layer of `features`.
         """
         chosen = tuple(self.blocks if names is None else names)
         layers = dict(self.features.named_modules())
@@ -74,8 +89,11 @@ class Classifier(nn.Module):
         found: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-            # A later layer may work in place on what an earlier one gave.
-            return lambda module, inputs, output: found.update({name: output.clone()})
+            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+                value = output.clone()  # a later layer may work in place on what an earlier one gave
+                found[name] = value.transpose(1, 2) if getattr(module, "frames_first", False) else _by_clips(value, len(x))
+
+            return hook
 
         hooks = [layers[name].register_forward_hook(keep(name)) for name in chosen]
         try:
@@ -101,9 +119,19 @@ class Classifier(nn.Module):
         """
         for name in self.blocks:
             block = self.features.get_submodule(name)
+            for module in block.modules():
+                if getattr(module, "inplace", False):
+                    vars(module)["inplace"] = False  # or what entered the block would be gone when it is computed again
             block.forward = functools.partial(
                 checkpoint, block.forward, use_reentrant=False, context_fn=functools.partial(_once, block)
             )
+
+
+def _by_clips(value: Tensor, clips: int) -> Tensor:
+    """Frames that are folded into the batch, (B * t, c, ...), as (B, c, t, ...); anything else as it is."""
+    if len(value) == clips or len(value) % clips:
+        return value
+    return value.reshape(clips, -1, *value.shape[1:]).transpose(1, 2)
 
 
 def _once(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

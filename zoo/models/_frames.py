@@ -158,6 +158,9 @@ class Checked(nn.Module):
 class Frames(nn.Module):
     """A 2-D network on each frame: (B, C, T, H, W) -> (B, T, ...). `frames` is the T it was built for, None any."""
 
+    frames_first = True
+    """It gives (B, T, ...), where maps of clips are (B, c, T, ...)."""
+
     def __init__(self, net: nn.Module, frames: int | None = None) -> None:
         super().__init__()
         self.net = net

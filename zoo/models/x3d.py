@@ -1,6 +1,7 @@
 """X3D: a small 2-D network expanded axis by axis, in time, space, width and depth (Feichtenhofer 2020, "X3D: expanding
 architectures for efficient video recognition", table 1); pytorchvideo's networks."""
 
+import operator
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,6 +26,7 @@ def _x3d(
         dropout: before the head.
         checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
+    from pytorchvideo.models.resnet import ResBlock
     from pytorchvideo.models.x3d import create_x3d
 
     if stem not in ("paper", "small"):
@@ -36,6 +38,9 @@ def _x3d(
         stem_conv_stride=(1, 2, 2) if stem == "paper" else (1, 1, 1),
         head_activation=None,
     )
+    for module in net.modules():
+        if isinstance(module, ResBlock):
+            module.branch_fusion = operator.add  # pytorchvideo's is a lambda, which torch.save cannot write
     net.blocks[5].pool.pool = nn.AdaptiveAvgPool3d(1)  # pytorchvideo's window is of one size
     blocks = tuple(f"blocks.{stage}" for stage in range(5))
     result = wrapped(net, "blocks.5.proj", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
