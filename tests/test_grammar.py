@@ -207,6 +207,7 @@ def test_a_misspelt_option_of_every_verb_is_recognised(name: str) -> None:
 def test_help_of_every_verb(name: str, verb: Verb) -> None:
     status, out, err = verb(name, "--help")
     assert (status, err) == (0, "")
+    assert verb(name, "a=b", "--help") == (0, out, "")
     assert out.startswith(f"usage: zoo {name} ")
     for each in grammar.parameters(of(name, 1)):
         assert each.is_settings or each.is_plain or f"  {each.name}=" in out
@@ -242,6 +243,10 @@ def test_every_verb_is_a_documented_function(name: str) -> None:
         ("verify", ("lenet5:fashion",), "did you mean fashion_mnist"),
         ("study", (["optimizer=adm"],), "did you mean adam"),
         ("study", ([], [0], [0]), "shares are percentages"),
+        ("study", ([], [-1]), "seeds are whole numbers from 0 on, not -1"),
+        ("study", ([], []), "seeds are whole numbers from 0 on, not none"),
+        ("study", ([], [0], [1], 0), "pretext.max_epochs is 0"),
+        ("verify", ("lenet5", [], -1.0), "tolerance is -1"),
         ("benchmark", (["c3dd"],), "did you mean c3d"),
     ],
 )

@@ -75,7 +75,8 @@ def test_the_version_is_ours(said: Verb, verb: Verb) -> None:
     assert said("--version") == (0, f"zoo {zoo.__version__}\n", "")
     for name in command.verbs():
         assert verb(name, "--version") == (0, f"zoo {zoo.__version__}\n", ""), name
-    assert verb("train", "model=linear", "--version") == (0, f"zoo {zoo.__version__}\n", "")
+    for spelt in ("--version", "--vers", "--v"):  # Hydra would take the beginning of the word too
+        assert verb("train", "model=linear", spelt) == (0, f"zoo {zoo.__version__}\n", "")
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("trian", "train"), ("eval", "evaluate"), ("predcit", "predict")])
@@ -83,6 +84,10 @@ def test_an_unknown_verb_is_one_sentence(wrong: str, right: str, said: Verb) -> 
     status, out, err = said(wrong, "model=c3d")
     assert (status, out) == (1, "")
     assert err == f"Error: There is no verb {wrong!r}; did you mean {right}?\n"
+
+
+def test_a_setting_is_no_verb(said: Verb) -> None:
+    assert said("model=c3d")[2] == "Error: model=c3d is a setting, and a verb stands before it: zoo train model=c3d\n"
 
 
 @pytest.mark.parametrize("name", command.verbs())

@@ -5,6 +5,7 @@ import logging
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,19 @@ def test_a_run_from_python_is_that_of_the_command_line(
 ) -> None:
     """The scores, by name, as result.json has them; twice in a process, whatever the process was started with."""
     monkeypatch.setattr(sys, "argv", ["ipykernel_launcher", "-f", "kernel.json"])
-    before = [signal.getsignal(each) for each in cli.STOPPING], list(logging.getLogger("zoo").handlers)
+
+    def state() -> list[object]:
+        loggers = [logging.getLogger(name) for name in ("zoo", "lightning.pytorch", "lightning.fabric")]
+        heard = [(each.level, each.propagate, [*each.handlers]) for each in loggers]
+        return [heard, [signal.getsignal(each) for each in cli.STOPPING], warnings.formatwarning, [*warnings.filters]]
+
+    before = state()
     scores = train([*QUICK, "hydra.run.dir=one"])
     said = capsys.readouterr().out
     again = train([*QUICK, "hydra.run.dir=other"])
     assert again == scores
     capsys.readouterr()
-    assert ([signal.getsignal(each) for each in cli.STOPPING], list(logging.getLogger("zoo").handlers)) == before
+    assert state() == before
     assert sys.argv == ["ipykernel_launcher", "-f", "kernel.json"]
     assert {"train/loss", "val/accuracy", "test/accuracy", "test/loss"} <= scores.keys()
     assert all(type(value) is float for value in scores.values())
@@ -202,3 +209,12 @@ def test_the_verbs_are_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert row.accuracy == pytest.approx(100 * scores["test/accuracy"], abs=0.01)
     prepare("digits")
     assert capsys.readouterr().out.splitlines()[-1] == "digits: 1,258 train, 180 val, 359 test, 10 classes"
+
+
+def test_a_warning_of_a_run_from_python_names_the_users_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Hydra, which begins the run, and what builds it."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(zoo.create_model("mlp", num_classes=3).state_dict(), "three.pth")
+    with pytest.warns(UserWarning, match="head") as found:
+        train(["model=mlp", *QUICK[1:], "model.pretrained=three.pth", "test=false", "hydra.run.dir=run"])
+    assert {each.filename for each in found if "head" in str(each.message)} == {__file__}

@@ -68,6 +68,8 @@ def main() -> None:
         _say(f"zoo {__version__}")
     elif verb in ("--help", "-h"):
         _say(usage())
+    elif "=" in verb:
+        _refuse(f"{verb} is a setting, and a verb stands before it: zoo train {verb}")
     else:
         _refuse(f"There is no verb {verb!r}; {nearest(verb, verbs())}")
 

@@ -21,6 +21,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -93,10 +94,10 @@ def verb(
     )  # a library imports it, and it speaks of its fonts once
     before = _descendants()
     try:
-        with speaking(), stopping(goes_on), plainly(debug="debug=true" in arguments):
-            if "--version" in arguments:
+        with speaking(to_a_person=True), stopping(goes_on), plainly(debug="debug=true" in arguments):
+            if any("--version".startswith(each) for each in arguments if len(each) > 2):  # or Hydra would say which it is
                 print(f"zoo {__version__}")
-            elif usage is not None and (arguments[:1] in (["-h"], ["--help"]) or not (arguments or bare)):
+            elif usage is not None and ({"-h", "--help"} & {*arguments} or not (arguments or bare)):
                 print(usage())
             else:
                 work(arguments)
@@ -119,7 +120,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     def plain_job(config: DictConfig) -> None:
         # Once more: Hydra shows tracebacks of its own, and may run the job in another process.
         sweep = HydraConfig.get().mode is RunMode.MULTIRUN
-        with speaking(), stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
+        with speaking(to_a_person=True), stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
             job(config)
 
     sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
@@ -133,7 +134,7 @@ def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     @functools.wraps(function)
     def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
-            with speaking():
+            with speaking(), _as_before():
                 return function(*args, **kwargs)
         except Exception as error:
             said = sentence(error)
@@ -142,6 +143,19 @@ def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
             raise ValueError(said) from error
 
     return plain
+
+
+@contextlib.contextmanager
+def _as_before() -> Iterator[None]:
+    """What a verb mutes is heard again by a caller in Python."""
+    muted = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in muted]
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            for each, level in zip(muted, levels, strict=True):
+                each.setLevel(level)
 
 
 def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) -> Result:

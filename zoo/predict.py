@@ -239,6 +239,8 @@ def _main(
     """
     from zoo.answers import Gallery
 
+    if top_k < 0:
+        raise ValueError(f"top_k is {top_k}; it is a number of classes.")
     if str(out) != "predictions":
         Gallery(out).check()
     with _told(json) as tell:

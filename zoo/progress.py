@@ -20,17 +20,26 @@ log = logging.getLogger("zoo")
 class _Screen(logging.Handler):
     """Standard output as it is when something is said, which tests and notebooks exchange."""
 
+    def __init__(self, to_a_person: bool) -> None:
+        super().__init__()
+        self.to_a_person = to_a_person
+
     def emit(self, record: logging.LogRecord) -> None:
         print(record.getMessage(), flush=True)
 
 
+def to_a_person() -> bool:
+    """Whether a verb is run from the command line, so that nobody asks for the line of code that a warning comes from."""
+    return any(isinstance(each, _Screen) and each.to_a_person for each in log.handlers)
+
+
 @contextlib.contextmanager
-def speaking() -> Iterator[None]:
+def speaking(*, to_a_person: bool = False) -> Iterator[None]:
     """Show what is said on standard output, as verbs do, and to no other handler."""
     if any(isinstance(each, _Screen) for each in log.handlers):
         yield
         return
-    screen, before = _Screen(), (log.level, log.propagate)
+    screen, before = _Screen(to_a_person), (log.level, log.propagate)
     log.addHandler(screen)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -26,6 +26,7 @@ from zoo import augmentation
 from zoo.config import checkpoint_path
 from zoo.draw import save
 from zoo.folder import first_process
+from zoo.progress import to_a_person
 from zoo.words import caption, printable, shell_word
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
-    warnings.formatwarning = _spoken  # after Lightning, which has its own
+    if to_a_person():
+        warnings.formatwarning = _spoken  # after Lightning, which has its own
 
 
 def _spoken(message: Warning | str, *where: object, **line: object) -> str:

@@ -76,6 +76,10 @@ def study(
     run.check_overrides(overrides)
     if wrong := [f"{share:g}" for share in shares if not 0 < share <= 100]:
         raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {', '.join(wrong)}.")
+    if min(seeds, default=-1) < 0:
+        raise ValueError(f"seeds are whole numbers from 0 on, not {', '.join(map(str, seeds)) or 'none'}.")
+    if pretext_epochs < 1:
+        raise ValueError(f"pretext.max_epochs is {pretext_epochs}; it is a number of epochs, at least 1.")
     report.quiet()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

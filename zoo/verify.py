@@ -87,6 +87,8 @@ def verify(
     Raises:
         ValueError: nothing is stated, the file or the data are not there, or it would be measured by another protocol.
     """
+    if tolerance is not None and tolerance < 0:
+        raise ValueError(f"tolerance is {tolerance:g}; it is a number of percentage points, 0 or more.")
     if run.names_a_run(str(name)):
         return verify_run(name, overrides, tolerance)
     model, _, tag = str(name).partition(":")
