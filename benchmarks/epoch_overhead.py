@@ -112,7 +112,7 @@ def by_hand(case: Case, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         made = Run(case, steps, folder)
         net = made.task.net.train()
-        optimizer = made.task.make_optimizer(net.parameters())
+        optimizer = made.task.optimizer(net.parameters())
         start = 0.0
         for step, batch in enumerate(islice(made.batches(), steps + 1)):
             loss = made.loss(batch)
@@ -136,7 +136,7 @@ class Plain(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.made.task.make_optimizer(self.net.parameters())
+        return self.made.task.optimizer(self.net.parameters())
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, Any]]):

@@ -196,7 +196,7 @@ def _training(task: "Task", batch: dict[str, Any], trial: Trial) -> Callable[[],
     import torch
 
     task.train()
-    optimizer = task.make_optimizer(task.parameters())
+    optimizer = task.optimizer(task.parameters())
 
     def losses() -> "Tensor":
         return torch.stack(list(task.losses(batch).values())).sum()

@@ -4,9 +4,12 @@ They are plain dicts at run time, so that collation, pinning and Lightning's tra
 B is the number of samples; a sample is one image, or one clip of a video.
 """
 
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 TARGETS = {
     "none": "images alone",
@@ -86,3 +89,95 @@ class InstanceBatch(Batch):
     file: NotRequired[list[str]]
     """Of each image the file that it is."""
     instances: list[Instances]
+
+
+# Batches of other loaders
+
+_KEYS = {"label": "label", "semantic": "mask", "instances": "instances"}
+"""By what is learned from, the field that holds it."""
+_FORMS = {
+    "none": "images or clips alone",
+    "label": "(input, label), the label int64 (B,)",
+    "semantic": f"(input, mask), the mask of whole numbers (B, H, W), {VOID} where a pixel counts for nothing",
+    "instances": (
+        "(input, instances), the input a batch or a list of images (C, H, W), the instances a list of dictionaries with boxes "
+        "(N, 4) and labels (N,), from 1 on, as torchvision's detectors take them"
+    ),
+}
+
+
+def foreign(batch: Any, target: str, reader: str, channels: int | None = None) -> dict[str, Any]:
+    """The fields of a batch that no data set of ours has made: a pair of input and target, or a dictionary of both.
+
+    Args:
+        target: what must be in it, a key of `TARGETS`. What more it holds is left where it is.
+        reader: who reads it, for the sentence.
+        channels: that the network reads, where it is known.
+
+    Raises:
+        ValueError: it is something else; the sentence shows the form.
+    """
+    form = (
+        f"{reader} reads {_FORMS[target]}, or a dictionary with these names. The input is uint8, 0 to 255, or floats as the "
+        f"network reads them, (B, C, H, W) or (B, C, T, H, W)."
+    )
+    key = _KEYS.get(target)
+    names = ("input", *filter(None, [key]))
+    if isinstance(batch, Mapping):
+        if missing := [name for name in names if name not in batch]:
+            held = ", ".join(map(repr, batch)) or "nothing"
+            raise ValueError(f"The batch has no {missing[0]!r}, it holds {held}. {form}")
+        found = {str(name): batch[name] for name in batch}
+    elif isinstance(batch, Tensor) and len(names) == 1:
+        found = {"input": batch}
+    elif isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= len(names):
+        found = dict(zip(names if key else ("input",), batch, strict=False))
+    else:
+        raise ValueError(f"The batch is {_described(batch)}. {form}")
+    if target == "instances" or isinstance(found["input"], list | tuple):
+        found |= _images(found["input"], form)
+    pixels = found["input"]
+    if not isinstance(pixels, Tensor) or pixels.dim() not in (4, 5):
+        raise ValueError(f"The batch's input is {_described(pixels)}. {form}")
+    if not (pixels.is_floating_point() or pixels.dtype == torch.uint8):
+        raise ValueError(f"The batch's input is {_described(pixels)}. {form}")
+    if channels is not None and pixels.shape[1] != channels:
+        raise ValueError(f"The batch's input is {_described(pixels)}, but the network reads {channels} channels. {form}")
+    if key:
+        found[key] = _target(found[key], target, len(pixels), form)
+    return found
+
+
+def _target(value: Any, target: str, count: int, form: str) -> Any:
+    """What is learned from, of so many samples. Raises ValueError."""
+    if target == "instances":
+        parts = list(value) if isinstance(value, list | tuple) else []
+        if len(parts) != count or not all(isinstance(each, Mapping) and {"boxes", "labels"} <= each.keys() for each in parts):
+            raise ValueError(f"The batch's instances are {_described(value)}. {form}")
+        return parts
+    axes = 1 if target == "label" else 3
+    whole = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    if not whole or value.dim() != axes or len(value) != count:
+        raise ValueError(f"The batch's {_KEYS[target]} is {_described(value)}. {form}")
+    if value.numel() and int(value.min()) < 0:
+        raise ValueError(f"The batch's {_KEYS[target]} holds {int(value.min())}; classes are counted from 0. {form}")
+    return value.long() if target == "label" else value
+
+
+def _images(images: Any, form: str) -> dict[str, Any]:
+    """Images (C, h, w) of any sizes as one input, each in the upper left, and their sizes."""
+    parts = list(images) if isinstance(images, list | tuple | Tensor) else []
+    if not parts or not all(isinstance(each, Tensor) and each.dim() == 3 for each in parts):
+        raise ValueError(f"The batch's input is {_described(images)}. {form}")
+    height, width = (max(each.shape[axis] for each in parts) for axis in (1, 2))
+    sizes = torch.tensor([each.shape[1:] for each in parts], device=parts[0].device)
+    padded = [pad(each, (0, width - each.shape[2], 0, height - each.shape[1])) for each in parts]
+    return {"input": torch.stack(padded), "size": sizes, "full": sizes}
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"

@@ -754,6 +754,11 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
         with_data: whether the data will be read, so that their places must be known.
     """
     names, arguments = recipe["names"], recipe["arguments"]
+    if "model" not in names:
+        raise ValueError(
+            "The checkpoint does not say how its network is built, for zoo.create_model has not made it. In Python, its task's "
+            "load_from_checkpoint takes the network, as net=..."
+        )
     chosen = {o.key_or_group for o in parse(overrides)}
     for group in (*names, *arguments):
         if group not in ("model", "task", "data"):
@@ -935,11 +940,59 @@ def rebuild(content: Mapping[str, Any], config: DictConfig, place: str | Path) -
     if isinstance(weights := content.get("state_dict"), dict):
         check_size(weights, lambda: build_task(config), place)
     task = build_task(config)
+    fill(task, content, place)
+    return task
+
+
+def fill(task: "Task", content: Mapping[str, Any], place: str | Path) -> None:
+    """Put a checkpoint's weights into a task. Raises ValueError where they are of another network."""
     try:
         if "state_dict" in content:  # published weights are in the network since it was built
             task.load_state_dict(content["state_dict"])
     except RuntimeError as error:
+        name = content["zoo"]["names"].get("model") or type(task.net).__name__
         lines = str(error).splitlines()
-        raise ValueError(f"{place} holds weights of another network than {config.model.name}: {lines[-1].strip()}") from None
+        raise ValueError(f"{place} holds weights of another network than {name}: {lines[-1].strip()}") from None
     task.recipe = content["zoo"]
-    return task
+
+
+def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> "nn.Module":
+    """The network that a checkpoint describes by its name and its arguments, without the weights. Raises ValueError."""
+    from zoo.models._registry import create_model, get_builder
+
+    recipe = content["zoo"]
+    name = recipe["names"].get("model")
+    if not isinstance(name, str):
+        raise ValueError(
+            f"{place} does not say how its network is built, for zoo.create_model has not made it. Give the network: "
+            f"{asker}.load_from_checkpoint(..., net=...)."
+        )
+    known = inspect.signature(get_builder(name)).parameters
+    arguments = {}
+    for key, value in recipe["arguments"].get("model", {}).items():
+        if key in _OF_ALL_MODELS:
+            continue
+        if key not in known or not trust.harmless(value):
+            raise ValueError(f"The checkpoint sets model.{key} to {value!r}, which this version does not know.")
+        if trust.may("model", key, value):
+            arguments[key] = value
+
+    def build() -> "nn.Module":
+        return create_model(name, pretrained=recipe.get(PUBLISHED), **arguments)
+
+    if isinstance(weights := content.get("state_dict"), dict):
+        _check_size(weights, build, place)
+    return build()
+
+
+def is_task(name: Any, kind: type) -> bool:
+    """Whether a task of this name is of this class, or one is made of the other."""
+    from zoo.words import choice
+
+    if name == choice(kind):
+        return True
+    try:
+        own = located(composed([f"task={name}"]).task._target_)
+    except ValueError:
+        return False
+    return issubclass(kind, own) or issubclass(own, kind)

@@ -6,9 +6,7 @@ the memory holds; a larger number, or 0 for no limit, lets it in.
 """
 
 import contextlib
-import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,35 +14,12 @@ from typing import TYPE_CHECKING
 
 from zoo import cli
 from zoo import config as run
-from zoo.words import json_text, printable
+from zoo.words import printable
 
 if TYPE_CHECKING:
     from zoo.answers import Gallery
-    from zoo.data._files import Unreadable
     from zoo.tasks.base import Answer
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a checkpoint says of one file."""
-
-    file: str
-    answer: "Answer | None"
-    error: str | None = None
-    """Why the file could not be read; then there is no answer."""
-    pictures: tuple[str, ...] = ()
-    """Files that were drawn."""
-
-    def as_json(self) -> str:
-        fields = {"error": self.error} if self.answer is None else self.answer.fields
-        drawn = {"pictures": list(self.pictures)} if self.pictures else {}
-        return json_text({"file": self.file, **fields, **drawn})
-
-    def as_text(self) -> str:
-        if self.answer is None:
-            return printable(f"{self.file}: cannot be read ({self.error})")
-        drawn = f" -> {', '.join(self.pictures)}" if self.pictures else ""
-        return printable(f"{self.file}: {self.answer.text}{drawn}")
+    from zoo.trained import Prediction, Trained
 
 
 @dataclass(frozen=True)
@@ -86,7 +61,7 @@ def predict(
     top_k: int = 5,
     out: str | Path = "predictions",
     limits: Limits = Limits(),
-) -> Iterator[Prediction]:
+) -> "Iterator[Prediction]":
     """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped.
 
     Args:
@@ -103,40 +78,23 @@ def predict(
     Raises:
         ValueError: no checkpoint, settings or paths that do not exist, a folder without files of the kind.
     """
-    import torch
-
     from zoo import report
     from zoo.answers import Gallery
-    from zoo.data._decode import SUFFIXES as FILMS
     from zoo.data._files import Unreadable, pixels_limited, regular
     from zoo.data._folders import counted
     from zoo.data.base import AXES
     from zoo.data.images import conversions, wide_ones
+    from zoo.trained import Prediction, listed, load
 
     report.quiet()
-    content = run.read_checkpoint(checkpoint)
-    config = run.compose_recipe(content["zoo"], overrides, with_data=False)
-    facts = content["zoo"]["facts"]
-    data = run.build_data(config)
-    run.publish(config, facts)
-    task = run.rebuild(content, config, checkpoint).eval()
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    trained = load(checkpoint, overrides)
+    layout = trained.data.layout
     gallery = Gallery(out)
-
-    def answered(path: Path) -> "Answer":
-        samples = data.files([path])
-        batch = samples.__getitems__([(0, index) for index in range(len(samples))])
-        for name, reason in batch.get("bad", {}).items():
-            raise Unreadable(Path(name), reason)
-        batch["input"] = batch["input"].to(task.device)
-        with torch.inference_mode():
-            return task.answer(batch, facts["class_names"], top_k)
-
-    found, others = listed(paths, data.suffixes, AXES[data.layout])
+    found, others = listed(paths, trained.data.suffixes, AXES[layout])
     if others:
         print(printable(f"Left out, by suffix: {counted(others)}. Name a file to have it read."), file=sys.stderr)
-    if data.layout == 3:
-        pictures = [path for path in found if isinstance(path, Path) and path.suffix.lower() not in FILMS - data.suffixes]
+    if layout == 3:
+        pictures = [path for path in found if isinstance(path, Path) and not trained.is_film(path)]
         with pixels_limited(limits.max_pixels, "max_pixels"):
             for said in conversions(wide_ones(pictures)):
                 print(said, file=sys.stderr)
@@ -145,75 +103,45 @@ def predict(
             if isinstance(path, Unreadable):
                 raise path
             regular(path)
-            film = data.layout == 3 and path.suffix.lower() in FILMS - data.suffixes
+            film = trained.is_film(path)
             with pixels_limited(limits.max_pixels, "max_pixels"):
-                if refusal := limits.refusal(path, 4 if film else data.layout):
+                if refusal := limits.refusal(path, 4 if film else layout):
                     raise Unreadable(path, refusal)
-                if film:
-                    answer, drawn = _film(path, answered, gallery)
-                else:
-                    answer = answered(path)
-                    drawn = gallery.save(path, answer.pictures)
+                answer, drawn = (_film if film else _file)(path, trained, gallery, top_k)
         except Unreadable as error:
             yield Prediction(error.path if path is error else str(path), None, error.reason)
             continue
         yield Prediction(str(path), answer, pictures=drawn)
 
 
-def _film(path: Path, answered: Callable[[Path], "Answer"], gallery: "Gallery") -> "tuple[Answer, tuple[str, ...]]":
+def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
+    ((_, answer),) = trained.ask([path], top_k=top_k)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer, gallery.save(path, answer.pictures)
+
+
+def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
     """What is said of each frame of a video by a task of images; its pictures become videos too."""
-    import tempfile
-
-    from PIL import Image
-
     from zoo.answers import mark
-    from zoo.data._decode import each_frame, probe
+    from zoo.data._decode import probe
     from zoo.draw import Film
-    from zoo.tasks.base import Answer
+    from zoo.trained import of_frames
 
-    video = probe(path)
-    frames = []
+    rate = probe(path).rate
+    answers = []
     films: dict[str, Film] = {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as places:
-        still = Path(folder) / "frame.bmp"  # so that a frame is read, scaled and cut as any image file is
+    with contextlib.ExitStack() as places:
         with contextlib.ExitStack() as stack:
-            for pixels in each_frame(video):
-                Image.fromarray(pixels).save(still)
-                answer = answered(still)
-                frames.append(answer.fields)
+            for _, answer in trained.frames(path, top_k=top_k):
+                answers.append(answer)
                 if answer.pictures and not films:
                     place = places.enter_context(gallery.room())
-                    films = {name: stack.enter_context(Film(place / name, video.rate, mark(path))) for name in answer.pictures}
+                    films = {name: stack.enter_context(Film(place / name, rate, mark(path))) for name in answer.pictures}
                 for name, picture in answer.pictures.items():
                     films[name].add(picture)
         drawn = gallery.add(path, films)
-    return Answer(f"{len(frames)} frame{'s' * (len(frames) != 1)}", {"frames": frames}), drawn
-
-
-def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":
-    """The files named, and those of the kind in the folders named, in order; and how many others the folders hold, by suffix.
-
-    What is hidden, at any depth, is neither; what was prepared of the files (in `.zoo`) lies there. A folder that cannot be
-    listed is among the files, as the error.
-    """
-    from zoo.data._files import Unreadable, reason
-    from zoo.data._folders import listing
-
-    found: list[Path | Unreadable] = []
-    others: Counter[str] = Counter()
-    for place in map(Path, paths):
-        if not os.path.lexists(place):
-            raise ValueError(f"There is no file or folder {place}.")
-        if not place.is_dir():
-            found.append(place)
-            continue
-        folder = listing(place, suffixes)
-        if not folder.files and not folder.closed:
-            raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
-        found += folder.files
-        found += [Unreadable(Path(error.filename), reason(error)) for error in folder.closed]
-        others += folder.others
-    return found, others
+    return of_frames(answers), drawn
 
 
 def _main(
@@ -249,7 +177,7 @@ def _main(
 
 
 @contextlib.contextmanager
-def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
+def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
     """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were answered
     before it was stopped, is said at the end."""
     from zoo.answers import Lines, is_standard_output
@@ -258,7 +186,7 @@ def _told(where: str | None) -> Iterator[Callable[[Prediction], None]]:
     alone = where is not None and (where == "-" or is_standard_output(where))
     with contextlib.nullcontext() if where is None or alone else Lines(where) as lines:
 
-        def tell(prediction: Prediction) -> None:
+        def tell(prediction: "Prediction") -> None:
             if alone:
                 sys.stdout.flush()
                 sys.stdout.buffer.write(f"{prediction.as_json()}\n".encode())  # UTF-8 whatever the terminal has

@@ -37,6 +37,16 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
+def choice(kind: type) -> str:
+    """Under which name a task or a data set is chosen (`task=...`, `data=...`): that of its file in this package, else that of
+    its class: `BlobsTask` is `blobs`, `OwnClips` is `own_clips`."""
+    if kind.__module__.startswith("zoo."):
+        return kind.__module__.rpartition(".")[2]
+    name = kind.__name__
+    name = name.removesuffix("Task") or name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 def _shown(char: str) -> bool:
     """Whether a character has a shape of its own; the others steer a terminal, break a line or turn the reading direction."""
     return char.isprintable() or unicodedata.category(char) == "Zs"

@@ -25,7 +25,7 @@ class Folds(VideoFolder):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         fold: int = 1,
         rate: float | None = 5,

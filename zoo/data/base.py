@@ -2,15 +2,15 @@
 
 import contextlib
 import functools
+import inspect
 import math
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 import lightning
 import torch
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, SPREAD, permutation, uniform
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
+from zoo.data._files import File
 from zoo.data._files import Unreadable as Unreadable
 from zoo.progress import beating
 
@@ -371,7 +372,8 @@ class DataModule(lightning.LightningDataModule):
     """A data set in three splits. A subclass fills in the facts and `load`.
 
     Args:
-        shape: of one sample as served, (C, H, W) or (C, T, H, W).
+        shape: of one sample as served, (C, H, W) or (C, T, H, W). None: what the network reads that the Trainer brings the data
+            together with, else the set's usual one.
         batch_size: samples a step on each device.
         num_workers: processes that read ahead; None is the data set's own choice.
         seed: of order, clip times and augmentation.
@@ -382,6 +384,8 @@ class DataModule(lightning.LightningDataModule):
 
     layout: ClassVar[int]
     """How many axes a sample has: 3 for images, 4 for clips."""
+    default_shape: ClassVar[tuple[int, ...]]
+    """Of a sample, where neither the user nor a network says one."""
     suffixes: ClassVar[frozenset[str]]
     """Of the user's files that `files` can read."""
     targets: ClassVar[tuple[str, ...]] = ("label",)
@@ -409,11 +413,18 @@ class DataModule(lightning.LightningDataModule):
     """Arguments on which no figure of an evaluation depends: they change the training alone, or what is refused."""
     landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
+    _given: Mapping[str, Any]
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        """Keep what was said: the rest is asked of the task when there is one (see `suit`)."""
+        self = super().__new__(cls)
+        self._given = arguments
+        return self
 
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         batch_size: int,
         num_workers: int | None = None,
         seed: int = 0,
@@ -421,6 +432,7 @@ class DataModule(lightning.LightningDataModule):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__()
+        shape = self.default_shape if shape is None else shape
         if len(shape) != self.layout:
             raise ValueError(
                 f"{type(self).__name__} serves {AXES[self.layout]}, but the shape asked for is {tuple(shape)}. "
@@ -461,13 +473,36 @@ class DataModule(lightning.LightningDataModule):
         """Make, ahead of time, all that reading needs; the arguments of a subclass are options of `zoo.prepare`."""
         self.prepare_data()
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         """The user's own files as test samples without labels; sample id k is `paths[k]`."""
         raise NotImplementedError
+
+    def suit(self, task: Any) -> None:
+        """Serve what a task's network reads, and what the task learns from, as far as the user has not said it. Raises
+        ValueError where the network reads samples of another kind."""
+        net = getattr(task, "net", None)
+        wanted = getattr(net, "recipe", {}).get("arguments", {}).get("input_shape")
+        channels = getattr(net, "in_chans", None)
+        if wanted is not None and len(wanted) != self.layout:
+            raise ValueError(
+                f"{type(self).__name__} serves {AXES[self.layout]}, but the network reads {AXES[len(wanted)]}. Choose other data, "
+                f"or another network."
+            )
+        found: dict[str, Any] = {}
+        if self._given.get("shape") is None:
+            found["shape"] = wanted or (channels or self.shape[0], *self.shape[1:])
+        if "target" in inspect.signature(type(self)).parameters and "target" not in self._given:
+            found |= {"target": task.target} if getattr(task, "target", None) in self.targets else {}
+        if any(tuple(value) != tuple(getattr(self, name)) for name, value in found.items()):
+            trainer = self.trainer
+            type(self).__init__(self, **{**self._given, **found})  # what follows from the shape is made anew
+            self.trainer = trainer
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
+        if self.trainer is not None:
+            self.suit(self.trainer.lightning_module)
         self._check_augment()
         self.splits = self.load()
         self._check_room()
@@ -577,6 +612,9 @@ class DataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.loader(self.splits["test"])
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self.test_dataloader()
+
     # Where training stands: Lightning keeps it in the checkpoint, and brings it back before it asks for the loader
 
     def state_dict(self) -> dict[str, int]:
@@ -602,7 +640,8 @@ class DataModule(lightning.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Keep the book of files that failed to decode; too many end the run."""
-        self.bad.update(batch.pop("bad", {}))
+        if isinstance(batch, dict):  # a loader of the user's own in a subclass may serve anything
+            self.bad.update(batch.pop("bad", {}))
         if self.splits:
             self._check_share(self.bad, sum(len(samples) // samples.views for samples in self.splits.values()))
         return batch

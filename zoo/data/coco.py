@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._rle import check_segmentation, object_mask
 from zoo.data._schema import checked, plain, read_json
 from zoo.data.base import Samples, Unreadable
@@ -211,6 +212,7 @@ class Coco(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 800, 1333)
     targets = ("semantic", "instances")
     facts = FACTS
     full_size = True
@@ -222,7 +224,7 @@ class Coco(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
         folder: str = "coco",
@@ -336,7 +338,7 @@ class Coco(PictureSet):
                 raise scene.refused(f"annotation {each.id} has an empty segmentation, though others have one")
         return scene
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         if self.target == "instances":
             return BareImages(paths, self.sizing, self.ground)
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, one_hot, pad
 from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.data import _scenes
 from zoo.data._augment import Augment
-from zoo.data._files import Unreadable
+from zoo.data._files import File, Unreadable
 from zoo.data._synth import render_files, renewed
 from zoo.data.base import SPLITS, Draw, Samples
 from zoo.data.images import PictureSet
@@ -34,6 +34,7 @@ class DigitScenes(PictureSet):
         target: what is served with the images.
     """
 
+    default_shape = (3, 128, 128)
     unscored = PictureSet.unscored | {"ground"}  # of the user's pictures; its own have no transparency
     targets = ("semantic", "instances")
     facts = FACTS
@@ -48,7 +49,7 @@ class DigitScenes(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
         ground: str | Sequence[int] = "white",
@@ -97,7 +98,7 @@ class DigitScenes(PictureSet):
             parts.append(_resized(scenes, self.shape[1:]))
         return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         if self.target == "semantic":
             return WholeImages(paths, channels=3, ground=self.ground)
         return BareImages(paths, Sizing(self.shape), ground=self.ground)

@@ -14,6 +14,7 @@ class Digits(Stored):
     1,258 train, 180 val and 359 test images, bright strokes on black.
     """
 
+    default_shape = (1, 32, 32)
     class_names = tuple("0123456789")
     # Bilinear enlarging moves them by less than a hundredth.
     source_mean = (0.306,)

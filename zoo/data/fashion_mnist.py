@@ -6,6 +6,7 @@ from zoo.data.stored import TorchvisionSet
 class FashionMnist(TorchvisionSet):
     """54,000 train, 6,000 val and 10,000 test images of ten kinds of clothes, equally many of each."""
 
+    default_shape = (1, 28, 28)
     dataset = "FashionMNIST"
     class_names = (
         "T-shirt/top",

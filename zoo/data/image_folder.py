@@ -1,10 +1,10 @@
 """One's own images, one folder a class."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from zoo.crops import Crops
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._folders import Labelled, labelled_splits
 from zoo.data.base import Samples
 from zoo.data.images import SUFFIXES, ImageFiles, PictureSet, check_image
@@ -28,7 +28,7 @@ class ImageFolder(PictureSet):
         self,
         *,
         root: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         short_side: Sequence[int] | None = None,
         crops: int = 1,
         scales: Sequence[int] | None = None,
@@ -90,5 +90,5 @@ class ImageFolder(PictureSet):
             )
         return splits
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return ImageFiles(paths, None, self.crops, ground=self.ground)

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from zoo.crops import Crops
 from zoo.data import shards
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._folders import labelled_splits
 from zoo.data.base import Samples
 from zoo.data.image_folder import ImageFolder
@@ -31,7 +31,7 @@ class ImageShards(ImageFolder):
         self,
         *,
         root: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         source: str | None = None,
         shard_bytes: int = 1_000_000_000,
         cache_bytes: int = 100_000_000_000,
@@ -88,5 +88,5 @@ class ImageShards(ImageFolder):
         samples.blocks = [count * samples.views for count in members.places.blocks()]
         return samples
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return ImageFiles(paths, None, self.crops, ground=self.ground)

@@ -83,13 +83,14 @@ class PictureSet(DataModule):
             is hidden below transparent pixels is no matter. A new picture is laid on that of the run.
     """
 
+    default_shape = (3, 224, 224)
     layout = 3
     suffixes = SUFFIXES
 
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         ground: str | Sequence[int] = "white",
         batch_size: int,
         num_workers: int | None = None,

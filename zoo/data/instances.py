@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional
 
 from zoo.batch import InstanceBatch, Instances
 from zoo.chance import CROP, uniform
+from zoo.data._files import File
 from zoo.data._folders import some
 from zoo.data.base import Decoded, Draw, Item, Samples, Unreadable
 from zoo.data.images import WHITE, Ground, PictureSet, read_image, upright_header
@@ -290,7 +291,7 @@ class BareImages:
 
     views = 1
 
-    def __init__(self, paths: Sequence[Path], sizing: Sizing, ground: Ground = WHITE) -> None:
+    def __init__(self, paths: Sequence[File], sizing: Sizing, ground: Ground = WHITE) -> None:
         self.paths = paths
         self.ground = ground
         self.sizing = sizing

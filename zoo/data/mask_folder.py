@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._lists import lines
 from zoo.data.base import SPLITS, Samples
 from zoo.data.images import PictureSet
@@ -28,6 +29,7 @@ class MaskFolder(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 500, 500)
     targets = ("semantic",)
     full_size = True
 
@@ -35,7 +37,7 @@ class MaskFolder(PictureSet):
         self,
         *,
         root: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         classes: Sequence[str] | None = None,
         void: int | None = 255,
         short_side: int | None = None,
@@ -93,5 +95,5 @@ class MaskFolder(PictureSet):
     def _pairs(self, folder: Path) -> list[FilePair]:
         return paired(folder / "images", folder / "masks", self.num_classes, self.void, self.notes)
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

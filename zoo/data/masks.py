@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
 from zoo.chance import CROP, uniform
+from zoo.data._files import File
 from zoo.data._folders import counted, listing, some
 from zoo.data.base import Decoded, Draw, Samples, Unreadable
 from zoo.data.images import (
@@ -340,7 +341,7 @@ class WholeImages:
 
     views = 1
 
-    def __init__(self, paths: Sequence[Path], channels: int, geometry: Geometry | None = None, ground: Ground = WHITE) -> None:
+    def __init__(self, paths: Sequence[File], channels: int, geometry: Geometry | None = None, ground: Ground = WHITE) -> None:
         self.paths = paths
         self.ground = ground
         self.channels = channels

@@ -28,13 +28,14 @@ class MotionDigits(VideoFolder):
         flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone.
     """
 
+    default_shape = (3, 16, 32, 32)
     class_names = _motion.CLASSES
     landmarks = MappingProxyType({"one frame": 1 / 6, "blind to order": 1 / 2})
 
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         clips: int = 1,
         flow: FlowKind | None = None,

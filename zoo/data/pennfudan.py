@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._folders import listing
 from zoo.data.base import Samples, Unreadable
 from zoo.data.images import LOSSLESS, SUFFIXES, PictureSet, picture
@@ -41,6 +42,7 @@ class PennFudan(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 800, 1333)
     targets = ("instances",)
     facts = FACTS
     full_size = True
@@ -56,7 +58,7 @@ class PennFudan(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         folder: str = "PennFudanPed",
         class_name: str = "pedestrian",
@@ -93,7 +95,7 @@ class PennFudan(PictureSet):
         train, val = carved(rest, 0.125)
         return scene_splits(self, {"train": train, "val": val, "test": test}, _scene, self.sizing)
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return BareImages(paths, self.sizing, self.ground)
 
 

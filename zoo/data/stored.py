@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.chance import FRACTION, VALIDATION
 from zoo.crops import Crops
 from zoo.data._augment import Augment
-from zoo.data._files import reason
+from zoo.data._files import File, reason
 from zoo.data._stratified import stratified
 from zoo.data.base import Samples
 from zoo.data.images import ImageFiles, PictureSet, Pixels
@@ -35,7 +35,7 @@ class Stored(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         fraction: float = 1.0,
         crops: int = 1,
         scales: Sequence[int] | None = None,
@@ -82,7 +82,7 @@ class Stored(PictureSet):
             splits[split] = Pixels(images, labels, crops)
         return splits
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return ImageFiles(paths, None, self.crops, ground=self.ground)
 
 
@@ -105,7 +105,7 @@ class TorchvisionSet(Stored):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         download: bool = False,
         val: float = 0.1,

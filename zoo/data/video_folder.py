@@ -9,6 +9,7 @@ import torch
 from zoo.data._augment import Augment
 from zoo.data._decode import SUFFIXES, Video, probe, read_frames
 from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
+from zoo.data._files import File
 from zoo.data._folders import Labelled, labelled_splits
 from zoo.data._prepared import PATIENCE, Store, prepare
 from zoo.data.base import DataModule, Samples, Unreadable
@@ -43,6 +44,7 @@ class VideoFolder(DataModule):
             scaled with the pictures and served in steps of `zoo.flow.STEP` pixels: in small shapes slow motion is lost.
     """
 
+    default_shape = (3, 16, 112, 112)
     layout = 4
     suffixes = SUFFIXES
     spoken = frozenset(["shape", "rate", "segments", "clips", "crops", "short_side", "decoder"])
@@ -51,7 +53,7 @@ class VideoFolder(DataModule):
         self,
         *,
         root: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         rate: float | None = 5,
         segments: bool = False,
         clips: int = 4,
@@ -166,7 +168,7 @@ class VideoFolder(DataModule):
         wishes = [f" short_side={self.prepared}"] * bool(self.prepared) + [f" flow={self.flow}"] * bool(self.flow)
         return f"Prepare it by: python -m zoo.prepare {name}{root}{''.join(wishes)}"
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         videos = [probe(path) for path in paths]
         flow: list[FlowOf] | None = [FlowNow(video, self.flow, self.prepared) for video in videos] if self.flow else None
         return ClipFiles(videos, None, self.clips, train=False, seed=self.seed, flow=flow)

@@ -31,7 +31,7 @@ class VideoShards(VideoFolder):
         self,
         *,
         root: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         source: str | None = None,
         shard_bytes: int = 1_000_000_000,
         cache_bytes: int = 100_000_000_000,

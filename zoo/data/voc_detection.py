@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from zoo.data._augment import Augment
-from zoo.data._files import reason, regular
+from zoo.data._files import File, reason, regular
 from zoo.data._lists import lines, once, placed
 from zoo.data.base import Samples, Unreadable
 from zoo.data.images import PictureSet
@@ -50,6 +50,7 @@ class VocDetection(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 800, 1333)
     targets = ("instances",)
     facts = FACTS
     full_size = True
@@ -66,7 +67,7 @@ class VocDetection(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         year: int = 2012,
         train_list: str = "train",
@@ -134,7 +135,7 @@ class VocDetection(PictureSet):
         )
         return check_scene(scene)
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return BareImages(paths, self.sizing, self.ground)
 
 

@@ -1,10 +1,10 @@
 """PASCAL VOC 2012 segmentation, in the layout of its release (Everingham et al. 2015)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from zoo.batch import VOID
 from zoo.data._augment import Augment
+from zoo.data._files import File
 from zoo.data._lists import lines, once, placed
 from zoo.data.base import Samples
 from zoo.data.images import PictureSet
@@ -26,6 +26,7 @@ class VocSegmentation(PictureSet):
         flip: mirror half of the training images.
     """
 
+    default_shape = (3, 500, 500)
     targets = ("semantic",)
     full_size = True
     scored_at_end = "val"
@@ -42,7 +43,7 @@ class VocSegmentation(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         root: str | None = None,
         train_list: str = "train",
         short_side: int | None = None,
@@ -91,5 +92,5 @@ class VocSegmentation(PictureSet):
             for row in names
         ]
 
-    def files(self, paths: Sequence[Path]) -> Samples:
+    def files(self, paths: Sequence[File]) -> Samples:
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo import draw
 from zoo.batch import Batch
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
 
 
 class AutoencoderTask(Task):
@@ -26,10 +26,10 @@ class AutoencoderTask(Task):
         self,
         net: nn.Module,
         *,
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str = "mse",
         mode: str = "min",
         channels_last: bool = False,
@@ -59,7 +59,12 @@ class AutoencoderTask(Task):
 
     def errors(self, pixels: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> the mean squared error of each image, (B,)."""
-        return (self.decode(self.encode(pixels)) - pixels / 255).square().flatten(1).mean(1)
+        truth = pixels * self.std[:, None, None] + self.mean[:, None, None] if pixels.is_floating_point() else pixels / 255
+        return (self.decode(self.encode(pixels)) - truth).square().flatten(1).mean(1)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """(B, C, H, W): the reconstructions, about 0 to 1."""
+        return self.decode(self.encode(batch["input"]))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return {"mse": self.errors(batch["input"]).mean()}

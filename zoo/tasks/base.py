@@ -2,6 +2,7 @@
 
     class MyTask(Task):
         def losses(self, batch): ...          # name -> scalar; their sum is minimised
+        def predict(self, batch): ...         # what the network says of each sample
         def records(self, batch): ...         # name -> (B, ...) or a list of B: what a sample says, with its id and view
         def metrics(self, records): ...       # name -> number, from the records of the whole split
         def answer(self, batch, ...): ...     # what a user is told about one file
@@ -13,10 +14,12 @@ processes evaluate, and no step waits for another rank.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import lightning
 import numpy as np
@@ -26,7 +29,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zoo.batch import Batch
+from zoo.batch import Batch, foreign
 from zoo.bfloat16 import pad_beforehand
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ Records = dict[str, Any]
 """By name a tensor (B, ...), or a list of B where samples say more or less: plain values."""
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
+ADAMW: MakeOptimizer = functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01)
+"""The optimizer where none is given: that of `conf/optimizer/adamw.yaml`."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,15 @@ def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> Answe
 class Task(lightning.LightningModule):
     """What every task is built from.
 
+    The network alone is needed: what depends on the data (their mean and deviation, the names of their classes) is asked of the
+    data module when the Trainer brings both together. Each argument is kept under its name.
+
     Args:
-        net: the network; its input is float, normalised.
-        optimizer: parameters -> optimiser (a partial).
-        scheduler: optimiser, number of steps -> learning rates, advanced at each step (a partial); None is constant.
-        mean: of each channel, in 0..1. It travels in the checkpoint.
+        net: the network; its input is float, normalized.
+        optimizer: parameters -> optimizer (a partial).
+        scheduler: optimizer, number of steps -> learning rates, advanced at each step (a partial); None is constant.
+        mean: of each channel, in 0..1. It travels in the checkpoint. None: what the network's published weights were trained
+            with, else the data's. Batches of floats are what the network reads already, and are left as they are.
         std: likewise.
         metric: of those that the task computes, the one by which the best checkpoint is chosen, on validation data.
         mode: "max" or "min": which of two values of it is better.
@@ -90,6 +99,8 @@ class Task(lightning.LightningModule):
 
     target: ClassVar[str] = "label"
     """What it learns from: a key of `batch.TARGETS`. The data are asked for it."""
+    facts: ClassVar[tuple[str, ...]] = ("class_names",)
+    """Attributes that are the data's, where they were not given: see `adopt`."""
     unscored: ClassVar[frozenset[str]] = frozenset(
         ["net", "num_outputs", "optimizer", "scheduler", "metric", "mode", "channels_last"]
     )
@@ -99,21 +110,22 @@ class Task(lightning.LightningModule):
         self,
         net: nn.Module,
         *,
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str,
         mode: str,
         channels_last: bool,
     ) -> None:
         super().__init__()
         self.net = net
-        self.make_optimizer = optimizer
-        self.make_scheduler = scheduler
+        self.optimizer = optimizer
+        self.scheduler = scheduler
         self.metric = metric
         self.mode = mode
         self.channels_last = channels_last
+        self.class_names: tuple[str, ...] = ()
         self.recipe: dict[str, Any] = {}
         """What built this task, as names and plain values; the checkpoint carries it."""
         self.remarks: list[str] = []
@@ -122,18 +134,52 @@ class Task(lightning.LightningModule):
         """Split to the number of samples that its last evaluation counted."""
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std belong together: give both, or neither.")
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("std", torch.ones(1))
+        self.normalizes = False
+        """Whether mean and deviation are known; until then only batches of floats can be read."""
+        if mean is None:
+            mean, std = getattr(net, "normalization", None) or (None, None)
+        if mean is not None and std is not None:
+            self._normalize_by(mean, std)
         self._records: list[Records] = []
+        self._data: dict[str, Any] = {}
+        self._seen = 0
         if channels_last:
             for parameter in net.parameters():
                 # Not net.to(memory_format=...): it refuses a network with both 2-D and 3-D convolutions.
                 if parameter.dim() in CHANNELS_LAST:
                     parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.dim()])
 
+    def _normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        device = self.mean.device
+        self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
+        self.normalizes = True
+
+    def adopt(self, data: Any) -> None:
+        """Take from a data module what was not given: its statistics, and `facts`. Raises ValueError where they do not fit.
+
+        Lightning's hook `setup` calls it; a subclass checks here what it needs.
+        """
+        if not self.normalizes and getattr(data, "mean", None) is not None and getattr(data, "std", None) is not None:
+            self._normalize_by(tuple(data.mean), tuple(data.std))
+        for name in self.facts:
+            if not getattr(self, name) and (known := getattr(data, name, None)):
+                setattr(self, name, tuple(known))
+        for name in ("shape", *getattr(data, "facts", ())):
+            if (value := getattr(data, name, None)) is not None:
+                self._data[name] = list(value) if isinstance(value, tuple) else value
+        self._data["data"] = type(data)
+
     # What a task says of itself
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def predict(self, batch: Any) -> Any:
+        """What the network says of each sample, one row or entry a sample."""
         raise NotImplementedError
 
     def records(self, batch: Any) -> Records:
@@ -146,6 +192,10 @@ class Task(lightning.LightningModule):
         """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
         raise NotImplementedError
 
+    def answers(self, batches: Sequence[Any], class_names: Sequence[str], top_k: int) -> list[Answer]:
+        """Of several files, each a batch of its views. A task whose samples are of one size asks the network once for all."""
+        return [self.answer(batch, class_names, top_k) for batch in batches]
+
     def conditions(self) -> dict[str, Any]:
         """What its figures depend on that no argument states, for result.json."""
         return {}
@@ -156,10 +206,19 @@ class Task(lightning.LightningModule):
     # From bytes to the network
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, C, ...) -> float (B, C, ...) of zero mean and unit deviation by channel, in the network's layout."""
-        shape = (-1,) + (1,) * (pixels.dim() - 2)
-        scale = (255 * self.std).reshape(shape)
-        x = pixels.to(scale.dtype).sub_((255 * self.mean).reshape(shape)).div_(scale)
+        """uint8 (B, C, ...) -> float (B, C, ...) of zero mean and unit deviation by channel, in the network's layout. Floats
+        are taken for what the network reads."""
+        if pixels.is_floating_point():
+            x = pixels.to(self.std.dtype)
+        else:
+            if not self.normalizes:
+                raise ValueError(
+                    f"The batch holds bytes, but {type(self).__name__} knows no mean and deviation to normalize by. Give it "
+                    f"mean= and std= (of each channel, in 0..1), or serve floats as the network reads them."
+                )
+            shape = (-1,) + (1,) * (pixels.dim() - 2)
+            scale = (255 * self.std).reshape(shape)
+            x = pixels.to(scale.dtype).sub_((255 * self.mean).reshape(shape)).div_(scale)
         if self.channels_last:
             x = x.contiguous(memory_format=CHANNELS_LAST[x.dim()])
         return x
@@ -170,10 +229,13 @@ class Task(lightning.LightningModule):
     # Lightning's steps
 
     def setup(self, stage: str) -> None:
+        if (data := getattr(self.trainer, "datamodule", None)) is not None:
+            self.adopt(data)
         if stage == "fit":
             pad_beforehand(self.net, self.trainer.precision, self.trainer.strategy.root_device.type)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        batch = self.understood(batch, batch_idx)
         size = len(batch["id"])
         if not size:
             return None  # none of the batch's files could be read
@@ -192,11 +254,48 @@ class Task(lightning.LightningModule):
             self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._keep(batch)
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._keep(self.understood(batch, batch_idx))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._keep(batch)
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._keep(self.understood(batch, batch_idx))
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """`prediction`, what `predict` says of the batch, beside each row's `id` (which sample) and `view` (which clip or crop
+        of it)."""
+        batch = self.understood(batch, batch_idx, told=False)
+        return {"id": batch["id"], "view": batch["view"], "prediction": self.predict(batch)}
+
+    def understood(self, batch: Any, batch_idx: int, *, told: bool = True) -> Any:
+        """A batch of our data sets as it is; any other loader's, `(input, target)` or a dictionary, in the same form.
+
+        Its samples are numbered as they come. Raises ValueError, with the form, where it cannot be understood.
+
+        Args:
+            told: whether it must hold what the task learns from.
+        """
+        if isinstance(batch, Mapping) and {"id", "view", "epoch", "input"} <= batch.keys():
+            return batch
+        fields = foreign(batch, self.target if told else "none", type(self).__name__, getattr(self.net, "in_chans", None))
+        count = len(fields["input"])
+        ids = self._numbers(count, batch_idx).to(fields["input"].device)
+        self._data.setdefault("shape", list(fields["input"].shape[1:]))
+        common = {"id": ids, "view": torch.zeros_like(ids), "epoch": torch.full_like(ids, self.current_epoch)}
+        return {"image_id": ids, **common, **fields} if "size" in fields else {**common, **fields}
+
+    def _numbers(self, count: int, batch_idx: int) -> Tensor:
+        """(count,): of the samples of a loader that does not number them, by their places in its order. Where several processes
+        share it, Lightning deals it out in turn, and begins anew for those that have too few."""
+        self._seen = count + (self._seen if batch_idx else 0)
+        trainer = self.trainer
+        numbers = torch.arange(self._seen - count, self._seen) * trainer.world_size + trainer.global_rank
+        loop = "train" if trainer.training else "val" if trainer.validating or trainer.sanity_checking else "test"
+        loader = getattr(trainer, "train_dataloader" if loop == "train" else f"{loop}_dataloaders", None)
+        try:
+            total = len(loader.dataset)  # type: ignore[union-attr]
+        except (TypeError, AttributeError):  # a stream, which has no length
+            return numbers
+        return numbers % max(1, total)
 
     def on_validation_epoch_end(self) -> None:
         self._score("val")
@@ -222,17 +321,121 @@ class Task(lightning.LightningModule):
     # Optimisation and checkpoints
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())  # the frozen ones have no gradient, and stay
-        if self.make_scheduler is None:
+        optimizer = self.optimizer(self.parameters())  # the frozen ones have no gradient, and stay
+        if self.scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ValueError("A schedule needs an end: set trainer.max_epochs or trainer.max_steps, or scheduler=constant.")
-        scheduler = self.make_scheduler(optimizer, int(steps))
+        scheduler = self.scheduler(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["zoo"] = self.recipe
+        checkpoint["zoo"] = self.recipe or self.own_recipe()
+
+    def own_recipe(self) -> dict[str, Any]:
+        """What a checkpoint states of a task that was built in Python, as names and plain values: the network's builder and its
+        arguments (of a network of `zoo.create_model`), the task's arguments, and the facts of the data."""
+        from zoo import __version__
+        from zoo.words import choice
+
+        net: dict[str, Any] = getattr(self.net, "recipe", None) or {}
+        known = {
+            name: getattr(self, name)
+            for name in inspect.signature(type(self)).parameters
+            if name not in ("net", "optimizer", "scheduler", "mean", "std", *self.facts)
+        }
+        facts = dict(self._data)
+        shape = facts.setdefault("shape", net.get("arguments", {}).get("input_shape"))
+        data = facts.pop("data", None)
+        count = getattr(self, "num_outputs", None) or len(self.class_names)
+        facts |= {name: list(getattr(self, name)) for name in self.facts}
+        facts["class_names"] = list(self.class_names) or [str(number) for number in range(count)]
+        facts["num_classes"] = len(facts["class_names"])
+        if self.normalizes:
+            facts |= {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        folder = "video_folder" if shape is not None and len(shape) == 4 else "image_folder"
+        names = {"model": net.get("name"), "task": choice(type(self)), "data": choice(data) if data else folder}
+        return {
+            "version": __version__,
+            "size": "paper",  # the arguments are complete, so that it chooses nothing
+            "names": {group: name for group, name in names.items() if name is not None},
+            "arguments": {"model": net.get("arguments", {}), "task": _plain(known), "data": {}},
+            "facts": facts,
+        }
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Mean and deviation come out of a checkpoint where they are not known yet."""
+        mean, std = (state_dict.get(f"{prefix}{name}") for name in ("mean", "std"))
+        if not self.normalizes and isinstance(mean, Tensor) and isinstance(std, Tensor) and (mean != 0).any():
+            self._normalize_by(mean.tolist(), std.tolist())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *, net: nn.Module | None = None, **arguments: Any
+    ) -> Self:
+        """The task of a checkpoint with its weights: of a run of `zoo.train`, or of a Trainer that trained this class.
+
+        The network is built from the name and the arguments that the checkpoint states. Nothing in it is imported or called.
+
+        Args:
+            checkpoint_path: a checkpoint, or a run folder, of which the best one is taken.
+            net: the network, where it was not made by `zoo.create_model`; its weights are replaced.
+            arguments: of the task, in place of those that the checkpoint states. The optimizer and the scheduler are never in
+                it: for further training give them again.
+
+        Raises:
+            ValueError: the checkpoint is of another task, or of a network that must be given.
+        """
+        from zoo.trained import restored
+
+        task: Self = restored(cls, checkpoint_path, net, arguments)
+        return task
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are numbers, words, or lists of them."""
+    plain = {}
+    for name, value in values.items():
+        items = list(value) if isinstance(value, tuple | list) else [value]
+        if all(item is None or isinstance(item, bool | int | float | str) for item in items):
+            plain[name] = items if isinstance(value, tuple | list) else value
+    return plain
+
+
+def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
+    """What `predict` says of the views of each batch, the network asked once for all whose inputs are of one shape."""
+    alike: dict[Any, list[int]] = {}
+    for at, batch in enumerate(batches):
+        alike.setdefault(batch["input"].shape[1:], []).append(at)
+    said: dict[int, Tensor] = {}
+    for places in alike.values():
+        inputs = [batches[at]["input"] for at in places]
+        whole = predict({"input": inputs[0] if len(inputs) == 1 else torch.cat(inputs)})
+        said.update(zip(places, torch.split(whole, [len(each) for each in inputs]), strict=True))
+    return [said[at] for at in range(len(batches))]
+
+
+def outputs(net: nn.Module) -> int:
+    """How many classes a network tells apart: its `num_classes`, or the outputs of its last layer. Raises ValueError."""
+    count = getattr(net, "num_classes", None)
+    if count is None:
+        last = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d)][-1:]
+        count = next((getattr(layer, "out_features", getattr(layer, "out_channels", None)) for layer in last), None)
+    if not count:
+        raise ValueError(f"How many classes a {type(net).__name__} tells apart cannot be seen. Say it: num_outputs=...")
+    return int(count)
+
+
+def check_classes(task: Any, data: Any) -> None:
+    """Raises ValueError where the data have classes that the network has no output for."""
+    names = getattr(data, "class_names", ())
+    if len(names) > task.num_outputs:
+        raise ValueError(
+            f"The data have {len(names)} classes, but the network has {task.num_outputs} outputs. Build it with "
+            f"num_classes={len(names)}."
+        )
 
 
 _LONE = (

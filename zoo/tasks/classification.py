@@ -1,7 +1,7 @@
 """Classification: of images, of videos by their clips, of anything with one label."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked
+from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, check_classes, outputs, ranked, together
 
 
 class ClassificationTask(Task):
@@ -19,7 +19,7 @@ class ClassificationTask(Task):
     more than ten classes `accuracy_top5`; with more than one view a sample `view_accuracy`, each view on its own.
 
     Args:
-        num_outputs: number of classes.
+        num_outputs: number of classes; None is the network's own.
         loss: "cross_entropy", or "hinge": the sum over the wrong classes of max(0, margin + score - score of the label)
             (Weston and Watkins 1999). Where all scores are equal these are log C and (C - 1) * margin.
         margin: of the hinge loss.
@@ -34,11 +34,11 @@ class ClassificationTask(Task):
         self,
         net: nn.Module,
         *,
-        num_outputs: int,
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        num_outputs: int | None = None,
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str = "accuracy",
         mode: str = "max",
         channels_last: bool = False,
@@ -58,19 +58,25 @@ class ClassificationTask(Task):
             mode=mode,
             channels_last=channels_last,
         )
-        self.num_outputs = num_outputs
+        self.num_outputs = outputs(net) if num_outputs is None else num_outputs
         self.loss = loss
         self.margin = margin
         self.label_smoothing = label_smoothing
+        self.mixup = mixup
+        self.cutmix = cutmix
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"task.label_smoothing is {label_smoothing}; it is a share, from 0 to 1.")
         for name, value in (("margin", margin), ("mixup", mixup), ("cutmix", cutmix)):
             if value < 0:
                 raise ValueError(f"task.{name} is {value}; it is at least 0.")
         kinds = ((MixUp, mixup), (CutMix, cutmix))
-        self.mixes = [kind(alpha=alpha, num_classes=num_outputs) for kind, alpha in kinds if alpha]
+        self.mixes = [kind(alpha=alpha, num_classes=self.num_outputs) for kind, alpha in kinds if alpha]
         if loss == "hinge" and (self.mixes or label_smoothing):
             raise ValueError("The hinge loss needs one label a sample: set task.label_smoothing, mixup and cutmix to 0.")
+
+    def adopt(self, data: Any) -> None:
+        super().adopt(data)
+        check_classes(self, data)
 
     def losses(self, batch: LabelBatch) -> dict[str, Tensor]:
         x, target = self.normalized(batch["input"]), batch["label"]
@@ -97,7 +103,10 @@ class ClassificationTask(Task):
         return torch.softmax(self(batch["input"]).float(), dim=1)
 
     def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
-        return ranked(self.predict(batch).mean(0).cpu(), class_names, top_k)
+        return self.answers([batch], class_names, top_k)[0]
+
+    def answers(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[Answer]:
+        return [ranked(views.mean(0).cpu(), class_names, top_k) for views in together(batches, self.predict)]
 
     def records(self, batch: LabelBatch) -> Records:
         kept = {"id": batch["id"], "view": batch["view"], "label": batch["label"]}

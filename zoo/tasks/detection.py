@@ -14,7 +14,7 @@ from torchvision.ops import box_convert
 from zoo import coco, draw
 from zoo.batch import InstanceBatch, Instances
 from zoo.places import write_whole
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
 
 Found = dict[str, Tensor]
 """Of one image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
@@ -27,7 +27,7 @@ class DetectionTask(Task):
     the data know. The network returns losses in training mode only, so there is none in evaluation.
 
     Args:
-        class_names: without the background, in order.
+        class_names: without the background, in order; empty: the data's, as what follows, or numbers.
         category_ids: the data set's own numbers of the classes, in order; results are written with them.
         fields: what the data know of an object, beside its class: `boxes`, `masks`, `keypoints`.
         keypoint_sigmas: of each keypoint; see `coco.scores`.
@@ -39,20 +39,21 @@ class DetectionTask(Task):
     """
 
     target = "instances"
+    facts = ("class_names", "category_ids", "fields", "keypoint_sigmas")
     unscored = Task.unscored | {"threshold", "results"}
 
     def __init__(
         self,
         net: nn.Module,
         *,
-        class_names: Sequence[str],
-        category_ids: Sequence[int],
-        fields: Sequence[str],
-        keypoint_sigmas: Sequence[float],
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        class_names: Sequence[str] = (),
+        category_ids: Sequence[int] = (),
+        fields: Sequence[str] = (),
+        keypoint_sigmas: Sequence[float] = (),
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str = "box_ap",
         mode: str = "max",
         channels_last: bool = False,
@@ -73,13 +74,6 @@ class DetectionTask(Task):
         heads: Any = getattr(net, "heads", None)
         if heads is None:
             raise ValueError(f"A {type(net).__name__} does not detect objects. Choose model=mask_rcnn, or another task=.")
-        for head in heads:
-            for need in head.needs:
-                if need not in fields:
-                    raise ValueError(
-                        f"The head {head.name} learns from {need}, but the data have {' and '.join(fields)} only. Drop it from "
-                        f"model.heads, or choose another data=."
-                    )
         self.class_names = tuple(class_names)
         self.category_ids = tuple(category_ids)
         self.fields = tuple(fields)
@@ -87,6 +81,22 @@ class DetectionTask(Task):
         self.threshold = threshold
         self.max_detections = self._most(max_detections)
         self.results = results
+        self._check_heads()
+
+    def adopt(self, data: Any) -> None:
+        super().adopt(data)
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        """Refuse heads that learn from what the data do not know, once it is known what they do."""
+        heads: Any = self.net.heads
+        for head in heads:
+            for need in head.needs if self.fields else ():
+                if need not in self.fields:
+                    raise ValueError(
+                        f"The head {head.name} learns from {need}, but the data have {' and '.join(self.fields)} only. Drop it "
+                        f"from model.heads, or choose another data=."
+                    )
 
     def _most(self, wished: int | None) -> int:
         """How many results of an image count; the network is made to give as many."""
@@ -147,6 +157,7 @@ class DetectionTask(Task):
         annotations, results = ([each for image in records[key] for each in image] for key in ("annotations", "results"))
         if not annotations:
             raise ValueError("Not one image of the split has an object, so there is nothing to score. Look at the annotations.")
+        numbers = self.category_ids or sorted({each["category_id"] for each in (*annotations, *results)})
         kinds = [kind for kind, field in coco.FIELDS.items() if field in annotations[0] and (self._says(kind))]
         if self.results and self.global_rank == 0:
             self._write(Path(self.results), kinds, results, records["image"])
@@ -155,7 +166,7 @@ class DetectionTask(Task):
             f"{kind}_{name}": value
             for kind in kinds
             for name, value in coco.scores(
-                records["image"], annotations, results, self.category_ids, kind, self.keypoint_sigmas, self.max_detections
+                records["image"], annotations, results, numbers, kind, self.keypoint_sigmas, self.max_detections
             ).items()
         }
 
@@ -216,7 +227,7 @@ class DetectionTask(Task):
         return _rows(columns)
 
     def _categories(self, labels: Tensor) -> list[int]:
-        return [self.category_ids[label - 1] for label in labels.tolist()]
+        return [self.category_ids[label - 1] if self.category_ids else label for label in labels.tolist()]
 
     def _write(
         self,
@@ -254,7 +265,8 @@ class DetectionTask(Task):
         """The first image of a batch at its full size, (3, H, W) uint8, with objects drawn on it."""
         height, width = batch["size"][0].tolist()
         image = draw.at_size(batch["input"][:1, :, :height, :width], batch["full"][0].tolist())[0]
-        return draw.objects(image, found, self.class_names)
+        names = self.class_names or [str(label) for label in range(1, 1 + max(found["labels"].tolist(), default=0))]
+        return draw.objects(image, found, names)
 
     def draw(self, samples: Sequence[InstanceBatch], folder: Path) -> None:
         """`predictions.png`: images, what is there, and what was found above the threshold."""

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo.batch import Batch
 from zoo.chance import ROTATION, uniform
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked
+from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked, together
 from zoo.words import warn
 
 TURNS = 4
@@ -39,10 +39,10 @@ class RotationTask(Task):
         net: nn.Module,
         *,
         num_outputs: int = TURNS,
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str = "accuracy",
         mode: str = "max",
         channels_last: bool = False,
@@ -61,6 +61,7 @@ class RotationTask(Task):
         )
         if num_outputs != TURNS:
             raise ValueError(f"task.num_outputs is {num_outputs}, but there are {TURNS} quarter turns to tell apart.")
+        self.num_outputs = num_outputs
         self.copies = copies
         self.seed = seed
 
@@ -75,9 +76,17 @@ class RotationTask(Task):
         self.log("train/accuracy", (scores.argmax(1) == turns).float().mean(), prog_bar=True, batch_size=len(turns))
         return {"cross_entropy": cross_entropy(scores, turns)}
 
+    def predict(self, batch: Batch) -> Tensor:
+        """(B, 4): the probabilities of each turn, of the samples as they are."""
+        probability: Tensor = self(square(batch["input"])).float().softmax(1)
+        return probability
+
     def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
         """By how much an image, or a clip, seems to be turned as it is."""
-        return ranked(self(square(batch["input"])).float().softmax(1).mean(0).cpu(), CLASS_NAMES, top_k)
+        return self.answers([batch], class_names, top_k)[0]
+
+    def answers(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[Answer]:
+        return [ranked(views.mean(0).cpu(), CLASS_NAMES, top_k) for views in together(batches, self.predict)]
 
     def records(self, batch: Batch) -> Records:
         """`guess` and `surprise`, (B, 4): of each turn the class told and the cross-entropy; and the label if there is one."""

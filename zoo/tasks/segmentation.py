@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from zoo import draw
 from zoo.batch import VOID, MaskBatch
-from zoo.tasks.base import Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, check_classes, outputs
 from zoo.words import printable
 
 
@@ -21,8 +22,8 @@ class SegmentationTask(Task):
     occur neither in the truth nor in the prediction.
 
     Args:
-        num_outputs: number of classes, with the background where there is one.
-        class_names: their names, in order.
+        num_outputs: number of classes, with the background where there is one; None is the network's own.
+        class_names: their names, in order; empty: the data's.
         scales: in evaluation, factors on the image's size; the probabilities are averaged.
         flip: in evaluation, average with the mirrored image too.
     """
@@ -33,12 +34,12 @@ class SegmentationTask(Task):
         self,
         net: nn.Module,
         *,
-        num_outputs: int,
-        class_names: Sequence[str],
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler | None,
-        mean: Sequence[float],
-        std: Sequence[float],
+        num_outputs: int | None = None,
+        class_names: Sequence[str] = (),
+        optimizer: MakeOptimizer = ADAMW,
+        scheduler: MakeScheduler | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         metric: str = "miou",
         mode: str = "max",
         channels_last: bool = True,
@@ -57,10 +58,14 @@ class SegmentationTask(Task):
         )
         if not scales or min(scales) <= 0:
             raise ValueError(f"task.scales is {list(scales)}; name at least one factor, each above 0, as [0.75, 1.0, 1.25].")
-        self.num_outputs = num_outputs
+        self.num_outputs = outputs(net) if num_outputs is None else num_outputs
         self.class_names = tuple(class_names)
         self.scales = tuple(scales)
         self.flip = flip
+
+    def adopt(self, data: Any) -> None:
+        super().adopt(data)
+        check_classes(self, data)
 
     def losses(self, batch: MaskBatch) -> dict[str, Tensor]:
         scores, mask = self(batch["input"]).float(), batch["mask"].long()
@@ -88,8 +93,9 @@ class SegmentationTask(Task):
         return torch.stack(parts).mean(0)
 
     def predict(self, batch: MaskBatch) -> Tensor:
-        """(B, H, W) uint8: each pixel's most probable class, at the size of the mask."""
-        return largest(self.probability(batch["input"], batch["mask"].shape[1:])).to(torch.uint8)
+        """(B, H, W) uint8: each pixel's most probable class, at the size of the mask, or of the input where there is none."""
+        size = batch["mask"].shape[1:] if "mask" in batch else batch["input"].shape[2:]
+        return largest(self.probability(batch["input"], size)).to(torch.uint8)
 
     def records(self, batch: MaskBatch) -> Records:
         mask = batch["mask"].long()

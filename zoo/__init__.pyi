@@ -1,0 +1,12 @@
+from .data.base import DataModule as DataModule
+from .flops import profile as profile
+from .models._entries import get_weights as get_weights
+from .models._inflate import inflate as inflate
+from .models._create import create_model as create_model
+from .models._registry import list_models as list_models
+from .tasks.base import Task as Task
+from .trained import Prediction as Prediction
+from .trained import Trained as Trained
+from .trained import load as load
+
+__version__: str

@@ -1,0 +1,9 @@
+from .autoencoder import AutoencoderTask as AutoencoderTask
+from .base import Answer as Answer
+from .base import NotFinite as NotFinite
+from .base import Records as Records
+from .base import Task as Task
+from .classification import ClassificationTask as ClassificationTask
+from .detection import DetectionTask as DetectionTask
+from .rotation import RotationTask as RotationTask
+from .segmentation import SegmentationTask as SegmentationTask

@@ -1,0 +1,375 @@
+"""A trained network, ready to be asked: `zoo.load` brings it back from a run, a checkpoint or published weights."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo import config as run
+from zoo import trust
+from zoo.data._files import File, Unreadable, reason, regular
+from zoo.tasks.base import Answer, Task
+from zoo.words import json_text, nearest, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from zoo.data.base import DataModule
+
+    Input = str | os.PathLike[str] | Image | Tensor | NDArray[np.generic]
+
+SomeTask = TypeVar("SomeTask", bound=Task)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a trained network says of one input."""
+
+    file: str
+    """The file; of what lies in memory `input 0`, `input 1`, by its place among the inputs."""
+    answer: Answer | None
+    error: str | None = None
+    """Why the input could not be read; then there is no answer."""
+    pictures: tuple[str, ...] = ()
+    """Files that were drawn."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The answer as plain values, by the task: `top` (classes with probabilities), `objects`, ...; or the `error`."""
+        return {"error": self.error} if self.answer is None else self.answer.fields
+
+    def as_json(self) -> str:
+        drawn = {"pictures": list(self.pictures)} if self.pictures else {}
+        return json_text({"file": self.file, **self.fields, **drawn})
+
+    def as_text(self) -> str:
+        if self.answer is None:
+            return printable(f"{self.file}: cannot be read ({self.error})")
+        drawn = f" -> {', '.join(self.pictures)}" if self.pictures else ""
+        return printable(f"{self.file}: {self.answer.text}{drawn}")
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+
+def load(
+    source: str | os.PathLike[str], settings: Sequence[str] = (), *, device: str | torch.device | None = None
+) -> "Trained":
+    """Bring a trained network back.
+
+    Args:
+        source: a run folder, of which the best checkpoint is taken; a checkpoint of a run or of a Trainer of yours that trained
+            one of our tasks; or published weights, `MODEL:TAG`.
+        settings: as of `zoo.predict`: how an input is cut, for instance `data.clips=10`.
+        device: where it computes; None is a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such run, or it cannot be brought back.
+    """
+    content = run.read_checkpoint(os.fspath(source))
+    config = run.compose_recipe(content["zoo"], settings, with_data=False)
+    facts = content["zoo"]["facts"]
+    if missing := {"mean", "std"} - facts.keys():
+        raise ValueError(
+            f"{source} states no {' and no '.join(sorted(missing))} by which pixels are normalized: it was trained on floats. "
+            f"Train it with mean= and std=, or take its network alone by the load_from_checkpoint of its task."
+        )
+    data = run.build_data(config)
+    run.publish(config, facts)
+    task = run.rebuild(content, config, os.fspath(source)).eval()
+    chosen = device if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
+    return Trained(task.to(chosen), data, tuple(facts["class_names"]))
+
+
+class Trained:
+    """A task with its weights, and the geometry of what it was trained on.
+
+    Attributes:
+        task: normalizes and answers.
+        net: its network, a plain module.
+        data: the data module of the run, its files not looked at.
+        class_names: what it tells apart, in the order of the outputs.
+    """
+
+    def __init__(self, task: Task, data: "DataModule", class_names: Sequence[str]) -> None:
+        self.task = task
+        self.data = data
+        self.class_names = tuple(class_names)
+
+    @property
+    def net(self) -> nn.Module:
+        return self.task.net
+
+    def transforms(self, image: "Input") -> Tensor:
+        """What the network reads of an input: float (C, H, W), or (C, T, H, W) of a clip, scaled, cut and normalized as when it
+        is scored (of several views the first). Inputs are those of `predict`. Raises ValueError."""
+        batch = self.batch(self._file(image, 0))
+        return self.task.normalized(batch["input"])[0]
+
+    def predict(self, inputs: "Input | Sequence[Input]", *, batch_size: int = 64, top_k: int = 5) -> list[Prediction]:
+        """Ask about files, or about what lies in memory. What cannot be read is told, in its place.
+
+        Args:
+            inputs: of each the name of a file, or of a folder (all that can be read in it); a PIL image of any mode, which is
+                converted as one in a file; an array (H, W), (H, W, C) or a tensor (C, H, W), bytes or floats from 0 to 1; of
+                networks that read clips an array (T, H, W, C) or a tensor (T, C, H, W), at the frame rate of the run.
+            batch_size: samples that go through the network together, where they are of one size.
+            top_k: classes, or objects, to name.
+
+        Raises:
+            ValueError: an input that is none of these, or a file that there is not.
+        """
+        several = inputs if isinstance(inputs, list | tuple) else self._spread(inputs)
+        found: list[File | Unreadable] = []
+        for number, each in enumerate(several):
+            if isinstance(each, str | os.PathLike):
+                found += self.listed([os.fspath(each)])
+            else:
+                found.append(self._file(each, number))
+        return [
+            Prediction(outcome.path, None, outcome.reason)
+            if isinstance(outcome, Unreadable)
+            else Prediction(str(file), outcome)
+            for file, outcome in self.ask(found, batch_size=batch_size, top_k=top_k)
+        ]
+
+    def listed(self, paths: Sequence[str]) -> list[File | Unreadable]:
+        """The files named, and those of the folders named that it can read. Raises ValueError where there is none."""
+        from zoo.data.base import AXES
+
+        return [*listed(paths, self.data.suffixes, AXES[self.data.layout])[0]]
+
+    def is_film(self, file: File) -> bool:
+        """Whether it is a video, of which a network of images is asked about each frame."""
+        if self.data.layout != 3 or not isinstance(file, Path):
+            return False
+        from zoo.data._decode import SUFFIXES
+
+        return file.suffix.lower() in SUFFIXES - self.data.suffixes
+
+    def frames(self, file: File, *, top_k: int = 5) -> Iterator[tuple["NDArray[np.uint8]", Answer]]:
+        """Each frame of a video, (H, W, 3), with what a network of images says of it. Raises `Unreadable`."""
+        from zoo.data._decode import each_frame, probe
+
+        for pixels in each_frame(probe(file)):
+            stream = io.BytesIO()
+            _image(pixels).save(stream, "BMP")  # so that a frame is read, scaled and cut as any image file is
+            ((_, answer),) = self.ask([Memory(str(file), stream.getvalue())], top_k=top_k)
+            if isinstance(answer, Unreadable):
+                raise answer
+            yield pixels, answer
+
+    def ask(
+        self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
+    ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
+        """Each file with the answer, or with why it cannot be read, in order."""
+        waiting: list[tuple[File | Unreadable, Mapping[str, Any] | Answer | Unreadable]] = []
+        size = 0
+        for file in files:
+            try:
+                if isinstance(file, Unreadable):
+                    raise file
+                if self.is_film(regular(file)):
+                    waiting.append((file, of_frames([answer for _, answer in self.frames(file, top_k=top_k)])))
+                    continue
+                batch = self.batch(file)
+                size += len(batch["id"])
+                waiting.append((file, batch))
+            except Unreadable as error:
+                waiting.append((file, error))
+            if size >= batch_size:
+                yield from self._answered(waiting, top_k)
+                waiting, size = [], 0
+        yield from self._answered(waiting, top_k)
+
+    def batch(self, file: File) -> dict[str, Any]:
+        """The views of a file, as a batch for the task. Raises `Unreadable`."""
+        samples = self.data.files([file])
+        batch: dict[str, Any] = dict(samples.__getitems__([(0, index) for index in range(len(samples))]))
+        for name, why in batch.pop("bad", {}).items():
+            raise Unreadable(Path(name), why)
+        batch["input"] = batch["input"].to(self.task.device)
+        return batch
+
+    def _answered(
+        self, waiting: Sequence[tuple[File | Unreadable, Mapping[str, Any] | Answer | Unreadable]], top_k: int
+    ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
+        batches = [found for _, found in waiting if isinstance(found, Mapping)]
+        with torch.inference_mode():
+            answers = iter(self.task.answers(batches, self.class_names, top_k))
+        for file, found in waiting:
+            yield file, next(answers) if isinstance(found, Mapping) else found
+
+    # What lies in memory
+
+    def _spread(self, inputs: Any) -> Sequence[Any]:
+        """One input as a list; a tensor or an array of one axis more is several."""
+        axes = getattr(inputs, "ndim", 0)
+        return list(inputs) if axes == self.data.layout + 1 else [inputs]
+
+    def _file(self, value: Any, number: int) -> File:
+        """An input as a file that holds the same pixels, so that there is one way from a file to the network."""
+        from PIL import Image
+
+        if isinstance(value, str | os.PathLike):
+            return Path(value)
+        name = f"input {number}"
+        if isinstance(value, Image.Image):
+            return Memory(name, _encoded(value))
+        pixels = _pixels(value, name, self.data.layout)
+        return Memory(name, _film(pixels, self._rate()) if self.data.layout == 4 else _encoded(_image(pixels)))
+
+    def _rate(self) -> float:
+        return float(getattr(getattr(self.data, "clips", None), "rate", None) or 25)
+
+
+def of_frames(answers: Sequence[Answer]) -> Answer:
+    """The answer about a video of what was said of its frames."""
+    return Answer(f"{len(answers)} frame{'s' * (len(answers) != 1)}", {"frames": [each.fields for each in answers]})
+
+
+def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":
+    """The files named, and those of the kind in the folders named, in order; and how many others the folders hold, by suffix.
+
+    What is hidden, at any depth, is neither; what was prepared of the files (in `.zoo`) lies there. A folder that cannot be
+    listed is among the files, as the error.
+    """
+    from zoo.data._folders import listing
+
+    found: list[Path | Unreadable] = []
+    others: Counter[str] = Counter()
+    for place in map(Path, paths):
+        if not os.path.lexists(place):
+            raise ValueError(f"There is no file or folder {place}.")
+        if not place.is_dir():
+            found.append(place)
+            continue
+        folder = listing(place, suffixes)
+        if not folder.files and not folder.closed:
+            raise ValueError(f"The folder {place} holds no {kind} ({' '.join(sorted(suffixes))}).")
+        found += folder.files
+        found += [Unreadable(Path(error.filename), reason(error)) for error in folder.closed]
+        others += folder.others
+    return found, others
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A file that lies in memory."""
+
+    name: str
+    content: bytes
+
+    def open(self, mode: str = "rb", /) -> io.BytesIO:
+        return io.BytesIO(self.content)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_AS_TIFF = ("CMYK", "F", "LAB", "YCbCr")
+"""Modes that PNG has not, and TIFF has."""
+
+
+def _encoded(image: "Image") -> bytes:
+    """A picture as a file without loss, so that it is converted as any file is."""
+    if image.mode not in (*_AS_TIFF, "1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    stream = io.BytesIO()
+    if image.mode in _AS_TIFF:
+        image.save(stream, "TIFF")
+    else:
+        image.save(stream, "PNG", compress_level=1, exif=image.getexif())
+    return stream.getvalue()
+
+
+def _pixels(value: Any, name: str, layout: int) -> "NDArray[np.uint8]":
+    """(H, W, C), or (T, H, W, C), of an array or a tensor. Raises ValueError."""
+    import numpy as np
+
+    tensor = isinstance(value, Tensor)
+    array = value.detach().cpu().numpy() if tensor else value
+    form = {
+        3: "an array (H, W) or (H, W, C), or a tensor (C, H, W)",
+        4: "an array (T, H, W, C), or a tensor (T, C, H, W)",
+    }[layout]
+    wanted = f"It is to be {form}, of 1 or 3 channels, bytes (uint8) or floats from 0 to 1; or a file's name, or a PIL image."
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(value).__name__}. {wanted}")
+    said = f"{name} is {'a tensor' if tensor else 'an array'} {tuple(array.shape)} of {array.dtype}"
+    if not tensor and layout == 3 and array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != layout:
+        raise ValueError(f"{said}. {wanted}")
+    if tensor:
+        array = np.moveaxis(array, -3, -1)
+    if array.shape[-1] not in (1, 3) or not array.size:
+        raise ValueError(f"{said}. {wanted}")
+    if np.issubdtype(array.dtype, np.floating):
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ValueError(f"{said}, from {array.min():g} to {array.max():g}. {wanted}")
+        array = (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ValueError(f"{said}. {wanted}")
+    return np.asarray(array, dtype=np.uint8)
+
+
+def _image(pixels: "NDArray[np.uint8]") -> "Image":
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def _film(pixels: "NDArray[np.uint8]", rate: float) -> bytes:
+    """Frames (T, H, W, C) as a film without loss."""
+    from fractions import Fraction
+
+    import av
+    import numpy as np
+
+    stream = io.BytesIO()
+    frames = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
+    with av.open(stream, "w", format="nut") as container:
+        track: Any = container.add_stream("rawvideo", rate=Fraction(rate).limit_denominator(1000))
+        track.height, track.width, track.pix_fmt = frames.shape[1], frames.shape[2], "rgb24"
+        for frame in frames:
+            container.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(track.encode())
+    return stream.getvalue()
+
+
+# Tasks
+
+
+def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arguments: Mapping[str, Any]) -> SomeTask:
+    """See `Task.load_from_checkpoint`."""
+    import inspect
+
+    content = run.read_checkpoint(place)
+    recipe = content["zoo"]
+    named, known = recipe["names"].get("task"), inspect.signature(kind).parameters
+    if kind is Task or not run.is_task(named, kind):
+        raise ValueError(
+            f"{place} is of the task {named!r}. Call load_from_checkpoint of its own class, not {kind.__name__}'s."
+        )
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{kind.__name__} takes no argument {name!r}; {nearest(name, known)}")
+    trust.check_facts(recipe["facts"])
+    stated = {name: value for name, value in recipe["arguments"].get("task", {}).items() if trust.may("task", name, value)}
+    facts = {name: recipe["facts"][name] for name in ("mean", "std", *kind.facts) if name in recipe["facts"]}
+    chosen = {name: value for name, value in {**stated, **facts}.items() if name in known} | dict(arguments)
+    if net is None:
+        net = run.described_net(content, place, kind.__name__)
+    task = kind(net, **chosen)
+    run.fill(task, content, place)
+    return task
