@@ -31,6 +31,7 @@ FORBIDDEN = {
 }
 HYDRA = {
     "config.py",
+    "plugins.py",
     "size.py",
     "length.py",
     "sweep.py",

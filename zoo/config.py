@@ -30,7 +30,7 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
-from zoo import folder, limits, settings, size, transfer, trust
+from zoo import folder, limits, plugins, settings, size, transfer, trust
 from zoo.places import LAST, checkpoint_of
 from zoo.size import PAPER, SMALL
 from zoo.words import nearest
@@ -207,6 +207,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
     search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
     GlobalHydra.instance().clear()
+    plugins.offer()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("train", [*overrides, *search], return_hydra_config=True)
@@ -766,6 +767,11 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     for group, name in names.items():
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
+        if group not in chosen and not plugins.known(group, name, CONF):
+            raise ValueError(
+                f"The checkpoint is of {group}={name}, which this version does not know. If a file of your own defines it, name "
+                f"the file too: my_{group}.py (in Python, import it)."
+            )
     trust.check_facts(recipe["facts"])  # the task's settings refer to facts, and would be built of them
     groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
     config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
@@ -799,10 +805,11 @@ def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) 
     """Set what a checkpoint may decide of a group."""
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
+    own = choices_of(config)[group] in plugins.own(group)
     for key, value in values.items():
         if not trust.harmless(value) or key not in list(config[group]) or key.startswith("_"):
             raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-        if f"{group}.{key}" not in chosen and trust.may(group, key, value):
+        if f"{group}.{key}" not in chosen and trust.may(group, key, value, own=own):
             config[group][key] = value
 
 

@@ -47,8 +47,12 @@ PLACES = ("root", "source", "folder")
 """Of the data's those without which others would be read; they are asked for."""
 
 
-def may(group: str, key: str, value: Any) -> bool:
-    """Whether a checkpoint decides this argument. Raises ValueError where it does, but not with such a value."""
+def may(group: str, key: str, value: Any, *, own: bool = False) -> bool:
+    """Whether a checkpoint decides this argument. Raises ValueError where it does, but not with such a value.
+
+    Args:
+        own: whether it is of a class of the user's, whose arguments are not known here: numbers and plain words are taken.
+    """
     if key in USERS[group]:
         return False
     if key in NAMES[group]:
@@ -57,8 +61,8 @@ def may(group: str, key: str, value: Any) -> bool:
         raise ValueError(f"The checkpoint names the {group} {value!r}, which is no name.")
     texts = [each for each in _items(value) if isinstance(each, str)]
     if not texts:
-        return group != "data" or key in NUMBERS or value is None
-    if key not in WORDS[group] or not all(_word(each, group) for each in texts):
+        return group != "data" or key in NUMBERS or value is None or own
+    if not (own or key in WORDS[group]) or not all(_word(each, group) for each in texts):
         raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which is not for a checkpoint to say.")
     return True
 

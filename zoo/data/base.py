@@ -485,8 +485,8 @@ class DataModule(lightning.LightningDataModule):
         channels = getattr(net, "in_chans", None)
         if wanted is not None and len(wanted) != self.layout:
             raise ValueError(
-                f"{type(self).__name__} serves {AXES[self.layout]}, but the network reads {AXES[len(wanted)]}. Choose other data, "
-                f"or another network."
+                f"{type(self).__name__} serves {AXES[self.layout]}, but the network reads {AXES[len(wanted)]}. Choose other "
+                f"data, or another network."
             )
         found: dict[str, Any] = {}
         if self._given.get("shape") is None:

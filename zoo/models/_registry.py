@@ -53,6 +53,11 @@ def _homes() -> dict[str, str]:
     }
 
 
+def registered() -> "dict[str, Callable[..., nn.Module]]":
+    """The builders that are known already."""
+    return dict(_BUILDERS)
+
+
 def list_models(pattern: str | Sequence[str] = "*", *, pretrained: bool = False) -> list[str]:
     """The names of all models, those that were registered outside of this package too.
 
