@@ -86,6 +86,7 @@ def verb(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("ZOO_FILES", "")  # a verb leaves there which files of the user's it has imported
 
     def call(name: str, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [f"zoo.{name}", *arguments])

@@ -1,8 +1,8 @@
 from .data.base import DataModule as DataModule
 from .flops import profile as profile
+from .models._create import create_model as create_model
 from .models._entries import get_weights as get_weights
 from .models._inflate import inflate as inflate
-from .models._create import create_model as create_model
 from .models._registry import list_models as list_models
 from .tasks.base import Task as Task
 from .trained import Prediction as Prediction

@@ -106,13 +106,14 @@ _FORMS = {
 }
 
 
-def foreign(batch: Any, target: str, reader: str, channels: int | None = None) -> dict[str, Any]:
+def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *, told: bool = True) -> dict[str, Any]:
     """The fields of a batch that no data set of ours has made: a pair of input and target, or a dictionary of both.
 
     Args:
-        target: what must be in it, a key of `TARGETS`. What more it holds is left where it is.
+        target: what is learned from, a key of `TARGETS`.
         reader: who reads it, for the sentence.
         channels: that the network reads, where it is known.
+        told: whether the target must be in it. What more it holds is left where it is.
 
     Raises:
         ValueError: it is something else; the sentence shows the form.
@@ -121,7 +122,7 @@ def foreign(batch: Any, target: str, reader: str, channels: int | None = None) -
         f"{reader} reads {_FORMS[target]}, or a dictionary with these names. The input is uint8, 0 to 255, or floats as the "
         f"network reads them, (B, C, H, W) or (B, C, T, H, W)."
     )
-    key = _KEYS.get(target)
+    key = _KEYS.get(target) if told else None
     names = ("input", *filter(None, [key]))
     if isinstance(batch, Mapping):
         if missing := [name for name in names if name not in batch]:
@@ -131,7 +132,7 @@ def foreign(batch: Any, target: str, reader: str, channels: int | None = None) -
     elif isinstance(batch, Tensor) and len(names) == 1:
         found = {"input": batch}
     elif isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) >= len(names):
-        found = dict(zip(names if key else ("input",), batch, strict=False))
+        found = dict(zip(names, batch, strict=False))
     else:
         raise ValueError(f"The batch is {_described(batch)}. {form}")
     if target == "instances" or isinstance(found["input"], list | tuple):

@@ -29,7 +29,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from omegaconf import DictConfig
 
-from zoo import __version__, folder, grammar
+from zoo import __version__, folder, grammar, plugins
 from zoo import config as run
 from zoo.progress import speaking
 from zoo.sweep import SweepTable, outlived
@@ -100,7 +100,7 @@ def verb(
             elif usage is not None and ({"-h", "--help"} & {*arguments} or not (arguments or bare)):
                 print(usage())
             else:
-                work(arguments)
+                work(plugins.taken(arguments, run.CONF))
             sys.stdout.flush()  # here a reader that has gone is no traceback yet
     except BaseException as error:
         if not isinstance(error, SystemExit) or error.code:
@@ -119,6 +119,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:
         # Once more: Hydra shows tracebacks of its own, and may run the job in another process.
+        plugins.imported()
         sweep = HydraConfig.get().mode is RunMode.MULTIRUN
         with speaking(to_a_person=True), stopping(""), outlived(config, sentence) if sweep else plainly(config.debug):
             job(config)
@@ -216,7 +217,7 @@ _given: list[str] = []
 def go_on(folder: Path) -> str:
     """The command that takes up again the run of this folder, or the sweep that it is part of."""
     again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
-    earlier = [argument for argument in _given if not argument.startswith(again)]
+    earlier = [*plugins.imported(), *(argument for argument in _given if not argument.startswith(again))]
     if SweepTable.under_way:
         place = [f"hydra.sweep.dir={run.quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]
     else:

@@ -6,7 +6,6 @@ A run is model + task + data. `composed` turns a command line into a configurati
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import inspect
 import os
@@ -32,6 +31,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from zoo import folder, limits, plugins, settings, size, transfer, trust
 from zoo.places import LAST, checkpoint_of
+from zoo.signature import OPEN, hints, parameters
 from zoo.size import PAPER, SMALL
 from zoo.words import nearest
 
@@ -302,28 +302,18 @@ def located(target: str) -> Any:
 
 def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str) -> None:
     """Refuse an argument that does not exist, or a value of another type than the signature's."""
-    known, hints = _signature(target)
+    known, types = parameters(target), hints(target)
     for key in node:
         name = str(key)
         if name.startswith("_"):
             continue
-        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        if name not in known and OPEN not in known:
             raise ValueError(f"{place} takes no argument {name!r}; {nearest(name, list(known))}")
         value = OmegaConf.to_container(node[name], resolve=True) if OmegaConf.is_config(node[name]) else node[name]
-        if not isinstance(value, dict) and not _fits(value, hints.get(name, Any)):
+        if not isinstance(value, dict) and not _fits(value, types.get(name, Any)):
             raise ValueError(
-                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {spoken(hints[name])}."
+                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {spoken(types[name])}."
             )
-
-
-@functools.cache
-def _signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], dict[str, Any]]:
-    """What it takes, and of which types."""
-    try:
-        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except NameError:
-        hints = {}  # hints that exist for type checkers only
-    return inspect.signature(target).parameters, hints
 
 
 def check_parts(config: DictConfig) -> None:
@@ -767,14 +757,18 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     for group, name in names.items():
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             raise ValueError(f"The checkpoint names a {group} {name!r}, which is not a name.")
-        if group not in chosen and not plugins.known(group, name, CONF):
-            raise ValueError(
-                f"The checkpoint is of {group}={name}, which this version does not know. If a file of your own defines it, name "
-                f"the file too: my_{group}.py (in Python, import it)."
-            )
     trust.check_facts(recipe["facts"])  # the task's settings refer to facts, and would be built of them
     groups = [f"{group}={name}" for group, name in names.items() if group not in chosen]
-    config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
+    try:
+        config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
+    except ValueError as error:
+        if foreign := [group for group, name in names.items() if group not in chosen and not plugins.known(group, name, CONF)]:
+            mine = f"my_{foreign[0]}.py"
+            said = (
+                f"{str(error).rstrip('.?')}. If a file of your own defines it, name the file too: {mine}; in Python, import it."
+            )
+            raise ValueError(said) from None
+        raise
     shape = recipe["facts"].get("shape")
     if not isinstance(shape, list) or len(shape) not in (3, 4) or not all(type(extent) is int for extent in shape):
         raise ValueError(f"The checkpoint states the shape of a sample as {shape!r}; it must be [C, H, W] or [C, T, H, W].")
@@ -965,7 +959,9 @@ def fill(task: "Task", content: Mapping[str, Any], place: str | Path) -> None:
 
 def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> "nn.Module":
     """The network that a checkpoint describes by its name and its arguments, without the weights. Raises ValueError."""
-    from zoo.models._registry import create_model, get_builder
+    from zoo.models import create_model
+    from zoo.models._registry import get_builder
+    from zoo.models._weights import check_size
 
     recipe = content["zoo"]
     name = recipe["names"].get("model")
@@ -988,7 +984,7 @@ def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> 
         return create_model(name, pretrained=recipe.get(PUBLISHED), **arguments)
 
     if isinstance(weights := content.get("state_dict"), dict):
-        _check_size(weights, build, place)
+        check_size(weights, build, place)
     return build()
 
 

@@ -6,7 +6,6 @@ neither.
 """
 
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from zoo.signature import OPEN, parameters
 from zoo.words import choice
 
 _FILES = "ZOO_FILES"
@@ -109,8 +109,8 @@ def known(group: str, name: str, conf: Path) -> bool:
 def _arguments(thing: Any, said: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that stand for the arguments: their defaults as far as they are plain values, or what is said."""
     node: dict[str, Any] = {}
-    for name, parameter in inspect.signature(thing).parameters.items():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or name == "net":
+    for name, parameter in parameters(thing).items():
+        if name in ("net", OPEN):
             continue
         if name in said:
             node[name] = said[name]
@@ -140,7 +140,7 @@ def _data(name: str, kind: Any) -> dict[str, Any]:
 
 
 def _model(name: str, builder: Any) -> dict[str, Any]:
-    default = getattr(inspect.signature(builder).parameters.get("input_shape"), "default", (3, 224, 224))
+    default = getattr(parameters(builder).get("input_shape"), "default", (3, 224, 224))
     clips = len(default) == 4
     said = {"num_classes": "${task.num_outputs}", "in_chans": "${data.shape[0]}", "input_shape": "${data.shape}"}
     return {

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import cli
-from zoo import config as run
 from zoo.words import printable
 
 if TYPE_CHECKING:

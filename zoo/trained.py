@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo import config as run
 from zoo import trust
 from zoo.data._files import File, Unreadable, reason, regular
+from zoo.signature import parameters
 from zoo.tasks.base import Answer, Task
 from zoo.words import json_text, nearest, printable
 
@@ -352,11 +353,9 @@ def _film(pixels: "NDArray[np.uint8]", rate: float) -> bytes:
 
 def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arguments: Mapping[str, Any]) -> SomeTask:
     """See `Task.load_from_checkpoint`."""
-    import inspect
-
     content = run.read_checkpoint(place)
     recipe = content["zoo"]
-    named, known = recipe["names"].get("task"), inspect.signature(kind).parameters
+    named, known = recipe["names"].get("task"), parameters(kind)
     if kind is Task or not run.is_task(named, kind):
         raise ValueError(
             f"{place} is of the task {named!r}. Call load_from_checkpoint of its own class, not {kind.__name__}'s."
@@ -371,5 +370,8 @@ def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arg
     if net is None:
         net = run.described_net(content, place, kind.__name__)
     task = kind(net, **chosen)
+    for name in kind.facts:
+        if name in facts and name not in chosen:
+            setattr(task, name, tuple(facts[name]))
     run.fill(task, content, place)
     return task

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 import math
 import os
 import signal
@@ -24,6 +23,7 @@ from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sample
 from zoo.data._files import File
 from zoo.data._files import Unreadable as Unreadable
 from zoo.progress import beating
+from zoo.signature import parameters
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
@@ -491,7 +491,7 @@ class DataModule(lightning.LightningDataModule):
         found: dict[str, Any] = {}
         if self._given.get("shape") is None:
             found["shape"] = wanted or (channels or self.shape[0], *self.shape[1:])
-        if "target" in inspect.signature(type(self)).parameters and "target" not in self._given:
+        if "target" in parameters(type(self)) and "target" not in self._given:
             found |= {"target": task.target} if getattr(task, "target", None) in self.targets else {}
         if any(tuple(value) != tuple(getattr(self, name)) for name, value in found.items()):
             trainer = self.trainer

@@ -15,7 +15,6 @@ processes evaluate, and no step waits for another rank.
 
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch, foreign
 from zoo.bfloat16 import pad_beforehand
+from zoo.signature import parameters
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -231,6 +231,8 @@ class Task(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         if (data := getattr(self.trainer, "datamodule", None)) is not None:
             self.adopt(data)
+        if not self.class_names:
+            self.class_names = tuple(map(str, range(getattr(self, "num_outputs", None) or 0)))
         if stage == "fit":
             pad_beforehand(self.net, self.trainer.precision, self.trainer.strategy.root_device.type)
 
@@ -276,7 +278,8 @@ class Task(lightning.LightningModule):
         """
         if isinstance(batch, Mapping) and {"id", "view", "epoch", "input"} <= batch.keys():
             return batch
-        fields = foreign(batch, self.target if told else "none", type(self).__name__, getattr(self.net, "in_chans", None))
+        channels = getattr(self.net, "in_chans", None) or _built(self.net).get("in_chans")
+        fields = foreign(batch, self.target, type(self).__name__, channels, told=told)
         count = len(fields["input"])
         ids = self._numbers(count, batch_idx).to(fields["input"].device)
         self._data.setdefault("shape", list(fields["input"].shape[1:]))
@@ -339,19 +342,17 @@ class Task(lightning.LightningModule):
         from zoo import __version__
         from zoo.words import choice
 
-        net: dict[str, Any] = getattr(self.net, "recipe", None) or {}
+        net: dict[str, Any] = getattr(self.net, "recipe", {})
         known = {
             name: getattr(self, name)
-            for name in inspect.signature(type(self)).parameters
+            for name in parameters(type(self))
             if name not in ("net", "optimizer", "scheduler", "mean", "std", *self.facts)
         }
         facts = dict(self._data)
-        shape = facts.setdefault("shape", net.get("arguments", {}).get("input_shape"))
+        shape = facts.setdefault("shape", _built(self.net).get("input_shape"))
         data = facts.pop("data", None)
-        count = getattr(self, "num_outputs", None) or len(self.class_names)
         facts |= {name: list(getattr(self, name)) for name in self.facts}
-        facts["class_names"] = list(self.class_names) or [str(number) for number in range(count)]
-        facts["num_classes"] = len(facts["class_names"])
+        facts["num_classes"] = len(self.class_names)
         if self.normalizes:
             facts |= {"mean": self.mean.tolist(), "std": self.std.tolist()}
         folder = "video_folder" if shape is not None and len(shape) == 4 else "image_folder"
@@ -360,7 +361,7 @@ class Task(lightning.LightningModule):
             "version": __version__,
             "size": "paper",  # the arguments are complete, so that it chooses nothing
             "names": {group: name for group, name in names.items() if name is not None},
-            "arguments": {"model": net.get("arguments", {}), "task": _plain(known), "data": {}},
+            "arguments": {"model": _built(self.net), "task": _plain(known), "data": {}},
             "facts": facts,
         }
 
@@ -392,6 +393,12 @@ class Task(lightning.LightningModule):
 
         task: Self = restored(cls, checkpoint_path, net, arguments)
         return task
+
+
+def _built(net: nn.Module) -> dict[str, Any]:
+    """What a network of `zoo.create_model` was built with."""
+    arguments: dict[str, Any] = getattr(net, "recipe", {}).get("arguments", {})
+    return arguments
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

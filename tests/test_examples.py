@@ -1,0 +1,95 @@
+"""The examples: each a single file outside of the package, trained by the command and by a plain Trainer."""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import zoo
+
+Verb = Callable[..., tuple[int, str, str]]
+FOLDER = Path(__file__).parent.parent / "examples"
+SETTINGS = {
+    "angle_head": ["model=mask_rcnn", "model.heads=[box,angle]", "data.shape=[3,64,64]"],
+    "focal_task": ["task=focal", "task.gamma=1.5", "model=linear"],
+    "stripes_data": ["data=stripes", "data.contrast=60", "model=linear"],
+}
+QUICK = {"limit_train_batches": 1, "limit_val_batches": 1, "limit_test_batches": 1, "max_epochs": 1, "logger": False}
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_example_is_short_and_knows_public_names_alone(name: str) -> None:
+    source = (FOLDER / f"{name}.py").read_text()
+    assert len(source.splitlines()) < 60
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            assert not any(part.startswith("_") for part in str(node.module).split("."))
+            assert not any(each.name.startswith("_") for each in node.names)
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(request.param, FOLDER / f"{request.param}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, request.param, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("example", SETTINGS, indirect=True)
+def test_a_plain_trainer_trains_it(example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example.main(accelerator="cpu", enable_progress_bar=False, **QUICK)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_command_trains_scores_and_asks_it(name: str, verb: Verb) -> None:
+    file, limits = str(FOLDER / f"{name}.py"), [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+    status, out, err = verb(
+        "train", file, *SETTINGS[name], *limits, "trainer.max_epochs=1", "hydra.run.dir=run", "callbacks=none"
+    )
+    assert (status, err) == (0, "")
+    assert f"evaluate   python -m zoo.evaluate {Path('run').absolute()}" in out
+    status, again, err = verb("evaluate", "run", file, "trainer.limit_test_batches=1")
+    assert status == 0, err
+    figures = [line for line in out.splitlines() if line.startswith("test ")]
+    assert figures
+    assert figures == [line for line in again.splitlines() if line.startswith("test ")]
+    changed = [each for each in SETTINGS[name] if each.startswith(("task.", "data.contrast"))]
+    assert all(each in again for each in changed)  # the protocol states what the example's own arguments were
+
+
+def test_a_run_without_its_file_is_refused_with_the_remedy(verb: Verb) -> None:
+    """In a process of its own, for what was imported stays."""
+    import subprocess
+
+    file = str(FOLDER / "focal_task.py")
+    limits = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+    assert verb("train", file, "task=focal", "model=linear", *limits, "trainer.max_epochs=1", "hydra.run.dir=run")[0] == 0
+    code = "import zoo\ntry: zoo.load('run')\nexcept ValueError as error: print(error)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "There is no task 'focal'" in said
+    assert "If a file of your own defines it, name the file too: my_task.py" in said
+
+
+def test_a_file_may_not_take_the_name_of_what_is_there(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from zoo.data import Digits as Base\n\n\nclass Digits(Base):\n    pass\n")
+    status, _, err = verb("train", "mine.py")
+    assert status == 1
+    assert err == "Error: There is a data 'digits' already. Give Digits in mine another name.\n"
+    del sys.modules["mine"]
+
+
+def test_zoo_is_typed() -> None:
+    assert (Path(zoo.__file__).parent / "py.typed").is_file()
