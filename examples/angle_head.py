@@ -1,19 +1,21 @@
 """A head of one's own: by how many degrees is each digit turned? The detector knows nothing of it.
 
-    python examples/angle_head.py [key=value ...]
-
-trains Mask R-CNN with one head more: the settings are those of `python -m zoo.train`.
+zoo train examples/angle_head.py model=mask_rcnn 'model.heads=[box,mask,angle]'   # Mask R-CNN with one head more
+zoo evaluate RUN_FOLDER examples/angle_head.py
+python examples/angle_head.py                                                     # boxes and angles, by a plain Trainer
 """
 
-import sys
+from typing import Any
 
+import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from zoo.cli import launch
+import zoo
+from zoo.data import DigitScenes
 from zoo.models import Found, Head, Regions, register_head
-from zoo.train import train
+from zoo.tasks import DetectionTask
 
 
 def directions(keypoints: Tensor) -> Tensor:
@@ -41,5 +43,12 @@ class AngleHead(Head):
         return [{"angle": angle} for angle in regions.split(degrees)]
 
 
+def main(**limits: Any) -> None:
+    light = {"backbone": "resnet18", "norm": "batch", "levels": 3, "channels": 64, "anchors": [24, 40, 56, 76]}
+    net = zoo.create_model("mask_rcnn", num_classes=10, heads=["box", "angle"], **light)
+    trainer = lightning.Trainer(**{"max_epochs": 3, **limits})
+    trainer.fit(DetectionTask(net), DigitScenes())
+
+
 if __name__ == "__main__":
-    launch(train, ["model=mask_rcnn", "model.heads=[box,mask,angle]", *sys.argv[1:]])
+    main()

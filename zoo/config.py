@@ -571,23 +571,11 @@ def _listed(value: Any) -> Any:
 
 
 def pretrained_facts(config: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The mean and deviation that published weights were trained with, where the run starts from some; else nothing.
-
-    Grey pictures are read as brightness; channels beyond the colors, which are flow, keep the data's own.
-    """
+    """The mean and deviation that published weights were trained with, where the run starts from some; else nothing."""
     from zoo.models._entries import entry_named
 
     entry = entry_named(config.model.name, config.model.get("pretrained"))
-    if entry is None:
-        return {}
-    channels, known = int(config.data.shape[0]), len(entry.mean)
-    facts = {}
-    for key, value in {"mean": entry.mean, "std": entry.std}.items():
-        if 1 in (channels, known):
-            facts[key] = [sum(value) / known] * channels
-        elif channels >= known:
-            facts[key] = [*value, *own.get(key, ())[known:]]
-    return facts
+    return {**entry.normalization(int(config.data.shape[0]), own)} if entry else {}
 
 
 def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
@@ -762,6 +750,10 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     try:
         config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
     except ValueError as error:
+        if later := trust.later_version(recipe):
+            raise ValueError(
+                f"The checkpoint is of version {later} of zoo, a later one than this. Update it. ({error})"
+            ) from None
         if foreign := [group for group, name in names.items() if group not in chosen and not plugins.known(group, name, CONF)]:
             mine = f"my_{foreign[0]}.py"
             said = (

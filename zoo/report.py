@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from zoo import augmentation
+from zoo import augmentation, plugins
 from zoo.config import checkpoint_path
 from zoo.draw import save
 from zoo.folder import first_process
@@ -359,7 +359,7 @@ def after(
     print(f"time {clock}")
     if checkpoint:
         print(f"checkpoint {printable(checkpoint)}")
-        folder = shell_word(run_dir)
+        folder = " ".join(map(shell_word, [run_dir, *plugins.imported()]))
         print(f"evaluate   python -m zoo.evaluate {folder}")
         print(f"predict    python -m zoo.predict {folder} FILE")
 

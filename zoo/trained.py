@@ -276,13 +276,15 @@ class Memory:
         return self.name
 
 
-_AS_TIFF = ("CMYK", "F", "LAB", "YCbCr")
+_AS_TIFF = ("CMYK", "F", "I", "LAB", "YCbCr")
 """Modes that PNG has not, and TIFF has."""
 
 
 def _encoded(image: "Image") -> bytes:
     """A picture as a file without loss, so that it is converted as any file is."""
-    if image.mode not in (*_AS_TIFF, "1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
+    if image.mode == "RGBa":  # premultiplied
+        image = image.convert("RGBA")
+    if image.mode not in (*_AS_TIFF, "1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     stream = io.BytesIO()
     if image.mode in _AS_TIFF:

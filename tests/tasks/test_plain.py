@@ -250,6 +250,16 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_in_a_sentence(load: Any, sa
     assert "\n" not in str(refused.value)
 
 
+def test_published_weights_bring_their_normalization() -> None:
+    """As a run has it that starts from them: they win over the data's own."""
+    entry = zoo.get_weights("lenet5", "fashion_mnist")
+    task = ClassificationTask(zoo.create_model("lenet5:fashion_mnist"))
+    task.adopt(Digits())
+    assert torch.equal(task.mean, torch.tensor(entry.mean))
+    assert torch.equal(task.std, torch.tensor(entry.std))
+    assert ClassificationTask(zoo.create_model("lenet5")).normalizes is False
+
+
 def test_mean_and_deviation_belong_together() -> None:
     with pytest.raises(ValueError, match="belong together"):
         ClassificationTask(Own(), mean=(0.5,))

@@ -48,7 +48,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     Returns:
         The network. It carries its `recipe`, plain values from which it is built again, without its weights:
         `{"name": ..., "arguments": {every argument of its builder}, "weights": "MODEL:TAG" or None}`. One that was given an
-        object (a network as backbone, a head of a detector) has none.
+        object (a network as backbone, a head of a detector) has none. With published weights it carries their `normalization`
+        too, `{"mean": [...], "std": [...]}` of the channels, in 0..1.
 
     Raises:
         ValueError: a name, an argument or a file that does not exist, or weights of another network.
@@ -67,6 +68,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
         if file:
             load_pretrained(net, file, name)
     _describe(net, name, builder, arguments, None if isinstance(chosen, Path) else chosen)
+    if isinstance(chosen, Weights) and (normalization := chosen.normalization(getattr(net, "in_chans", len(chosen.mean)))):
+        vars(net)["normalization"] = normalization  # for a task that is told of none
     return net
 
 

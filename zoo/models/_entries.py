@@ -94,6 +94,19 @@ class Weights:
         `zoo.models.Transforms`."""
         return Transforms(self.input_shape, self.mean, self.std, self.resize)
 
+    def normalization(self, channels: int, own: Mapping[str, Sequence[float]] | None = None) -> dict[str, list[float]]:
+        """`mean` and `std` that an input of so many channels has for these weights; nothing where they say none.
+
+        Grey pictures are read as brightness; channels beyond the colors, which are flow, keep the data's `own`.
+        """
+        known, found = len(self.mean), {}
+        for key, value in {"mean": self.mean, "std": self.std}.items():
+            if 1 in (channels, known):
+                found[key] = [sum(value) / known] * channels
+            elif channels == known or (channels > known and own):
+                found[key] = [*value, *(own or {}).get(key, ())[known:]]
+        return found
+
     def __str__(self) -> str:
         rows = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("model", "tag")}
         names = self.class_names

@@ -141,7 +141,8 @@ class Task(lightning.LightningModule):
         self.normalizes = False
         """Whether mean and deviation are known; until then only batches of floats can be read."""
         if mean is None:
-            mean, std = getattr(net, "normalization", None) or (None, None)
+            published: Mapping[str, Sequence[float]] = getattr(net, "normalization", {})
+            mean, std = published.get("mean"), published.get("std")
         if mean is not None and std is not None:
             self._normalize_by(mean, std)
         self._records: list[Records] = []
