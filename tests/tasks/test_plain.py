@@ -200,6 +200,27 @@ def test_facts_come_from_the_data_and_travel(tmp_path: Path) -> None:
     assert trainer.test(restored, Digits(), verbose=False) == trainer.test(task, Digits(), verbose=False)
 
 
+RECORDS = Path(__file__).parents[1] / "data" / "records"
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ("linear-digits", ClassificationTask),
+        ("cnn_rnn-motion_digits", ClassificationTask),
+        ("fcn8s-digit_scenes", SegmentationTask),
+    ],
+)
+def test_a_checkpoint_of_a_run_is_a_task(record: str, kind: type[Task]) -> None:
+    """With its network, its weights and the facts of its data."""
+    place = RECORDS / f"{record}.ckpt"
+    task, content = kind.load_from_checkpoint(place), torch.load(place, weights_only=True)
+    assert task.state_dict().keys() == content["state_dict"].keys()
+    assert all(torch.equal(value, content["state_dict"][key]) for key, value in task.state_dict().items())
+    assert list(task.class_names) == content["zoo"]["facts"]["class_names"]
+    assert task.recipe == content["zoo"]
+
+
 class Own(nn.Module):
     """A network that `zoo.create_model` knows nothing of."""
 
