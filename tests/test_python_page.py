@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+README = PAGE.parents[1] / "README.md"
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = [*blocks(PAGE), blocks(README)[0]]  # its second trains C3D
 
 
 def test_six_lines_lead_to_a_prediction() -> None:
@@ -27,11 +34,11 @@ def test_the_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_registry, "_BUILDERS", dict(_registry._BUILDERS))
     (tmp_path / "folder").mkdir()
-    for name in ("a.jpg", "folder/b.png"):
+    for name in ("a.jpg", "shoe.png", "folder/b.png"):
         Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(tmp_path / name)
     names: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(BLOCKS):
-        exec(compile(block, f"block {number} of {PAGE.name}", "exec"), names)
+        exec(compile(block, f"block {number}", "exec"), names)
     assert "input 2: " in capsys.readouterr().out
 
 
