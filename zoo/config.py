@@ -207,7 +207,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
     search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
     GlobalHydra.instance().clear()
-    plugins.offer()
+    plugins.offer(CONF)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("train", [*overrides, *search], return_hydra_config=True)

@@ -93,10 +93,13 @@ def _below(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _below(each)
 
 
-def offer() -> None:
-    """Make choices of all that was defined outside; a choice of the same name that is here stays what it is."""
+def offer(conf: Path) -> None:
+    """Make choices of all that was defined outside; a choice of the same name that is here stays what it is. (Hydra would take
+    the other for its schema.)"""
     for group, node in (("task", _task), ("data", _data), ("model", _model)):
         for name, thing in own(group).items():
+            if (conf / group / f"{name}.yaml").is_file():
+                continue
             package = "_global_" if group == "model" else None
             ConfigStore.instance().store(group=group, name=name, node=node(name, thing), package=package)
 

@@ -205,7 +205,7 @@ class Trained:
     ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
         batches = [found for _, found in waiting if isinstance(found, Mapping)]
         with torch.inference_mode():
-            answers = iter(self.task.answers(batches, self.class_names, top_k))
+            answers = iter(self.task.answers(batches, self.class_names, top_k) if batches else ())
         for file, found in waiting:
             yield file, next(answers) if isinstance(found, Mapping) else found
 

@@ -231,7 +231,7 @@ def test_prepare_makes_what_is_missing_and_nothing_twice(tmp_path: Path, verb: V
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 1000
     before = {path: path.stat().st_mtime_ns for path in made}
 
-    from zoo.predict import listed
+    from zoo.trained import listed
 
     assert len(listed([root], frozenset([".mp4"]), "videos")[0]) == 10, "copies are not the user's"
     status, out, err = verb("prepare", "video_folder", str(root), "short_side=48", "flow=dis", "data.max_bad=0.5")
