@@ -231,6 +231,9 @@ def test_every_verb_is_a_documented_function(name: str) -> None:
     [
         ("train", (["modle=c3d"],), "There is no setting 'modle'; did you mean model"),
         ("train", (["model=linear", "trainer.max_epochs=x"],), "trainer.max_epochs is 'x'"),
+        ("train", ("model=c3d",), "settings is 'model=c3d'; it is a list of settings: ['model=c3d']"),
+        ("evaluate", ("lenet5:fashion_mnist", "data.root=x"), "overrides is 'data.root=x'; it is a list"),
+        ("evaluate", ("lenet5:fashion_mnist", ["data.root=a=b, c"]), "a=b, c has no class folders"),
         ("train", (["-m", "seed=1,2"],), "-m is not a setting of one run"),
         ("train", (["seed=1,2"],), "names several values"),
         ("train", (["hydra.mode=MULTIRUN", "seed=1,2"],), "is not a setting of one run"),

@@ -4,6 +4,7 @@ A verb is a module of this package, or a folder with `__main__.py`, that has a f
 run as `python -m zoo.VERB` would run it, so that whatever starts further processes by the command line finds the same.
 """
 
+import contextlib
 import os
 import re
 import runpy
@@ -43,8 +44,9 @@ def usage() -> str:
 
 def run(verb: str, arguments: list[str]) -> None:
     """Do what `python -m zoo.VERB` does, which finds modules in the working folder too."""
-    if not sys.flags.safe_path and (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    with contextlib.suppress(FileNotFoundError):  # of a working folder that has been removed
+        if not sys.flags.safe_path and (here := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, here)
     sys.argv = [verb, *arguments]
     runpy.run_module(f"zoo.{verb}", run_name="__main__", alter_sys=True)
 

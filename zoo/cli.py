@@ -130,13 +130,20 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
 
 
 def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Have a verb's function say what it does, and raise ValueError, in the user's words, for whatever the user can mend."""
+    """Have a verb's function say what it does, read its settings as the command line's, and raise ValueError, in the user's
+    words, for whatever the user can mend."""
 
     @functools.wraps(function)
     def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        given = inspect.signature(function).bind(*args, **kwargs)
+        for name in given.arguments.keys() & {"overrides", "settings"}:
+            if isinstance(said := given.arguments[name], str):
+                raise ValueError(f"{name} is {said!r}; it is a list of settings: [{said!r}].")
+            if name == "overrides":
+                given.arguments[name] = tuple(run.literal_paths(said))
         try:
             with speaking(), _as_before():
-                return function(*args, **kwargs)
+                return function(*given.args, **given.kwargs)
         except Exception as error:
             said = sentence(error)
             if said is None or type(error) is ValueError or isinstance(error, OSError):
@@ -167,7 +174,8 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
 
     if wrong := [each for each in settings if "=" not in each or each.startswith(("-", "hydra.mode="))]:
         raise ValueError(f"{wrong[0]} is not a setting of one run: settings are written key=value, as on the command line.")
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # in the script that Lightning has started again for a further process
+    # Where Lightning has started the script again for a further process, it hands over the folder of the first run.
+    if os.environ.get("LOCAL_RANK", "0") != "0" and not _given and not any(s.startswith("hydra.run.dir=") for s in settings):
         settings = [*settings, *(each for each in sys.argv[1:] if each.startswith("hydra."))]
     _, parsed = _checked(settings)
     GlobalHydra.instance().clear()
