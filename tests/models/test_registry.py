@@ -229,6 +229,11 @@ def test_what_cannot_be_made_is_said(name: Any, arguments: dict[str, Any], said:
         zoo.create_model(name, **arguments)
 
 
+@pytest.mark.parametrize("named", [("lenet5:Fashion_MNIST",), ("lenet5", "FASHION_MNIST"), ("lenet5",)])
+def test_weights_are_had_by_their_names(named: tuple[str, ...]) -> None:
+    assert zoo.get_weights(*named) == get_weights("lenet5", "fashion_mnist")
+
+
 # Runs and their checkpoints
 
 GRU = {"num_classes": 3, "in_chans": 1, "input_shape": [1, 4, 32, 32], "backbone": "lenet5", "cell": "gru", "hidden": 5}
@@ -244,11 +249,12 @@ def checkpoint(path: Path, net: nn.Module, name: str, arguments: dict[str, Any],
 
 
 @pytest.mark.parametrize("file", ["best.ckpt", "last.ckpt"])
-@pytest.mark.parametrize("named", ["run", "file"])
-def test_a_run_is_built_as_it_was(tmp_path: Path, file: str, named: str) -> None:
+@pytest.mark.parametrize("named", ["run", "file", "home"])
+def test_a_run_is_built_as_it_was(tmp_path: Path, file: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = zoo.create_model("cnn_rnn", **GRU)
     path = checkpoint(tmp_path / "run" / "checkpoints" / file, net, "cnn_rnn", GRU)
-    place = path if named == "file" else tmp_path / "run"
+    place = {"file": path, "run": tmp_path / "run", "home": "~/run"}[named]
+    monkeypatch.setenv("HOME", str(tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = zoo.create_model("cnn_rnn", pretrained=place)

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -81,7 +82,6 @@ def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str
     if colon:
         if pretrained is not None:
             raise ValueError(f"{name} says already which weights {model} starts from. Leave pretrained={pretrained} out.")
-        get_builder(model)
         return model, get_weights(model, tag), arguments
     if name.startswith(TIMM):
         if BACKBONE in arguments:
@@ -213,6 +213,8 @@ def _chosen(name: str, pretrained: object) -> Weights | Path | None:
         return entry
     _check_named(name, pretrained)
     path = Path(str(pretrained))
+    if not path.exists():
+        path = Path(os.path.expanduser(path))  # noqa: PTH111 (Path's fails where there is no such user)
     return checkpoint_of(path) if path.is_dir() else path
 
 

@@ -122,13 +122,16 @@ class Weights:
 
 
 def get_weights(name: str, tag: str | None = None) -> Weights:
-    """The weights of a model by tag; without one its default: what this project trained, else the publisher's best.
+    """The weights of a model by tag, or as `MODEL:TAG`; without one its default: what this project trained, else the
+    publisher's best.
 
     Raises:
         ValueError: a model that does not exist or has no published weights, or a tag that it does not have.
     """
     from zoo.models._registry import get_builder
 
+    if tag is None and ":" in name:
+        name, _, tag = name.partition(":")
     get_builder(name)
     entries = entries_of(name)
     if not entries:
