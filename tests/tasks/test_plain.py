@@ -1,6 +1,9 @@
 """Tasks in a program of one's own: a network and a Trainer, loaders that are not ours, and back from the checkpoint."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,3 +293,45 @@ def test_floats_are_what_the_network_reads() -> None:
     task = ClassificationTask(Own(), mean=(0.25,), std=(0.5,))
     pixels = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
     assert torch.equal(task.normalized(task.normalized(pixels)), task.normalized(pixels))
+
+
+SCRIPT = """
+import json, sys
+import lightning, torch
+from torch.utils.data import DataLoader, TensorDataset
+import zoo
+from zoo.data import Digits
+from zoo.tasks import ClassificationTask
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    task = ClassificationTask(zoo.create_model("lenet5"))
+    several = {"devices": 2, "strategy": "ddp"} if sys.argv[1] == "2" else {"devices": 1}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    trainer = lightning.Trainer(accelerator="cpu", **several, **quiet)
+    pairs = TensorDataset(torch.rand(33, 1, 32, 32, generator=torch.Generator().manual_seed(1)), torch.arange(33) % 10)
+    said = []
+    for data in (Digits(), DataLoader(pairs, batch_size=8)):
+        (scores,) = trainer.test(task, data, verbose=False)
+        said += [scores, dict(task.scored)]
+    predicted = trainer.predict(task, Digits())
+    ids = [number for batch in predicted for number in batch["id"].tolist()]
+    if trainer.global_rank == 0:
+        print("SAID", json.dumps([said, sorted(set(ids))[:3]]))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_trainer_scores_each_sample_once_on_any_number_of_processes(tmp_path: Path) -> None:
+    """Lightning deals out other loaders' samples, and leaves ours, which deal out themselves."""
+    (tmp_path / "plain.py").write_text(SCRIPT)
+    found = []
+    for count in ("1", "2"):
+        done = subprocess.run([sys.executable, "plain.py", count], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        found.append(json.loads(re.findall(r"SAID (.*)", done.stdout)[0]))
+    (one, first), (two, alternate) = found
+    assert one[1]["test"] == two[1]["test"] == 359
+    assert one[3]["test"] == two[3]["test"] == 33
+    for at in (0, 2):
+        assert two[at] == pytest.approx(one[at], rel=1e-5)
+    assert (first, alternate) == ([0, 1, 2], [0, 2, 4])

@@ -15,7 +15,7 @@ import lightning
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from zoo.batch import Batch, MaskBatch
 from zoo.chance import AUGMENT, SPREAD, permutation, uniform
@@ -258,8 +258,10 @@ MIXED = 4
 """Archives whose samples are mixed with one another: a reader needs these few at a time, and no more."""
 
 
-class EpochSampler(Sampler[Draw]):
+class EpochSampler(DistributedSampler[Any]):
     """The order of an epoch as a function of (seed, epoch), dealt out to the ranks in turn.
+
+    (It has nothing of torch's sampler but the name, by which Lightning knows that the ranks share the samples already.)
 
     Every rank gets the same number of samples, or strategies that talk in each step would wait for ever; the shortest
     ranks repeat samples from the start. In training these count twice, in evaluation they are dropped by their id.
@@ -313,7 +315,8 @@ class EpochSampler(Sampler[Draw]):
     def __len__(self) -> int:
         return math.ceil(self.length / self.world)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Any]:
+        """Draws."""
         order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
         if self.shuffle and self.groups is not None:
             order = self._grouped(order)
@@ -499,10 +502,10 @@ class DataModule(lightning.LightningDataModule):
             self.trainer = trainer
 
     def setup(self, stage: str | None = None) -> None:
-        if self.splits:
-            return
         if self.trainer is not None:
             self.suit(self.trainer.lightning_module)
+        if self.splits:
+            return
         self._check_augment()
         self.splits = self.load()
         self._check_room()
