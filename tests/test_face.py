@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,15 @@ def test_the_front_door_and_the_rooms_export_the_same() -> None:
     for face, name in EXPORTED:
         if name in zoo.__all__:
             assert getattr(zoo, name) is exported(face, name)
+
+
+CHECKOUT = Path(__file__).parent.parent
+SHOWN = [
+    CHECKOUT / "README.md",
+    *(path for room in ("docs", "examples", "conf") for path in sorted((CHECKOUT / room).rglob("*.*"))),
+]
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_what_users_read_names_nothing_private(path: Path) -> None:
+    assert not re.findall(r"\bzoo(?:[./]\w+)*[./]_[a-z]\w*", path.read_text())
