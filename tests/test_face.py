@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import zoo
+from zoo.models._registry import get_builder
 
+CHECKOUT = Path(__file__).parent.parent
 FACES = ["zoo", "zoo.data", "zoo.models", "zoo.tasks"]
 EXPORTED = [(face, name) for face in FACES for name in importlib.import_module(face).__all__]
 
@@ -40,6 +42,27 @@ def test_what_is_exported_is_public_and_explained(face: str, name: str) -> None:
     if inspect.isclass(found) or inspect.isfunction(found):
         assert inspect.getdoc(found), "a docstring"
         assert found.__name__ == name
+
+
+PRIVATE = re.compile(r"`_[a-z]\w*|\bzoo\.(\w+\.)*_[a-z]|(?<![\w.`])_[a-z]\w*\.[A-Za-z]")
+
+
+@pytest.mark.parametrize(("face", "name"), [*EXPORTED, *(("zoo", f"model {name}") for name in zoo.list_models())])
+def test_what_is_shown_names_nothing_private(face: str, name: str) -> None:
+    found = get_builder(name.removeprefix("model ")) if " " in name else exported(face, name)
+    shown = [found, *functions(found)] if inspect.isclass(found) or inspect.isfunction(found) else []
+    for each in shown:
+        assert not PRIVATE.search(inspect.getdoc(each) or ""), each
+
+
+@pytest.mark.parametrize("text", ["`_base.Classifier`", "zoo.models._base", "see _base.Classifier", "zoo.data._augment.Flip"])
+def test_a_private_name_is_found(text: str) -> None:
+    assert PRIVATE.search(text)
+
+
+@pytest.mark.parametrize("path", [*CHECKOUT.glob("examples/*.py"), *CHECKOUT.glob("docs/*.md"), CHECKOUT / "README.md"])
+def test_examples_and_documents_name_nothing_private(path: Path) -> None:
+    assert not PRIVATE.search(path.read_text())
 
 
 def functions(value: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from zoo.places import rendered_root
 
 
 class DigitScenes(PictureSet):
-    """4,000 train, 400 val and 800 test scenes of three to five overlapping digits, 128x128; see `_scenes.draw_scene`.
+    """4,000 train, 400 val and 800 test scenes of three to five overlapping digits, 128x128.
 
     Rendered once, under `root`; the splits share no digit and no photograph's column. They are served at the shape asked
     for, from memory. As `semantic`, classes are the background and the ten digits, and a pixel's class is that of the

@@ -6,8 +6,10 @@ from zoo.data.image_folder import ImageFolder
 
 
 class ImageCsv(ImageFolder):
-    """The images of a CSV file, `data.root`, with the columns `path` and `label`, and if wanted `split` and `group`; see
-    `_table.table_splits`.
+    """The images of a CSV file, `data.root`, with the columns `path` and `label`, and if wanted `split` and `group`.
+
+    Paths are relative to the table's folder, or absolute. A label is any text; `split` is train, val or test, and is drawn
+    where there is no such column. Files of one `group` stay together.
     """
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:

@@ -12,7 +12,10 @@ from zoo.places import data_root
 
 
 class ImageFolder(PictureSet):
-    """The images in `root/CLASS/` or `root/{train,val,test}/CLASS/`; see `_folders.labelled_splits`.
+    """The images in `root/CLASS/` or `root/{train,val,test}/CLASS/`.
+
+    Without split folders, 10 % of each class are validation and 20 % test; with `train` and `test`, validation is 10 % of
+    train; with `train` and `val` alone, `val` is scored as the test. Which file falls where depends on its own name alone.
 
     Args:
         root: the folder; relative to the working folder.

@@ -17,7 +17,7 @@ from zoo.places import rendered_root
 
 
 class MotionDigits(VideoFolder):
-    """2,400 train, 600 val and 600 test clips of 24 frames, 32x32, 8 frames a second; see `_motion.draw_clip`.
+    """2,400 train, 600 val and 600 test clips of 24 frames, 32x32, 8 frames a second.
 
     Chance is 1/6 and one frame alone says nothing; the classes are three time-reversed pairs, so that a model blind to
     order can expect 1/2 at best. The files are rendered once, under `root`.

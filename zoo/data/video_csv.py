@@ -6,8 +6,10 @@ from zoo.data.video_folder import VideoFolder
 
 
 class VideoCsv(VideoFolder):
-    """The videos of a CSV file, `data.root`, with the columns `path` and `label`, and if wanted `group` and `split`; see
-    `_table.table_splits`.
+    """The videos of a CSV file, `data.root`, with the columns `path` and `label`, and if wanted `group` and `split`.
+
+    Paths are relative to the table's folder, or absolute. A label is any text; `split` is train, val or test, and is drawn
+    where there is no such column. Files of one `group` stay together.
     """
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:

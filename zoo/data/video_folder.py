@@ -24,7 +24,10 @@ FlowKind = Literal["dis", "raft"]
 
 
 class VideoFolder(DataModule):
-    """Clips of the videos in `root/CLASS/` or `root/{train,val,test}/CLASS/`; see `_folders.labelled_splits`.
+    """Clips of the videos in `root/CLASS/` or `root/{train,val,test}/CLASS/`.
+
+    Without split folders, 10 % of each class are validation and 20 % test; with `train` and `test`, validation is 10 % of
+    train; with `train` and `val` alone, `val` is scored as the test. Which file falls where depends on its own name alone.
 
     A clip of C x T x H x W holds T frames at a rate, at a random time and place in training. C is 3; or 5, the flow from each
     frame to the next in the file behind its picture; or 2, the flow alone. Flow is extracted once, by `zoo.prepare`.

@@ -327,7 +327,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
             # And how the backbone's own files call what is its body here.
             **getattr(backbone, "renames", {}),
         }
-        """See `_base.Classifier.renames`."""
+        """See `Classifier.renames`."""
 
     def forward(
         self,
@@ -362,7 +362,7 @@ class Pyramid(nn.Module):
         body: image -> maps, named "0", "1", ..., shallow to deep.
         depths: their channels.
         out_channels: of every level.
-        renames: how weights of the whole network call what is the body of a detector's backbone; see `_base.Classifier`.
+        renames: how weights of the whole network call what is the body of a detector's backbone; see `Classifier`.
     """
 
     def __init__(self, body: nn.Module, depths: Sequence[int], out_channels: int, renames: Mapping[str, str]) -> None:

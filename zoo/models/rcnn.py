@@ -176,7 +176,7 @@ def faster_rcnn(
     sampling_ratio: int = 2,
     box_width: int = 1024,
 ) -> Detector:
-    """Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `_detector.Detector` and `_detector.pyramid`."""
+    """Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `mask_rcnn`."""
     return mask_rcnn(
         num_classes=num_classes,
         in_chans=in_chans,
@@ -230,6 +230,30 @@ def mask_rcnn(
 
     Classes are COCO's category ids, the background not counted; torchvision's COCO weights have 90 of them, and those with
     the tag COCO_V1 were trained with norm_eps=0.
+
+    Args:
+        num_classes: without the background.
+        heads: "box", then names ("mask", "keypoint", those of `zoo.models.register_head`) or objects of `zoo.models.Head`.
+        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        backbone_weights: tag or file of weights that a backbone by name starts from.
+        levels: how many strides from 4 on the pyramid has, of each the backbone's deepest map.
+        trained: how many levels' layers of the backbone train, from the deepest; the stem belongs to the first. None is all.
+        norm: "frozen" makes BatchNorm a fixed scale and shift, "batch" leaves it to train.
+        norm_eps: of BatchNorm, where it is not the backbone's own.
+        channels: of every level.
+        anchors: edge of the anchors on each level, one more than `levels`: the last is for the pooled level.
+        ratios: height to width of the anchors.
+        train_proposals: regions that go on from the first stage to the second in training.
+        proposals: the same in evaluation.
+        regions: of the proposals, how many a training image teaches the heads with; at most a quarter are objects.
+        detections: in an image, at most.
+        score_threshold: what scores less is not an object.
+        sampling_ratio: points a side at which a map is read for each cell of a pooled region, and averaged.
+        box_width: of the box head's two layers.
+        mask_widths: of the mask head's convolutions.
+        keypoint_widths: of the keypoint head's.
+        keypoint_margin: what is added to a box on each side where keypoints are looked for, as a share of it.
+        num_keypoints: the same for every class.
     """
     chosen = _chosen(heads, mask_widths, keypoint_widths, keypoint_margin, num_keypoints)
     levelled = pyramid(
@@ -285,7 +309,10 @@ def keypoint_rcnn(
     keypoint_margin: float = 0.0,
     num_keypoints: int = 17,
 ) -> Detector:
-    """Mask R-CNN's keypoints: boxes and, in each, the places of its keypoints; COCO's persons have 17."""
+    """Mask R-CNN's keypoints: boxes and, in each, the places of its keypoints; COCO's persons have 17.
+
+    Arguments as of `mask_rcnn`.
+    """
     return mask_rcnn(
         num_classes=num_classes,
         in_chans=in_chans,
