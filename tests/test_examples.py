@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zoo
+from zoo.train import train
 
 Verb = Callable[..., tuple[int, str, str]]
 FOLDER = Path(__file__).parent.parent / "examples"
@@ -70,6 +71,13 @@ def test_the_command_trains_scores_and_asks_it(name: str, verb: Verb) -> None:
     assert figures == re.findall(r"^test \S+ [\d.]+$", again, re.MULTILINE)
     changed = [each for each in SETTINGS[name] if each.startswith(("task.gamma", "data.contrast"))]
     assert all(each in again for each in changed)  # the protocol states what the example's own arguments were
+
+
+def test_a_caller_in_python_names_its_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+    scores = train([str(FOLDER / "stripes_data.py"), *SETTINGS["stripes_data"], *limits, "trainer.max_epochs=1"])
+    assert "test/accuracy" in scores
 
 
 def test_a_run_without_its_file_is_refused_with_the_remedy(verb: Verb) -> None:

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from zoo import cli
+from zoo import cli, flops, grammar
 from zoo import config as run
 from zoo.tasks.base import Task
 
@@ -217,6 +217,22 @@ def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
             status, out, err = verb("train", *rest, f"{name}={value}")
             if status:  # a value that is taken may still be too large to learn with
                 assert_one_sentence((status, out, err), "The loss became" if "The loss became" in err else name)
+
+
+LONG = "x" * 300
+"""Longer than a file's name may be."""
+
+
+@pytest.mark.parametrize("words", ["train resume=", "evaluate ", "flops ", "verify ", "benchmark ", "prepare ", "predict "])
+def test_a_name_that_no_file_can_have_is_that_of_none(words: str, verb: Verb) -> None:
+    name, *rest = f"{words}{LONG}".split()
+    assert_one_sentence(verb(name, *rest, *["."] * (name == "predict")), LONG)
+
+
+def test_a_long_list_of_settings_is_no_file() -> None:
+    settings = [f"model.hidden=[{','.join(['1'] * 300)}]", f"data.class_names=[{LONG}]"]
+    assert run.literal_paths(settings) == settings
+    assert grammar.read(flops._main, settings, "flops") == {"overrides": tuple(settings)}
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 from zoo import cli
 from zoo import config as run
 from zoo.grammar import Named, Within
+from zoo.places import exists
 from zoo.progress import beating
 from zoo.words import csv_cell, nearest, printable
 
@@ -123,7 +124,7 @@ def chosen_models(patterns: Sequence[str]) -> list[str]:
 
     runs = [each for each in patterns if not list_models(each)]
     for pattern in runs:
-        if not Path(run.place(pattern)).exists():
+        if not exists(run.place(pattern)):
             bare = re.sub(r"[*?\[\]]", "", pattern)
             raise ValueError(f"No model matches {pattern!r}; {nearest(bare, list_models())}")
         run.read_checkpoint(pattern)

@@ -172,6 +172,7 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
 
+    settings = plugins.taken(settings, run.CONF)
     if wrong := [each for each in settings if "=" not in each or each.startswith(("-", "hydra.mode="))]:
         raise ValueError(f"{wrong[0]} is not a setting of one run: settings are written key=value, as on the command line.")
     # Where Lightning has started the script again for a further process, it hands over the folder of the first run.

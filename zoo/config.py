@@ -30,7 +30,7 @@ from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
 from zoo import folder, limits, plugins, settings, size, transfer, trust
-from zoo.places import LAST, checkpoint_of
+from zoo.places import LAST, checkpoint_of, exists
 from zoo.signature import OPEN, hints, parameters
 from zoo.size import PAPER, SMALL
 from zoo.words import nearest
@@ -140,7 +140,7 @@ def _literal(argument: str, sweep: bool) -> str:
     in_marks = value[0] in "'\"" and value[-1] == value[0] and len(value) > 1
     if in_marks and key == "hydra.run.dir" and os.environ.get("LOCAL_RANK", "0") != "0":
         return f"{key}={quoted(value[1:-1])}"  # as Lightning writes it when it starts a further process, whatever is in it
-    if Path(value).exists():
+    if exists(value):
         plain = re.fullmatch(r"[\w./:-]*", value, re.ASCII) and key.rpartition(".")[2] not in _PLACES
         return argument if plain else f"{key}={quoted(place(value))}"
     if key.rpartition(".")[2] not in _PLACES or in_marks or "${" in value or value.lower() in _WORDS:
@@ -157,7 +157,7 @@ def place(name: str) -> str:
     """A file or folder as the user means it: ~ is their home, unless something here is called so."""
     if not name.startswith("~"):
         return name
-    home = name if Path(name).exists() else os.path.expanduser(name)  # noqa: PTH111 (Path's fails where there is no such user)
+    home = name if exists(name) else os.path.expanduser(name)  # noqa: PTH111 (Path's fails where there is no such user)
     return f"./{home}" if home.startswith("~") else home
 
 
@@ -687,7 +687,7 @@ def names_a_run(name: str) -> bool:
     """Whether this is a run's folder or a checkpoint; a model's name is the model's, whatever lies here."""
     from zoo.models._registry import list_models
 
-    return name not in list_models() and Path(place(name)).exists()
+    return name not in list_models() and exists(place(name))
 
 
 # What a checkpoint carries
@@ -821,9 +821,9 @@ def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str
 def checkpoint_path(named: str | Path) -> Path:
     """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
     path = Path(place(str(named)))
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         return checkpoint_of(path)
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         raise ValueError(f"There is no checkpoint {path}. Name a checkpoint file or a run folder.")
     return path
 
@@ -894,7 +894,7 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
 def resumed_path(named: str) -> Path:
     """The checkpoint that a run goes on from: the last one of a folder, not its best."""
     last = Path(place(named)) / "checkpoints" / LAST
-    return last if last.is_file() else checkpoint_path(named)
+    return last if exists(last) else checkpoint_path(named)
 
 
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.places import exists
 from zoo.words import nearest
 
 
@@ -129,9 +130,9 @@ def _further(function: Callable[..., Any]) -> Further | None:
 def read(function: Callable[..., Any], arguments: Sequence[str], verb: str = "") -> dict[str, Any]:
     """The arguments of a command line as those of the function. Raises ValueError with one sentence about what is wrong."""
     known = parameters(function)
-    paths = [each for each in arguments if Path(each).exists() or "=" not in each]
+    paths = [each for each in arguments if exists(each) or "=" not in each]
     for each in paths:
-        if each.startswith("-") and not Path(each).exists():
+        if each.startswith("-") and not exists(each):
             raise ValueError(f"There is no option {each}; options are written name=value.")
     values = dict(_plain([each for each in known if each.is_plain], paths, verb))
     options = [each for each in known if not each.is_plain and not each.is_settings]

@@ -22,6 +22,11 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "zoo"
 
 
+def exists(name: str | Path) -> bool:
+    """Whether there is a file or folder of that name; what is too long for one, a list of settings for instance, names none."""
+    return os.path.exists(name)  # noqa: PTH110 (Path's raises OSError then)
+
+
 def data_root(root: str | Path | None) -> Path:
     """The folder that holds the data sets: the argument, else $ZOO_DATA, else the cache folder."""
     return Path(root or os.environ.get("ZOO_DATA") or cache_folder()).expanduser().absolute()

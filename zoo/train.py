@@ -23,8 +23,9 @@ def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
     every group and key. The run's folder, files and report are those of the command line.
 
     Args:
-        settings: as on the command line: `["model=c3d", "data.root=FOLDER", "trainer.max_epochs=3", "hydra.run.dir=FOLDER"]`;
-            or a configuration that is composed already, of a run that Hydra has begun.
+        settings: as on the command line: `["model=c3d", "data.root=FOLDER", "trainer.max_epochs=3", "hydra.run.dir=FOLDER"]`,
+            the names of Python files with networks, tasks and data sets of one's own among them; or a configuration that is
+            composed already, of a run that Hydra has begun.
 
     Returns:
         The metrics by name, `{"val/accuracy": 0.96, "test/accuracy": 0.97, ...}`, as plain numbers; nothing where the run that
