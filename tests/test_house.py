@@ -166,6 +166,7 @@ def test_the_readmes_table_and_plot_are_fresh() -> None:
         assert picture.info["Points"] == readme.digest()
 
 
+@pytest.mark.slow
 def test_the_page_of_the_lectures_tables_is_fresh() -> None:
     """`python benchmarks/lecture_tables.py` writes it."""
     tables = script("lecture_tables")
@@ -195,6 +196,7 @@ def test_the_page_and_table_of_the_benchmark_are_fresh() -> None:
     assert (folder / "benchmark.md").read_text() == _charts.table(rows)
 
 
+@pytest.mark.slow
 def test_the_counters_of_flops_were_compared_with_what_is_counted_now() -> None:
     """`python benchmarks/flops_peers.py` writes the comparison; our column is checked here, and its formulas."""
     peers = script("flops_peers")

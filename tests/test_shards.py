@@ -113,7 +113,8 @@ def test_few_archives_are_needed_at_a_time() -> None:
     assert order != sorted(order)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_goes_on_exactly(workers: int, archives: Path, started: Started, tmp_path: Path) -> None:
     settings = ("model=mlp", "input_shape=[3,28,28]", "data=image_shards", f"data.root={archives}", "data.batch_size=8")
     settings = (*settings, f"data.num_workers={workers}", "trainer.max_epochs=3", "callbacks.savepoints.minutes=0")

@@ -161,6 +161,7 @@ def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     assert all(name in out for name in ("left", "up", "clockwise"))
 
 
+@pytest.mark.slow
 def test_clips_are_turned_too(films: Path, tmp_path: Path, verb: Verb) -> None:
     """Pretraining on clips, then the trunk under a classifier: only the head starts afresh."""
     light = ("model=late_fusion", "input_shape=[3,4,32,32]", "trainer.max_epochs=1", "trainer.limit_train_batches=1")

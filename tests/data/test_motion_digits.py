@@ -231,6 +231,7 @@ def script(tmp_path: Path) -> Iterator[Path]:
     return path
 
 
+@pytest.mark.slow
 def test_a_killed_rendering_leaves_whole_files_and_goes_on(few: Path, tmp_path: Path, script: Path) -> None:
     folder = tmp_path / "motion"
     process = start(folder, script)
@@ -244,6 +245,7 @@ def test_a_killed_rendering_leaves_whole_files_and_goes_on(few: Path, tmp_path: 
     assert all(path.exists() for path in some(folder))
 
 
+@pytest.mark.slow
 def test_two_renderings_at_once_do_not_disturb_each_other(few: Path, tmp_path: Path, script: Path) -> None:
     folder = tmp_path / "motion"
     both = [start(folder, script) for _ in range(2)]

@@ -211,6 +211,7 @@ def test_r3d_18_is_an_inflated_resnet18() -> None:
     assert gap(inflated.net.layer3[0].bn1.running_var, r3d.layer3[0].conv1[1].running_var) < BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 @torch.no_grad()
 def test_time_strides_keep_still_videos_still() -> None:
@@ -373,7 +374,7 @@ def test_copies_pickles_meta_and_inflated_within_inflated() -> None:
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("strides", [None, {"3": 2}], ids=["plain", "strided"])
+@pytest.mark.parametrize("strides", [None, pytest.param({"3": 2}, marks=pytest.mark.slow)], ids=["plain", "strided"])
 def test_compiles_to_one_graph(strides: dict[str, int] | None) -> None:
     inflated = inflate(small(), time_stride=strides)
     compiled = torch.compile(inflated, backend="eager", fullgraph=True)

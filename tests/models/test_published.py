@@ -133,7 +133,9 @@ def test_another_number_of_classes_keeps_the_trunk_and_says_so(name: str, tmp_pa
 
 @pytest.mark.numerical
 @pytest.mark.usefixtures("precise")
-@pytest.mark.parametrize(("name", "channels"), [("alexnet", 20), ("resnet18", 1), ("resnet18", 20)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [pytest.param("alexnet", 20, marks=pytest.mark.slow), ("resnet18", 1), ("resnet18", 20)]
+)
 def test_a_grey_input_has_the_response_of_a_grey_picture(name: str, channels: int, tmp_path: Path) -> None:
     theirs = filled(torchvision.models.get_model(name))
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")

@@ -256,6 +256,7 @@ def test_no_file_of_the_package_knows_the_head_of_ones_own() -> None:
     assert not [path for path in files if re.search(r"angle_?head", path.read_text(), re.IGNORECASE)]
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 def test_a_head_of_ones_own_learns() -> None:
     """By heart, from the boxes that the first stage finds, beside the others: whither do four squares point?"""

@@ -201,6 +201,7 @@ def test_an_inflated_network_gives_the_2d_scores_on_a_constant_video(tmp_path: P
     assert_same(by_name(still), flat(x))
 
 
+@pytest.mark.slow
 def test_published_2d_weights_fit_the_composed_networks() -> None:
     """torchvision's names; the first kernel is adapted where flow or other channels are read."""
     published = torchvision.models.resnet18(num_classes=7).state_dict()
