@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import timm
 import torch
@@ -240,8 +241,8 @@ def test_predict_from_packaged_weights(name: str, tag: str, verb: Callable[..., 
     status, out, err = verb("predict", f"{name}:{tag}", "shoe.png", "json=-", "top_k=10")
     assert status == 0, err
     entry = zoo.get_weights(name, tag)
-    with torch.inference_mode():
-        expected = zoo.create_model(name, pretrained=tag).eval()(entry.transforms()(pixels)).softmax(1)[0]
+    with torch.inference_mode(), Image.open(tmp_path / "shoe.png") as shoe:
+        expected = zoo.create_model(name, pretrained=tag).eval()(entry.transforms()(shoe)[None]).softmax(1)[0]
     top = json.loads(out.splitlines()[-1])["top"]
     assert len(top) == entry.num_classes
     for answer in top:
@@ -253,7 +254,6 @@ def test_predict_videos_from_packaged_weights(verb: Callable[..., tuple[int, str
     """Six films, one a motion: named right, by the network's probabilities of the frames that PyAV alone decodes."""
     entry = zoo.get_weights("cnn_rnn", "motion_digits")
     net = zoo.create_model("cnn_rnn", pretrained="motion_digits").eval()
-    mean, std = (255 * torch.tensor(each).reshape(3, 1, 1, 1) for each in (entry.mean, entry.std))
     for number, name in enumerate(entry.class_names):
         (tmp_path / f"{name}.mp4").write_bytes(_motion.encode(_motion.draw_clip("test", number), int(entry.rate or 0)))
     status, out, err = verb("predict", "cnn_rnn:motion_digits", str(tmp_path), "json=-", "top_k=6", "data.clips=1")
@@ -263,10 +263,10 @@ def test_predict_videos_from_packaged_weights(verb: Callable[..., tuple[int, str
     for answer in answers:
         film = Path(answer["file"])
         with av.open(str(film)) as container:
-            frames = torch.stack([torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)])
-        clip = frames[4:20].permute(3, 0, 1, 2)  # sixteen of twenty-four, from the middle
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        clip = entry.transforms()(frames[4:20])  # sixteen of twenty-four, from the middle
         with torch.inference_mode():
-            expected = net(((clip - mean) / std)[None]).softmax(1)[0]
+            expected = net(clip[None]).softmax(1)[0]
         assert answer["top"][0]["class"] == film.stem
         for each in answer["top"]:
             assert each["probability"] == pytest.approx(expected[entry.class_names.index(each["class"])].item(), abs=1e-4)

@@ -96,6 +96,9 @@ def slowfast_r50_4x16(
         stem_pool_strides=strides,
         head_pool=nn.AdaptiveAvgPool3d,
     )
+    for module in net.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = tuple(map(int, module.stride))  # some are NumPy's numbers, by which torch.compile breaks its graph
     result = wrapped(
         _Packed(net, alpha),
         "net.blocks.6.proj",
