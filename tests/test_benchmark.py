@@ -20,7 +20,7 @@ from zoo import _charts, _timing
 from zoo import config as run
 from zoo._timing import NoMemoryError, Timing, Trial, measure, random_batch, timed
 from zoo.batch import TARGETS
-from zoo.benchmark import Row, chosen_models, read_rows
+from zoo.benchmark import Options, Row, chosen_models, read_rows
 from zoo.models._entries import entries_of
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -330,6 +330,18 @@ def test_what_is_refused(verb: Verb, arguments: tuple[str, ...], said: str) -> N
     assert status == 1
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_options_in_python_are_those_of_the_command_line() -> None:
+    assert Options(mode="eager", measure=["training", "accuracy"]) == Options(mode=("eager",), measure=("training", "accuracy"))  # type: ignore[arg-type]
+    for wrong, said in (
+        ({"mode": ("fast",)}, "mode is 'fast', but it must be one or several of eager, compiled"),
+        ({"device": "tpu"}, "device is 'tpu', but it must be"),
+        ({"batch": 0}, "batch is 0; it is a whole number above 0"),
+        ({"limit": float("nan")}, "limit is nan"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Options(**wrong)  # type: ignore[arg-type]
 
 
 def test_results_of_another_kind_are_refused_and_left_alone(verb: Verb) -> None:

@@ -24,11 +24,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from zoo import cli
 from zoo import config as run
-from zoo.grammar import Named, Within
+from zoo.grammar import Named, Within, value_of
 from zoo.places import exists
 from zoo.progress import beating
 from zoo.words import csv_cell, nearest, printable
@@ -67,6 +67,10 @@ class Options:
     """Settings of the networks and steps."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(Options)
+        for name in ("measure", "mode", "precision", "layout", "device"):
+            said = getattr(self, name)
+            object.__setattr__(self, name, value_of(name, said if isinstance(said, str) else ",".join(said), hints[name]))
         for name in ("batch", "seconds", "limit"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} is {value:g}; it is a {'whole ' * (name == 'batch')}number above 0.")
