@@ -60,7 +60,8 @@ def mapped(
     workers = min(processes or os.cpu_count() or 1, len(waiting))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done = 0
-    begin = functools.partial(_Process, work, b"__main__" in pickle.dumps((work, items[:1])))
+    in_script = b"__main__" in pickle.dumps((work, items[:1]))
+    begin = functools.partial(_Process, work, in_script)
     with (
         Progress(*columns, disable=not log.isEnabledFor(logging.INFO)) as progress,
         beating(title, lambda: f"{done:,} of {len(items):,}"),
@@ -81,9 +82,9 @@ def mapped(
                     if why:
                         each.process.kill()
                         each.stop()
-                        if not each.part:
+                        if in_script and not each.part:
                             raise ValueError(f"A process ended before it began: {why}. {GUARD}")
-                        if lost is None:
+                        if lost is None or not each.part:
                             raise RuntimeError(f"A process failed: {why}.")
                         results = [lost(item, why) for item in each.part]
                         busy[busy.index(each)] = each = begin()
