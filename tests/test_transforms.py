@@ -42,7 +42,7 @@ def of_mode(mode: str) -> Image.Image:
         return Image.fromarray((numbers[..., 0].astype(np.uint16) << 8) + numbers[..., 1])
     if mode == "I":
         return Image.fromarray(numbers[..., 0].astype(np.int32))
-    image = Image.fromarray(numbers, "RGBA")
+    image = Image.fromarray(numbers)
     if mode in ("RGBA", "LA", "PA"):
         return image.convert(mode)
     if mode == "P":
