@@ -117,6 +117,15 @@ def test_what_cannot_be_asked_about_is_refused_with_the_form(wrong: Any, said: s
     assert "\n" not in str(refused.value)
 
 
+def test_a_picture_is_no_clip(picture: Image.Image, tmp_path: Path) -> None:
+    run = zoo.load(CLIPS, device="cpu")
+    for wrong in (picture, np.asarray(picture)):
+        with pytest.raises(ValueError, match=r"It is to be a file's name, an array \(T, H, W, C\), or a tensor \(T, C, H, W\)"):
+            run.predict([wrong])
+    picture.save(tmp_path / "a.png")
+    assert run.predict(tmp_path / "a.png")[0].error
+
+
 def test_what_cannot_be_read_is_told_in_its_place(lenet: Trained, picture: Image.Image, tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(_encoded(picture)[:300])
     answers = lenet.predict([picture, tmp_path / "torn.png", picture], batch_size=2)

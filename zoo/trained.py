@@ -223,7 +223,7 @@ class Trained:
         if isinstance(value, str | os.PathLike):
             return Path(value)
         name = f"input {number}"
-        if isinstance(value, Image.Image):
+        if isinstance(value, Image.Image) and self.data.layout == 3:
             return Memory(name, _encoded(value))
         pixels = _pixels(value, name, self.data.layout)
         return Memory(name, _film(pixels, self._rate()) if self.data.layout == 4 else _encoded(_image(pixels)))
@@ -301,10 +301,10 @@ def _pixels(value: Any, name: str, layout: int) -> "NDArray[np.uint8]":
     tensor = isinstance(value, Tensor)
     array = value.detach().cpu().numpy() if tensor else value
     form = {
-        3: "an array (H, W) or (H, W, C), or a tensor (C, H, W)",
-        4: "an array (T, H, W, C), or a tensor (T, C, H, W)",
+        3: "a file's name, a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W)",
+        4: "a file's name, an array (T, H, W, C), or a tensor (T, C, H, W)",
     }[layout]
-    wanted = f"It is to be {form}, of 1 or 3 channels, bytes (uint8) or floats from 0 to 1; or a file's name, or a PIL image."
+    wanted = f"It is to be {form}; pixels are of 1 or 3 channels, bytes (uint8) or floats from 0 to 1."
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} is a {type(value).__name__}. {wanted}")
     said = f"{name} is {'a tensor' if tensor else 'an array'} {tuple(array.shape)} of {array.dtype}"
