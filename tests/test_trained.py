@@ -117,6 +117,12 @@ def test_what_cannot_be_asked_about_is_refused_with_the_form(wrong: Any, said: s
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["top_k", "batch_size"])
+def test_numbers_below_one_are_refused(name: str, lenet: Trained, picture: Image.Image) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0; it is a whole number, at least 1"):
+        lenet.predict(picture, **{name: 0})  # type: ignore[arg-type]
+
+
 def test_a_picture_is_no_clip(picture: Image.Image, tmp_path: Path) -> None:
     run = zoo.load(CLIPS, device="cpu")
     for wrong in (picture, np.asarray(picture)):

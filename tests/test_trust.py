@@ -252,3 +252,13 @@ def test_a_checkpoint_of_a_later_version_that_cannot_be_used_says_so(
             status, _, err = verb(name, *arguments)
             assert (status, err.count("\n")) == (1, 1), (what, err)
             assert ("by version 9.1.0 of zoo, a later one than this. Update it." in err) == (version == "9.1.0"), (what, err)
+
+
+def test_a_checkpoint_decides_of_ones_own_numbers_alone() -> None:
+    """Of a class of the user's nobody here knows which words lead somewhere."""
+    assert trust.may("data", "contrast", 20.0, own=True)
+    assert not trust.may("data", "contrast", 20.0)
+    assert not trust.may("data", "root", "anything", own=True)
+    for group in ("data", "task", "model"):
+        with pytest.raises(ValueError, match=rf"If you trust it, say it yourself: {group}.place="):
+            trust.may(group, "place", "thesis", own=True)

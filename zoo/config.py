@@ -795,8 +795,15 @@ def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) 
     for key, value in values.items():
         if not trust.harmless(value) or key not in list(config[group]) or key.startswith("_"):
             raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-        if f"{group}.{key}" not in chosen and trust.may(group, key, value, own=own):
+        if f"{group}.{key}" in chosen or (own and _is(config[group], key, value)):
+            continue
+        if trust.may(group, key, value, own=own):
             config[group][key] = value
+
+
+def _is(node: DictConfig, key: str, value: Any) -> bool:
+    """Whether a value stands there already."""
+    return not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key) and node[key] == value
 
 
 def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str], with_data: bool) -> None:
@@ -963,14 +970,9 @@ def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> 
             f"{asker}.load_from_checkpoint(..., net=...)."
         )
     known = inspect.signature(get_builder(name)).parameters
-    arguments = {}
-    for key, value in recipe["arguments"].get("model", {}).items():
-        if key in _OF_ALL_MODELS:
-            continue
-        if key not in known or not trust.harmless(value):
-            raise ValueError(f"The checkpoint sets model.{key} to {value!r}, which this version does not know.")
-        if trust.may("model", key, value):
-            arguments[key] = value
+    stated = stated_of(recipe, "model", {*known, *_OF_ALL_MODELS})
+    arguments = {key: value for key, value in stated.items() if key not in _OF_ALL_MODELS}
+    check_values(get_builder(name), arguments, "model")
 
     def build() -> "nn.Module":
         return create_model(name, pretrained=recipe.get(PUBLISHED), **arguments)
@@ -980,12 +982,25 @@ def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> 
     return build()
 
 
+def stated_of(recipe: Mapping[str, Any], group: str, known: Collection[str]) -> dict[str, Any]:
+    """Of a checkpoint's arguments of a model or a task those that it may decide. Raises ValueError."""
+    values = recipe["arguments"].get(group, {})
+    if not isinstance(values, dict):
+        raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
+    for key, value in values.items():
+        if key not in known or not trust.harmless(value):
+            raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
+    return {key: value for key, value in values.items() if trust.may(group, key, value)}
+
+
 def is_task(name: Any, kind: type) -> bool:
     """Whether a task of this name is of this class, or one is made of the other."""
     from zoo.words import choice
 
     if name == choice(kind):
         return True
+    if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+        return False
     try:
         own = located(composed([f"task={name}"]).task._target_)
     except ValueError:

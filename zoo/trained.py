@@ -171,7 +171,10 @@ class Trained:
     def ask(
         self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
     ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
-        """Each file with the answer, or with why it cannot be read, in order."""
+        """Each file with the answer, or with why it cannot be read, in order. Raises ValueError for numbers below 1."""
+        for name, value in (("batch_size", batch_size), ("top_k", top_k)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
         waiting: list[tuple[File | Unreadable, Mapping[str, Any] | Answer | Unreadable]] = []
         size = 0
         for file in files:
@@ -356,24 +359,37 @@ def _film(pixels: "NDArray[np.uint8]", rate: float) -> bytes:
 def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arguments: Mapping[str, Any]) -> SomeTask:
     """See `Task.load_from_checkpoint`."""
     content = run.read_checkpoint(place)
+    try:
+        return _restored(kind, place, content, net, arguments)
+    except ValueError as error:
+        if later := trust.later_version(content["zoo"]):
+            raise ValueError(f"{place} is of version {later} of zoo, later than this one. Update it. ({error})") from None
+        raise
+
+
+def _restored(
+    kind: type[SomeTask], place: str | Path, content: Mapping[str, Any], net: nn.Module | None, arguments: Mapping[str, Any]
+) -> SomeTask:
     recipe = content["zoo"]
     named, known = recipe["names"].get("task"), parameters(kind)
     if kind is Task or not run.is_task(named, kind):
-        raise ValueError(
-            f"{place} is of the task {named!r}. Call load_from_checkpoint of its own class, not {kind.__name__}'s."
-        )
+        raise ValueError(f"{place} is of the task {named!r}. Call load_from_checkpoint of its class, not {kind.__name__}'s.")
     for name in arguments:
         if name not in known:
             raise ValueError(f"{kind.__name__} takes no argument {name!r}; {nearest(name, known)}")
     trust.check_facts(recipe["facts"])
-    stated = {name: value for name, value in recipe["arguments"].get("task", {}).items() if trust.may("task", name, value)}
     facts = {name: recipe["facts"][name] for name in ("mean", "std", *kind.facts) if name in recipe["facts"]}
-    chosen = {name: value for name, value in {**stated, **facts}.items() if name in known} | dict(arguments)
+    for name, value in facts.items():
+        if not isinstance(value, list):
+            raise ValueError(f"{place} states {name} as {value!r}, which is no list.")
+    stated = run.stated_of(recipe, "task", {*known, *kind.facts})
+    chosen = {name: value for name, value in {**stated, **facts}.items() if name in known and name not in arguments}
+    run.check_values(kind, chosen, "task")
     if net is None:
         net = run.described_net(content, place, kind.__name__)
-    task = kind(net, **chosen)
+    task = kind(net, **chosen, **arguments)
     for name in kind.facts:
-        if name in facts and name not in chosen:
+        if name in facts and name not in known:
             setattr(task, name, tuple(facts[name]))
     run.fill(task, content, place)
     return task

@@ -51,7 +51,7 @@ def may(group: str, key: str, value: Any, *, own: bool = False) -> bool:
     """Whether a checkpoint decides this argument. Raises ValueError where it does, but not with such a value.
 
     Args:
-        own: whether it is of a class of the user's, whose arguments are not known here: numbers and plain words are taken.
+        own: whether it is of a class of the user's, whose arguments are not known here: of its numbers a checkpoint decides.
     """
     if key in USERS[group]:
         return False
@@ -62,8 +62,11 @@ def may(group: str, key: str, value: Any, *, own: bool = False) -> bool:
     texts = [each for each in _items(value) if isinstance(each, str)]
     if not texts:
         return group != "data" or key in NUMBERS or value is None or own
-    if not (own or key in WORDS[group]) or not all(_word(each, group) for each in texts):
-        raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which is not for a checkpoint to say.")
+    if key not in WORDS[group] or not all(_word(each, group) for each in texts):
+        raise ValueError(
+            f"The checkpoint sets {group}.{key} to {value!r}, which is not for a checkpoint to say. If you trust it, say it "
+            f"yourself: {group}.{key}=..."
+        )
     return True
 
 
