@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 TARGETS = {
@@ -104,6 +104,15 @@ _FORMS = {
         "(N, 4) and labels (N,), from 1 on, as torchvision's detectors take them"
     ),
 }
+
+
+def channels_of(net: Any) -> int | None:
+    """That a network reads: its `in_chans`, what it was built with, or what its first convolution takes; else None."""
+    if not isinstance(net, nn.Module):
+        return None
+    said = getattr(net, "in_chans", None) or getattr(net, "recipe", {}).get("arguments", {}).get("in_chans")
+    first = (module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Conv3d))
+    return said or next((module.in_channels for module in first), None)
 
 
 def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *, told: bool = True) -> dict[str, Any]:

@@ -750,10 +750,6 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     try:
         config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
     except ValueError as error:
-        if later := trust.later_version(recipe):
-            raise ValueError(
-                f"The checkpoint is of version {later} of zoo, a later one than this. Update it. ({error})"
-            ) from None
         if foreign := [group for group, name in names.items() if group not in chosen and not plugins.known(group, name, CONF)]:
             mine = f"my_{foreign[0]}.py"
             said = (
@@ -789,16 +785,11 @@ def _size_of(recipe: Mapping[str, Any], overrides: Sequence[str]) -> str:
 
 def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) -> None:
     """Set what a checkpoint may decide of a group."""
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
     own = choices_of(config)[group] in plugins.own(group)
-    for key, value in values.items():
-        if not trust.harmless(value) or key not in list(config[group]) or key.startswith("_"):
-            raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-        if f"{group}.{key}" in chosen or (own and _is(config[group], key, value)):
-            continue
-        if trust.may(group, key, value, own=own):
-            config[group][key] = value
+    said = [name.partition(".")[2] for name in chosen if name.startswith(f"{group}.")]
+    if own and isinstance(values, dict):
+        said += [key for key in config[group] if _is(config[group], str(key), values.get(key))]
+    config[group].update(trust.decided(group, values, list(config[group]), said, own=own))
 
 
 def _is(node: DictConfig, key: str, value: Any) -> bool:
@@ -954,43 +945,6 @@ def fill(task: "Task", content: Mapping[str, Any], place: str | Path) -> None:
         lines = str(error).splitlines()
         raise ValueError(f"{place} holds weights of another network than {name}: {lines[-1].strip()}") from None
     task.recipe = content["zoo"]
-
-
-def described_net(content: Mapping[str, Any], place: str | Path, asker: str) -> "nn.Module":
-    """The network that a checkpoint describes by its name and its arguments, without the weights. Raises ValueError."""
-    from zoo.models import create_model
-    from zoo.models._registry import get_builder
-    from zoo.models._weights import check_size
-
-    recipe = content["zoo"]
-    name = recipe["names"].get("model")
-    if not isinstance(name, str):
-        raise ValueError(
-            f"{place} does not say how its network is built, for zoo.create_model has not made it. Give the network: "
-            f"{asker}.load_from_checkpoint(..., net=...)."
-        )
-    known = inspect.signature(get_builder(name)).parameters
-    stated = stated_of(recipe, "model", {*known, *_OF_ALL_MODELS})
-    arguments = {key: value for key, value in stated.items() if key not in _OF_ALL_MODELS}
-    check_values(get_builder(name), arguments, "model")
-
-    def build() -> "nn.Module":
-        return create_model(name, pretrained=recipe.get(PUBLISHED), **arguments)
-
-    if isinstance(weights := content.get("state_dict"), dict):
-        check_size(weights, build, place)
-    return build()
-
-
-def stated_of(recipe: Mapping[str, Any], group: str, known: Collection[str]) -> dict[str, Any]:
-    """Of a checkpoint's arguments of a model or a task those that it may decide. Raises ValueError."""
-    values = recipe["arguments"].get(group, {})
-    if not isinstance(values, dict):
-        raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
-    for key, value in values.items():
-        if key not in known or not trust.harmless(value):
-            raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-    return {key: value for key, value in values.items() if trust.may(group, key, value)}
 
 
 def is_task(name: Any, kind: type) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -359,12 +360,8 @@ def _film(pixels: "NDArray[np.uint8]", rate: float) -> bytes:
 def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arguments: Mapping[str, Any]) -> SomeTask:
     """See `Task.load_from_checkpoint`."""
     content = run.read_checkpoint(place)
-    try:
+    with trust.naming_later_version(content["zoo"], place):
         return _restored(kind, place, content, net, arguments)
-    except ValueError as error:
-        if later := trust.later_version(content["zoo"]):
-            raise ValueError(f"{place} is of version {later} of zoo, later than this one. Update it. ({error})") from None
-        raise
 
 
 def _restored(
@@ -382,14 +379,31 @@ def _restored(
     for name, value in facts.items():
         if not isinstance(value, list):
             raise ValueError(f"{place} states {name} as {value!r}, which is no list.")
-    stated = run.stated_of(recipe, "task", {*known, *kind.facts})
+    stated = trust.decided("task", recipe["arguments"].get("task", {}), {*known, *kind.facts})
     chosen = {name: value for name, value in {**stated, **facts}.items() if name in known and name not in arguments}
     run.check_values(kind, chosen, "task")
     if net is None:
-        net = run.described_net(content, place, kind.__name__)
+        net = _network(recipe, place, kind)
     task = kind(net, **chosen, **arguments)
     for name in kind.facts:
         if name in facts and name not in known:
             setattr(task, name, tuple(facts[name]))
     run.fill(task, content, place)
     return task
+
+
+def _network(recipe: Mapping[str, Any], place: str | Path, kind: type[Task]) -> nn.Module:
+    """The network that a checkpoint describes by its name and its arguments, or published weights'. Raises ValueError."""
+    from zoo.models import create_model
+
+    name = recipe["names"].get("model")
+    if name is None:
+        raise ValueError(
+            f"{place} does not say how its network is built, for zoo.create_model has not made it. Give the network: "
+            f"{kind.__name__}.load_from_checkpoint(..., net=...)."
+        )
+    if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+        raise ValueError(f"{place} names a model {name!r}, which is not a name.")
+    if run.PUBLISHED in recipe:
+        return create_model(str(place))
+    return create_model(name, pretrained=run.checkpoint_path(place))

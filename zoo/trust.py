@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -97,6 +97,27 @@ def _word(text: str, group: str) -> bool:
     """`timm/resnet18.a1_in1k` is a network's name; of a file's name nothing but a plain word may be told."""
     part = r"\w[\w.-]*"
     return re.fullmatch(rf"{part}(/{part})?" if group == "model" else r"\w[\w-]*", text) is not None
+
+
+def decided(
+    group: str, values: Any, known: Collection[str], said: Collection[str] = (), *, own: bool = False
+) -> dict[str, Any]:
+    """Of a checkpoint's arguments of a group those that it decides.
+
+    Args:
+        known: the arguments that there are.
+        said: those of them that the user has said.
+        own: as of `may`.
+
+    Raises:
+        ValueError: they are no names with plain values, or such as are not for a checkpoint to say.
+    """
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
+    for key, value in values.items():
+        if not harmless(value) or key not in known or key.startswith("_"):
+            raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
+    return {key: value for key, value in values.items() if key not in said and may(group, key, value, own=own)}
 
 
 def later_version(recipe: object) -> str | None:

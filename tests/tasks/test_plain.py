@@ -170,6 +170,20 @@ def test_data_serve_what_the_network_reads(network: str, data: type[DataModule],
     assert given.batch_size == 7
 
 
+def test_a_network_of_another_library_is_a_network(tmp_path: Path) -> None:
+    import torchvision
+
+    task = ClassificationTask(torchvision.models.squeezenet1_1(num_classes=10))
+    data = Digits(batch_size=8)
+    trainer = quiet_trainer(limit_train_batches=1, limit_val_batches=1)
+    trainer.fit(task, data)
+    assert data.shape == (3, 32, 32)
+    assert task.num_outputs == 10
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    net = torchvision.models.squeezenet1_1(num_classes=10)
+    assert ClassificationTask.load_from_checkpoint(tmp_path / "other.ckpt", map_location="cpu", net=net).normalizes
+
+
 def test_data_serve_what_the_task_learns_from() -> None:
     scenes = DigitScenes()
     assert scenes.target == "semantic"

@@ -17,7 +17,7 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from zoo.batch import Batch, MaskBatch
+from zoo.batch import Batch, MaskBatch, channels_of
 from zoo.chance import AUGMENT, SPREAD, permutation, uniform
 from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 from zoo.data._files import File
@@ -485,7 +485,7 @@ class DataModule(lightning.LightningDataModule):
         ValueError where the network reads samples of another kind."""
         net = getattr(task, "net", None)
         wanted = getattr(net, "recipe", {}).get("arguments", {}).get("input_shape")
-        channels = getattr(net, "in_chans", None)
+        channels = channels_of(net)
         if wanted is not None and len(wanted) != self.layout:
             raise ValueError(
                 f"{type(self).__name__} serves {AXES[self.layout]}, but the network reads {AXES[len(wanted)]}. Choose other "

@@ -152,15 +152,7 @@ def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given:
     known = inspect.signature(builder).parameters
     if names != name or not isinstance(values, dict) or not known.keys() - given.keys() - trust.USERS["model"]:
         return {}
-    found = {}
-    for key, value in values.items():
-        if key in given or key in ("name", *trust.USERS["model"]):
-            continue
-        if key not in known or not trust.harmless(value):
-            raise ValueError(f"The checkpoint sets model.{key} to {value!r}, which this version does not know.")
-        if trust.may("model", key, value):
-            found[key] = value
-    return found
+    return trust.decided("model", values, {*known, "name", *trust.USERS["model"]}, {*given, "name"})
 
 
 def _describe(

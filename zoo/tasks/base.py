@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zoo.batch import Batch, foreign
+from zoo.batch import Batch, channels_of, foreign
 from zoo.bfloat16 import pad_beforehand
 from zoo.signature import parameters
 
@@ -279,8 +279,7 @@ class Task(lightning.LightningModule):
         """
         if isinstance(batch, Mapping) and {"id", "view", "epoch", "input"} <= batch.keys():
             return batch
-        channels = getattr(self.net, "in_chans", None) or _built(self.net).get("in_chans")
-        fields = foreign(batch, self.target, type(self).__name__, channels, told=told)
+        fields = foreign(batch, self.target, type(self).__name__, channels_of(self.net), told=told)
         count = len(fields["input"])
         ids = self._numbers(count, batch_idx).to(fields["input"].device)
         self._data.setdefault("shape", list(fields["input"].shape[1:]))
@@ -375,7 +374,12 @@ class Task(lightning.LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, *, net: nn.Module | None = None, **arguments: Any
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        *,
+        net: nn.Module | None = None,
+        **arguments: Any,
     ) -> Self:
         """The task of a checkpoint with its weights: of a run of `zoo.train`, or of a Trainer that trained this class.
 
@@ -383,6 +387,7 @@ class Task(lightning.LightningModule):
 
         Args:
             checkpoint_path: a checkpoint, or a run folder, of which the best one is taken.
+            map_location: the device; None is the CPU.
             net: the network, where it was not made by `zoo.create_model`; its weights are replaced.
             arguments: of the task, in place of those that the checkpoint states. The optimizer and the scheduler are never in
                 it: for further training give them again.
@@ -393,7 +398,7 @@ class Task(lightning.LightningModule):
         from zoo.trained import restored
 
         task: Self = restored(cls, checkpoint_path, net, arguments)
-        return task
+        return task if map_location is None else task.to(map_location)
 
 
 def _built(net: nn.Module) -> dict[str, Any]:
