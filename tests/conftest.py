@@ -68,6 +68,12 @@ def seeded() -> None:
     torch.manual_seed(int(os.environ.get("ZOO_TEST_SEED", "0")))
 
 
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command leaves in this variable which files of the user's it has imported; no other test is told of them."""
+    monkeypatch.setenv("ZOO_FILES", "")
+
+
 @pytest.fixture
 def precise() -> Iterator[None]:
     """What a test makes is in double precision; see precision.py."""
@@ -109,10 +115,9 @@ def verb(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("ZOO_FILES", "")  # a verb leaves there which files of the user's it has imported
 
     def call(name: str, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [f"zoo.{name}", *arguments])
+        monkeypatch.setattr(sys, "argv", [f"zoo.{name}", *map(str, arguments)])
         status = 0
         try:
             importlib.import_module(f"zoo.{name}").main()

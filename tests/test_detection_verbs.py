@@ -55,7 +55,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "metrics"),
     [
         (("model=faster_rcnn",), {"box_ap"}),
-        (("model=keypoint_rcnn", *HEADS), {"box_ap", "keypoint_ap"}),
+        pytest.param(("model=keypoint_rcnn", *HEADS), {"box_ap", "keypoint_ap"}, marks=pytest.mark.slow),
         pytest.param(
             ("model=mask_rcnn", "model.heads=[box,mask,keypoint]", *HEADS),
             {"box_ap", "mask_ap", "keypoint_ap"},

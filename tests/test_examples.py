@@ -80,6 +80,7 @@ def test_a_caller_in_python_names_its_file_too(tmp_path: Path, monkeypatch: pyte
     assert "test/accuracy" in scores
 
 
+@pytest.mark.slow
 def test_a_run_without_its_file_is_refused_with_the_remedy(verb: Verb) -> None:
     """In a process of its own, for what was imported stays."""
     import subprocess

@@ -287,7 +287,7 @@ def test_the_distribution_says_what_it_is() -> None:
     assert PROJECT["keywords"]
     assert "lightning_vision_zoo-*.whl" in (CHECKOUT / ".ci" / "run").read_text()
     told = [path for path in CHECKOUT.rglob("*.py") if re.search(r"^__version__ = ", path.read_text(), re.MULTILINE)]
-    assert told == [SOURCE / "__init__.py"]
+    assert told == [CHECKOUT / "zoo" / "__init__.py"]
 
 
 def test_nobody_is_told_to_install_another_project() -> None:

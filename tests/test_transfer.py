@@ -44,6 +44,7 @@ NOT_THERE = (
 )
 
 
+@pytest.mark.slow
 def test_without_network_and_cache_the_file_the_places_and_the_ways_out_are_named(verb: Verb, offline: list[str]) -> None:
     status, _, err = verb("train", "model=fcn8s", "model.pretrained=vgg16:imagenet1k_v1")
     assert status == 1

@@ -29,9 +29,10 @@ def taken(arguments: Sequence[str], conf: Path) -> list[str]:
     known = [*filter(None, os.environ.get(_FILES, "").split(os.pathsep))]
     os.environ[_FILES] = os.pathsep.join(dict.fromkeys([*known, *(str(Path(each).absolute()) for each in files)]))
     imported()
+    stems = {Path(each).stem for each in files}
     for group in GROUPS if files else ():
         for name, thing in own(group).items():
-            if (conf / group / f"{name}.yaml").is_file():
+            if thing.__module__ in stems and (conf / group / f"{name}.yaml").is_file():
                 raise ValueError(
                     f"There is a {group} {name!r} already. Give {thing.__qualname__} in {thing.__module__} another name."
                 )

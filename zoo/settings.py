@@ -5,6 +5,7 @@ each difference is said; one that would make another run of it is refused.
 """
 
 import fnmatch
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ def _values(node: DictConfig, place: str, choices: Mapping[str, str]) -> Iterato
         if isinstance(value, DictConfig):
             if OmegaConf.is_interpolation(node, key):
                 continue
-            built = choices[name] if name in NAMED else value.get("_target_")
+            built = choices[name] if name in NAMED else _class(value.get("_target_"))
             if built is not None:
                 yield name, str(built)
             yield from _values(value, name, choices)
@@ -121,12 +122,18 @@ def differences(was: Mapping[str, Any], config: DictConfig, is_now: Mapping[str,
         parents = [name[:at] for at, char in enumerate(name) if char == "."]
         if unknown or any(parent in found for parent in parents):  # of another optimizer all arguments are others
             continue
-        pair = (was.get(name), is_now.get(name))
+        pair = (_class(was.get(name)), is_now.get(name))
         if _spoken(pair[0]) != _spoken(pair[1]):
             found[name] = pair
     own = [pair for name, pair in found.items() if not _refers(config, name)]
     kept = {name: pair for name, pair in found.items() if not _refers(config, name) or pair not in own}
     return {name: f"was {_spoken(before)}, is {_spoken(now)}" for name, (before, now) in kept.items()}
+
+
+def _class(target: Any) -> Any:
+    """Of what names a class in its module the class alone: modules may move. (Checkpoints of before have both.)"""
+    named = isinstance(target, str) and re.fullmatch(r"[a-z_][\w.]*\.[A-Z]\w*", target)
+    return target.rpartition(".")[2] if named else target
 
 
 def harmless(name: str) -> bool:
