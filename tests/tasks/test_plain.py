@@ -202,6 +202,21 @@ def test_fewer_outputs_than_classes_are_refused() -> None:
         quiet_trainer(fast_dev_run=True).fit(ClassificationTask(zoo.create_model("lenet5", num_classes=3)), Digits())
 
 
+def test_data_of_other_classes_are_refused() -> None:
+    class Renamed(Digits):
+        class_names = tuple("abcdefghij")
+
+    task = ClassificationTask(zoo.create_model("lenet5"))
+    trainer = quiet_trainer(limit_train_batches=1, limit_val_batches=1, limit_test_batches=1)
+    trainer.fit(task, DataLoader(TensorDataset(torch.rand(4, 1, 32, 32), torch.arange(4))))
+    trainer.fit(task, Renamed())  # a loader has no names, so that these are the first
+    with pytest.raises(
+        ValueError, match=r"knows 10 classes \(a, b, c, d, e, ...\), but the data have 10 \(0, 1, 2, 3, 4, ...\)"
+    ):
+        trainer.test(task, Digits())
+    trainer.test(task, Renamed(), verbose=False)
+
+
 def test_facts_come_from_the_data_and_travel(tmp_path: Path) -> None:
     task = ClassificationTask(zoo.create_model("lenet5"))
     trainer = quiet_trainer(limit_train_batches=1, limit_val_batches=1)

@@ -164,6 +164,7 @@ class Task(lightning.LightningModule):
 
         Lightning's hook `setup` calls it; a subclass checks here what it needs.
         """
+        self._check_names(tuple(getattr(data, "class_names", ())))
         if not self.normalizes and getattr(data, "mean", None) is not None and getattr(data, "std", None) is not None:
             self._normalize_by(tuple(data.mean), tuple(data.std))
         for name in self.facts:
@@ -173,6 +174,17 @@ class Task(lightning.LightningModule):
             if (value := getattr(data, name, None)) is not None:
                 self._data[name] = list(value) if isinstance(value, tuple) else value
         self._data["data"] = type(data)
+
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        """Refuse data of other classes than those that the task knows by name: what is scored was never learned."""
+        if self.class_names == tuple(map(str, range(len(self.class_names)))):
+            self.class_names = ()  # numbers, of a loader that names none
+        if names and self.class_names and names != self.class_names and self.target != "none":
+            said = [", ".join(each[:5]) + ", ..." * (len(each) > 5) for each in (self.class_names, names)]
+            raise ValueError(
+                f"The task knows {len(self.class_names)} classes ({said[0]}), but the data have {len(names)} ({said[1]}). "
+                f"Choose data of the same classes, or make a new task of the network."
+            )
 
     # What a task says of itself
 
