@@ -321,6 +321,10 @@ def check_parts(config: DictConfig) -> None:
     each value is held against the signature and the limits."""
     from zoo.models._registry import get_builder
 
+    given = (("task", "num_outputs"), ("task", "mean"), ("task", "std"), ("data", "shape"))
+    for group, key in given:  # others refer to them, and would be named
+        if key in config[group] and not OmegaConf.is_interpolation(config[group], key) and config[group][key] is None:
+            raise ValueError(f"{group}.{key} is null. Leave it out, and it fits the network and the data.")
     parts = {name: config[name] for name in ("optimizer", "scheduler", "trainer")}
     parts |= {f"{group}.{name}": node for group in ("callbacks", "logger") for name, node in config[group].items()}
     for place, node in parts.items():
