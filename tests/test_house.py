@@ -285,6 +285,7 @@ def test_the_distribution_says_what_it_is() -> None:
     assert PROJECT["scripts"] == {"zoo": "zoo.__main__:main"}
     assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(PROJECT["classifiers"])
     assert PROJECT["keywords"]
+    assert PROJECT["urls"]["Homepage"].endswith(f"/{PROJECT['name']}/")
     assert "lightning_vision_zoo-*.whl" in (CHECKOUT / ".ci" / "run").read_text()
     told = [path for path in CHECKOUT.rglob("*.py") if re.search(r"^__version__ = ", path.read_text(), re.MULTILINE)]
     assert told == [CHECKOUT / "zoo" / "__init__.py"]
