@@ -93,8 +93,8 @@ def test_a_clip_in_memory_is_a_film() -> None:
     assert film.rate == 8
     assert (read_frames(film, range(24)) == frames).all()
     run = zoo.load(CLIPS, device="cpu")
-    first, second = run.predict([clip, frames])
-    assert said(first) == said(second)
+    first, *others = run.predict([clip, frames, clip.transpose(0, 1), clip.transpose(0, 1) / 255])
+    assert all(said(each) == said(first) for each in others)
     assert run.transforms(clip).shape == (3, 16, 32, 32)
 
 

@@ -122,7 +122,8 @@ class Trained:
         Args:
             inputs: of each the name of a file, or of a folder (all that can be read in it); a PIL image of any mode, which is
                 converted as one in a file; an array (H, W), (H, W, C) or a tensor (C, H, W), bytes or floats from 0 to 1; of
-                networks that read clips an array (T, H, W, C) or a tensor (T, C, H, W), at the frame rate of the run.
+                networks that read clips an array (T, H, W, C) or a tensor (T, C, H, W) or (C, T, H, W), at the frame rate of
+                the run. (Where both axes could be the channels, 1 or 3, it is (T, C, H, W).)
             batch_size: samples that go through the network together, where they are of one size.
             top_k: classes, or objects, to name.
 
@@ -306,7 +307,7 @@ def _pixels(value: Any, name: str, layout: int) -> "NDArray[np.uint8]":
     array = value.detach().cpu().numpy() if tensor else value
     form = {
         3: "a file's name, a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W)",
-        4: "a file's name, an array (T, H, W, C), or a tensor (T, C, H, W)",
+        4: "a file's name, an array (T, H, W, C), or a tensor (T, C, H, W) or (C, T, H, W)",
     }[layout]
     wanted = f"It is to be {form}; pixels are of 1 or 3 channels, bytes (uint8) or floats from 0 to 1."
     if not isinstance(array, np.ndarray):
@@ -316,7 +317,9 @@ def _pixels(value: Any, name: str, layout: int) -> "NDArray[np.uint8]":
         array = array[..., None]
     if array.ndim != layout:
         raise ValueError(f"{said}. {wanted}")
-    if tensor:
+    if tensor and layout == 4 and array.shape[1] not in (1, 3):  # (C, T, H, W)
+        array = np.moveaxis(array, 0, -1)
+    elif tensor:
         array = np.moveaxis(array, -3, -1)
     if array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(f"{said}. {wanted}")
