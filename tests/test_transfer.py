@@ -255,3 +255,13 @@ def test_what_is_still_is_what_training_does_not_move() -> None:
     assert not moved & set(names_of(net, still(net)))
     assert {key for key in before if key.startswith("backbone.body.layer1")} <= set(names_of(net, still(net)))
     assert fresh_tensors(net) >= {key for key in before if "num_batches" not in key}
+
+
+@pytest.mark.parametrize("pretrained", ["true", "default", "fashion_mnist", "lenet5:fashion_mnist"])
+def test_the_block_says_what_the_weights_start_from(pretrained: str, verb: Verb) -> None:
+    limits = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+    status, out, err = verb(
+        "train", "model=lenet5", f"model.pretrained={pretrained}", *limits, "trainer.max_epochs=1", "test=false"
+    )
+    assert status == 0, err
+    assert "pretrained     lenet5:fashion_mnist\n" in out

@@ -197,6 +197,7 @@ def before(
         {
             "model": names["model"],
             "size": size,
+            **_started(config),
             "parameters": quantity(parameters) + trains,
             "multiply-adds": f"{quantity(macs)} at {' x '.join(map(str, data.shape))}",
             "task": names["task"],
@@ -215,6 +216,17 @@ def before(
     )
     if contradiction := augmentation.contradiction(config, data):
         print(printable(contradiction))
+
+
+def _started(config: DictConfig) -> dict[str, str]:
+    """What the weights start from, where that is not chance."""
+    from zoo.models._entries import entry_named
+
+    pretrained = config.model.get("pretrained")
+    if pretrained in (None, False) or config.resume:
+        return {}
+    entry = entry_named(config.model.name, pretrained)
+    return {"pretrained": f"{entry.model}:{entry.tag}" if entry else str(pretrained)}
 
 
 def steps_of(trainer: lightning.Trainer, data: "DataModule") -> tuple[int, int | None]:
