@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import zoo.train
 from zoo import config as run
@@ -269,3 +270,11 @@ def test_what_a_checkpoint_calls_its_best_is_a_file_of_its_folder_or_nothing(pla
     state |= {"best_model_path": good, "best_k_models": {good: 0.5}, "kth_best_model_path": good, "best_model_score": 0.5}
     callback.on_load_checkpoint(trainer, None, content)  # type: ignore[arg-type]
     assert state["best_model_path"] == state["kth_best_model_path"] == str(own / "best.ckpt")
+
+
+def test_a_place_with_a_dot_is_no_class() -> None:
+    """Settings that name a class are compared by the class alone; a folder may be called as a class in a module."""
+    config = OmegaConf.create({"data": {"root": "photos.Big"}, "logger": {"csv": None}})
+    was = {"data.root": "photos.Big", "logger.csv": "zoo.logs.MetricsCsv"}
+    assert not settings.differences(was, config, {"data.root": "photos.Big", "logger.csv": "MetricsCsv"}, ["data.root"])
+    assert settings.differences(was, config, {"data.root": "Other.Big"}, [])

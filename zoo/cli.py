@@ -100,7 +100,7 @@ def verb(
             elif usage is not None and ({"-h", "--help"} & {*arguments} or not (arguments or bare)):
                 print(usage())
             else:
-                work(plugins.taken(arguments, run.CONF))
+                work(plugins.taken(arguments))
             sys.stdout.flush()  # here a reader that has gone is no traceback yet
     except BaseException as error:
         if not isinstance(error, SystemExit) or error.code:
@@ -172,7 +172,7 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
 
-    settings = plugins.taken(settings, run.CONF)
+    settings = plugins.taken(settings)
     if wrong := [each for each in settings if "=" not in each or each.startswith(("-", "hydra.mode="))]:
         raise ValueError(f"{wrong[0]} is not a setting of one run: settings are written key=value, as on the command line.")
     # Where Lightning has started the script again for a further process, it hands over the folder of the first run.

@@ -30,6 +30,7 @@ from omegaconf import MISSING, SI, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
 from zoo import folder, limits, plugins, settings, size, transfer, trust
+from zoo.places import CONF as CONF
 from zoo.places import LAST, checkpoint_of, exists
 from zoo.signature import OPEN, hints, parameters
 from zoo.size import PAPER, SMALL
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
     from zoo.data.base import DataModule
     from zoo.tasks.base import Task
-
-_INSIDE = Path(__file__).parent / "conf"
-CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
-"""The configuration: inside the package in a wheel, beside it in a checkout."""
 
 PUBLISHED = "published"
 """Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
@@ -207,7 +204,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
     search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
     GlobalHydra.instance().clear()
-    plugins.offer(CONF)
+    plugins.offer()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("train", [*overrides, *search], return_hydra_config=True)
@@ -754,7 +751,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
     try:
         config = composed(["run_dir=.", *groups, *overrides, f"size={_size_of(recipe, overrides)}"])
     except ValueError as error:
-        if foreign := [group for group, name in names.items() if group not in chosen and not plugins.known(group, name, CONF)]:
+        if foreign := [group for group, name in names.items() if group not in chosen and not plugins.known(group, name)]:
             mine = f"my_{foreign[0]}.py"
             said = (
                 f"{str(error).rstrip('.?')}. If a file of your own defines it, name the file too: {mine}; in Python, import it."

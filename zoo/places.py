@@ -15,6 +15,10 @@ from typing import Any, BinaryIO
 
 from zoo.words import json_text
 
+_INSIDE = Path(__file__).parent / "conf"
+CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
+"""The configuration: inside the package in a wheel, beside it in a checkout."""
+
 
 def cache_folder() -> Path:
     """$XDG_CACHE_HOME/zoo, else ~/.cache/zoo."""

@@ -15,14 +15,16 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from zoo.places import CONF
 from zoo.signature import OPEN, parameters
+from zoo.trust import harmless
 from zoo.words import choice
 
 _FILES = "ZOO_FILES"
 """Variable that names the imported files for the processes that a verb begins."""
 
 
-def taken(arguments: Sequence[str], conf: Path) -> list[str]:
+def taken(arguments: Sequence[str]) -> list[str]:
     """The arguments without the names of Python files, which are imported. Raises ValueError where what one defines has the
     name of a choice that there is."""
     files = [each for each in arguments if each.endswith(".py") and Path(each).is_file()]
@@ -32,7 +34,7 @@ def taken(arguments: Sequence[str], conf: Path) -> list[str]:
     stems = {Path(each).stem for each in files}
     for group in GROUPS if files else ():
         for name, thing in own(group).items():
-            if thing.__module__ in stems and (conf / group / f"{name}.yaml").is_file():
+            if thing.__module__ in stems and (CONF / group / f"{name}.yaml").is_file():
                 raise ValueError(
                     f"There is a {group} {name!r} already. Give {thing.__qualname__} in {thing.__module__} another name."
                 )
@@ -94,20 +96,20 @@ def _below(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _below(each)
 
 
-def offer(conf: Path) -> None:
+def offer() -> None:
     """Make choices of all that was defined outside; a choice of the same name that is here stays what it is. (Hydra would take
     the other for its schema.)"""
     for group, node in (("task", _task), ("data", _data), ("model", _model)):
         for name, thing in own(group).items():
-            if (conf / group / f"{name}.yaml").is_file():
+            if (CONF / group / f"{name}.yaml").is_file():
                 continue
             package = "_global_" if group == "model" else None
             ConfigStore.instance().store(group=group, name=name, node=node(name, thing), package=package)
 
 
-def known(group: str, name: str, conf: Path) -> bool:
+def known(group: str, name: str) -> bool:
     """Whether there is such a choice."""
-    return (conf / group / f"{name}.yaml").is_file() or name in own(group)
+    return (CONF / group / f"{name}.yaml").is_file() or name in own(group)
 
 
 def _arguments(thing: Any, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,20 +118,14 @@ def _arguments(thing: Any, said: Mapping[str, Any]) -> dict[str, Any]:
     for name, parameter in parameters(thing).items():
         if name in ("net", OPEN):
             continue
+        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         if name in said:
             node[name] = said[name]
-        elif parameter.default is parameter.empty:
+        elif default is parameter.empty:
             node[name] = MISSING
-        elif _is_plain(parameter.default):
-            default = parameter.default
-            node[name] = list(default) if isinstance(default, tuple) else default
+        elif harmless(default):
+            node[name] = default
     return node
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _task(name: str, kind: Any) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
     films: dict[str, Film] = {}
     with contextlib.ExitStack() as places:
         with contextlib.ExitStack() as stack:
-            for _, answer in trained.frames(path, top_k=top_k):
+            for answer in trained.frames(path, top_k=top_k):
                 answers.append(answer)
                 if answer.pictures and not films:
                     place = places.enter_context(gallery.room())
@@ -166,8 +166,6 @@ def _main(
     """
     from zoo.answers import Gallery
 
-    if top_k < 0:
-        raise ValueError(f"top_k is {top_k}; it is a number of classes.")
     if str(out) != "predictions":
         Gallery(out).check()
     with _told(json) as tell:

@@ -122,7 +122,8 @@ def differences(was: Mapping[str, Any], config: DictConfig, is_now: Mapping[str,
         parents = [name[:at] for at, char in enumerate(name) if char == "."]
         if unknown or any(parent in found for parent in parents):  # of another optimizer all arguments are others
             continue
-        pair = (_class(was.get(name)), is_now.get(name))
+        before, now = was.get(name), is_now.get(name)
+        pair = (now if _class(before) == now else before, now)
         if _spoken(pair[0]) != _spoken(pair[1]):
             found[name] = pair
     own = [pair for name, pair in found.items() if not _refers(config, name)]

@@ -158,8 +158,8 @@ class Trained:
 
         return file.suffix.lower() in SUFFIXES - self.data.suffixes
 
-    def frames(self, file: File, *, top_k: int = 5) -> Iterator[tuple["NDArray[np.uint8]", Answer]]:
-        """Each frame of a video, (H, W, 3), with what a network of images says of it. Raises `Unreadable`."""
+    def frames(self, file: File, *, top_k: int = 5) -> Iterator[Answer]:
+        """What a network of images says of each frame of a video. Raises `Unreadable`."""
         from zoo.data._decode import each_frame, probe
 
         for pixels in each_frame(probe(file)):
@@ -168,7 +168,7 @@ class Trained:
             ((_, answer),) = self.ask([Memory(str(file), stream.getvalue())], top_k=top_k)
             if isinstance(answer, Unreadable):
                 raise answer
-            yield pixels, answer
+            yield answer
 
     def ask(
         self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
@@ -184,7 +184,7 @@ class Trained:
                 if isinstance(file, Unreadable):
                     raise file
                 if self.is_film(regular(file)):
-                    waiting.append((file, of_frames([answer for _, answer in self.frames(file, top_k=top_k)])))
+                    waiting.append((file, of_frames([*self.frames(file, top_k=top_k)])))
                     continue
                 batch = self.batch(file)
                 size += len(batch["id"])

@@ -168,3 +168,15 @@ def test_inverse_square_root() -> None:
     assert rates == pytest.approx([time / 0.1 if time < 0.1 else (0.1 / time) ** 0.5 for time in times])
     with pytest.raises(ValueError, match="warmup"):
         schedule.cosine(optimizer, 10, warmup=1.0)
+
+
+def test_the_usual_optimizer_is_that_of_the_configuration() -> None:
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from zoo.places import CONF
+    from zoo.tasks.base import ADAMW
+
+    said = instantiate(OmegaConf.load(CONF / "optimizer" / "adamw.yaml"))
+    ours, its = (make(nn.Linear(2, 2).parameters()).defaults for make in (ADAMW, said))
+    assert {name: value if name != "betas" else tuple(value) for name, value in its.items()} == ours

@@ -31,6 +31,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from zoo.batch import Batch, channels_of, foreign
 from zoo.bfloat16 import pad_beforehand
 from zoo.signature import parameters
+from zoo.trust import harmless
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -420,13 +421,9 @@ def _built(net: nn.Module) -> dict[str, Any]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are numbers, words, or lists of them."""
-    plain = {}
-    for name, value in values.items():
-        items = list(value) if isinstance(value, tuple | list) else [value]
-        if all(item is None or isinstance(item, bool | int | float | str) for item in items):
-            plain[name] = items if isinstance(value, tuple | list) else value
-    return plain
+    """Those that a checkpoint may hold."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: value for name, value in listed.items() if harmless(value)}
 
 
 def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
