@@ -40,10 +40,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from zoo.data._decode import probe
-from zoo.data._prepared import Store, prepare
+from zoo.common.places import data_root
+from zoo.data.reading.decode import probe
+from zoo.data.reading.prepared import Store, prepare
 from zoo.data.video import ClipFiles, Clips
-from zoo.places import data_root
 
 SHAPE = (3, 16, 112, 112)
 RATE, SECONDS = 5, 3.2  # of the clips of (b) and (c)
@@ -231,7 +231,7 @@ def missing() -> dict[str, str]:
         try:
             importlib.import_module(module)
             if name == "torchcodec":
-                from zoo.data._decode import check_decoder
+                from zoo.data.reading.decode import check_decoder
 
                 check_decoder(name)
         except (ImportError, OSError, RuntimeError, ValueError) as error:

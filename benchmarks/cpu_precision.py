@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo.bfloat16 import pad_beforehand
-from zoo.report import hardware, versions
+from zoo.common.bfloat16 import pad_beforehand
+from zoo.run.report import hardware, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from default_runs import RESULTS

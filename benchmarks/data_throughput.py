@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from zoo.data._augment import Affine, Chance, Flip
+from zoo.common.places import data_root
 from zoo.data.fashion_mnist import FashionMnist
-from zoo.places import data_root
+from zoo.data.loading.augment import Affine, Chance, Flip
 
 BATCH, THEIR_BATCHES, OUR_BATCHES, ROUNDS = 256, 60, 200, 5
 MEAN, STD = FashionMnist.source_mean, FashionMnist.source_std

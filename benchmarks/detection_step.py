@@ -26,8 +26,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
 
-from zoo import config as run
-from zoo import report
+from zoo.run import report
+from zoo.run.build import build_data, facts_of, make, publish
+from zoo.run.compose import composed
 from zoo.train import build_trainer
 
 WARM = 5
@@ -110,7 +111,7 @@ class Stopwatch(Callback):
 
 
 def our_seconds(net: torch.nn.Module, data: Any, config: DictConfig, steps: int) -> float:
-    task = run.make(config.task, "task")(net=net)
+    task = make(config.task, "task")(net=net)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         changes = {"callbacks": [watch], "logger": False, "enable_checkpointing": False, "default_root_dir": folder}
@@ -126,13 +127,13 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="as of zoo.train")
     arguments = parser.parse_args()
     report.quiet()
-    config = run.composed(["model=mask_rcnn", "run_dir=.", "trainer.precision=32-true", *arguments.settings])
-    data = run.build_data(config)
+    config = composed(["model=mask_rcnn", "run_dir=.", "trainer.precision=32-true", *arguments.settings])
+    data = build_data(config)
     data.prepare_data()
     data.setup()
-    run.publish(config, run.facts_of(data))
+    publish(config, facts_of(data))
     lightning.seed_everything(0, verbose=False)
-    net = run.make(config.model, "model")()
+    net = make(config.model, "model")()
     their_net = theirs(config)
     their_net.load_state_dict(net.state_dict())  # the same network, or this fails
     size = config.data.batch_size

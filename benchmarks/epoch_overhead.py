@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo import config as run
-from zoo.report import quiet
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import composed
+from zoo.run.report import quiet
 from zoo.tasks.base import CHANNELS_LAST
 from zoo.train import build_trainer
 
@@ -68,13 +69,13 @@ class Run:
 
     def __init__(self, case: Case, steps: int, folder: str) -> None:
         limit = f"trainer.limit_train_batches={steps + 1}"
-        self.config = run.composed([f"model={case.model}", *case.settings, *SAME, limit, f"run_dir={folder}"])
+        self.config = composed([f"model={case.model}", *case.settings, *SAME, limit, f"run_dir={folder}"])
         self.steps = steps
-        self.data = run.build_data(self.config)
+        self.data = build_data(self.config)
         self.data.prepare_data()
         self.data.setup()
-        run.publish(self.config, run.facts_of(self.data))
-        self.task: Any = run.build_task(self.config)
+        publish(self.config, facts_of(self.data))
+        self.task: Any = build_task(self.config)
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """Bytes, and what is learned from: straight from memory where they are there, else from our loader."""
@@ -197,7 +198,7 @@ def main() -> None:
                 with contextlib.redirect_stdout(io.StringIO()):
                     taken[contender].append(measure(case, steps))
         medians = {contender: f"{1000 * statistics.median(each) / steps:.1f}" for contender, each in taken.items()}
-        size = run.composed([f"model={case.model}", *case.settings]).data.batch_size
+        size = composed([f"model={case.model}", *case.settings]).data.batch_size
         against = [ratio(taken["zoo"], taken[other]) for other in ("by hand", "plain Lightning")]
         rows.append([name, str(size), medians["by hand"], medians["plain Lightning"], medians["zoo"], *against])
         print(dict(zip(head, rows[-1], strict=True)), flush=True)

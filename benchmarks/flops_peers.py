@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor, nn
 
 import zoo
-from zoo.report import quantity, versions
+from zoo.run.report import quantity, versions
 
 RESULT = Path(__file__).parent / "results" / "flops_peers.md"
 TOLERANCE = 1e-3

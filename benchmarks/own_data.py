@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.data._synth import digits
+from zoo.data.rendered.synth import digits
 
 README = Path(__file__).parents[1] / "README.md"
 SPLITS = ("train", "val", "test")

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets
 from torchvision.transforms import functional as F
 
-from zoo import config as run
+from zoo.common.places import data_root
 from zoo.data.fashion_mnist import FashionMnist
-from zoo.places import data_root
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import composed
 from zoo.tasks.rotation import all_turns
 
 BATCH, STEPS, THEIR_BATCHES, OUR_BATCHES, ROUNDS = 64, 60, 60, 300, 7
@@ -32,7 +33,7 @@ MEAN, STD = FashionMnist.source_mean, FashionMnist.source_std
 def training(task: str) -> float:
     """Images a second of training steps on four-fold batches, after one to warm up."""
     batch = BATCH if task == "rotation" else 4 * BATCH
-    config = run.composed(
+    config = composed(
         [
             "model=lenet_wide",
             "data=fashion_mnist",
@@ -42,10 +43,10 @@ def training(task: str) -> float:
             "run_dir=.",
         ]
     )
-    data = run.build_data(config)
+    data = build_data(config)
     data.setup()
-    run.publish(config, run.facts_of(data))
-    learner: Any = run.build_task(config).train()
+    publish(config, facts_of(data))
+    learner: Any = build_task(config).train()
     learner.log = lambda *_, **__: None  # no trainer is attached, to which it could log
     optimizer = torch.optim.AdamW(learner.net.parameters(), 1e-3)
     start = 0.0

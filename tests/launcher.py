@@ -28,8 +28,8 @@ def counted(kill_at: int | None, number: int, record: Path) -> None:
 
     import torch
 
-    from zoo import logs, resume
     from zoo.data import base
+    from zoo.run import logs, resume
     from zoo.tasks.base import Task
 
     calls = 0
@@ -105,7 +105,7 @@ def start(folder: Path) -> None:
     """Weights for `tiny` to start from."""
     import torch
 
-    from zoo.models._weights import write_tensors
+    from zoo.common.tensors import write_tensors
 
     torch.manual_seed(0)
     write_tensors(tiny().state_dict(), folder / "start.safetensors")
@@ -142,10 +142,26 @@ def run(request: dict[str, Any], rank: int, folder: Path) -> int:
 
 
 MODULES = (
-    *("zoo.train", "zoo.evaluate", "zoo.predict", "zoo.prepare", "zoo.report", "zoo.resume", "zoo.callbacks", "zoo.sweep"),
-    *("zoo.data.digits", "zoo.data.video_folder", "zoo.tasks.classification", "zoo.tasks.segmentation", "zoo.protocol", "cv2"),
+    *(
+        "zoo.train",
+        "zoo.evaluate",
+        "zoo.predict",
+        "zoo.prepare",
+        "zoo.run.report",
+        "zoo.run.resume",
+        "zoo.run.callbacks",
+        "zoo.run.sweep",
+    ),
+    *(
+        "zoo.data.digits",
+        "zoo.data.video_folder",
+        "zoo.tasks.classification",
+        "zoo.tasks.segmentation",
+        "zoo.run.protocol",
+        "cv2",
+    ),
     *("hydra.main", "lightning.pytorch.loggers.tensorboard", "lightning.pytorch.plugins.environments", "sklearn.datasets"),
-    *("matplotlib.backends.backend_agg", "zoo.determinism", "zoo.flops", "zoo.draw", "zoo.tasks.freeze"),
+    *("matplotlib.backends.backend_agg", "zoo.run.determinism", "zoo.flops", "zoo.common.draw", "zoo.run.freeze"),
 )
 """What runs import, the most of them sooner or later."""
 
@@ -154,11 +170,12 @@ def serve() -> None:
     for module in MODULES:
         importlib.import_module(module)
     import zoo
-    from zoo import config
+    from zoo.run.check import check_parts
+    from zoo.run.compose import composed
 
     remember(Path(sys.argv[1]), setattr)
     zoo.list_models()
-    config.check_parts(config.composed(["model=mlp", "run_dir=."]))  # what parses a command line learns as it reads
+    check_parts(composed(["model=mlp", "run_dir=."]))  # what parses a command line learns as it reads
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

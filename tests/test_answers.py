@@ -14,10 +14,10 @@ from PIL import Image
 
 from tests.conftest import Launcher
 from tests.test_words import FILE_NAMES, is_one_plain_line
-from zoo import answers
-from zoo.answers import Gallery, Lines, mark
-from zoo.draw import Film
-from zoo.places import write_whole
+from zoo.common.draw import Film
+from zoo.common.places import write_whole
+from zoo.run import answers
+from zoo.run.answers import Gallery, Lines, mark
 
 Verb = Callable[..., tuple[int, str, str]]
 LENET = "lenet5:fashion_mnist"
@@ -241,7 +241,7 @@ def test_a_prediction_that_is_stopped_keeps_what_it_said(started: Launcher, tmp_
         Image.new("L", (28, 28), each).save(tmp_path / "pictures" / f"{each:03d}.png")
     code = f"""
 import os, sys, zoo.predict as predict
-from zoo.answers import Lines
+from zoo.run.answers import Lines
 write = Lines.write
 def stopping(self, line):
     write(self, line)
@@ -392,7 +392,7 @@ def test_the_mark_changes_no_pixel(tmp_path: Path) -> None:
     """The mark changes no pixel, and a palette stays one."""
     from torch import arange, uint8
 
-    from zoo.draw import index_picture
+    from zoo.common.draw import index_picture
 
     mask = arange(16, dtype=uint8).reshape(4, 4)
     (file,) = Gallery(tmp_path).save(Path("a.png"), {"classes": index_picture(mask)})
@@ -424,7 +424,8 @@ def test_the_pictures_of_a_run_replace_no_link(tmp_path: Path) -> None:
     """A run that goes on in a folder from a stranger writes where it was told to, and nowhere else."""
     from torch import nn
 
-    from zoo import draw, report
+    from zoo.common import draw
+    from zoo.run import report
 
     (tmp_path / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
     (tmp_path / "victim").write_text("kept")
@@ -444,7 +445,7 @@ def test_the_pictures_of_a_run_replace_no_link(tmp_path: Path) -> None:
 def test_a_limit_of_pixels_holds_for_the_frames_of_a_film_too(
     verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.data import _files
+    from zoo.common import files as _files
 
     with Film(tmp_path / "film.mp4", 5) as made:
         made.add(Image.new("RGB", (70, 34)))  # a decoder makes 80 x 48 of it

@@ -16,12 +16,14 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import _charts, _timing
-from zoo import config as run
-from zoo._timing import NoMemoryError, Timing, Trial, measure, random_batch, timed
 from zoo.batch import TARGETS
-from zoo.benchmark import Options, Row, chosen_models, read_rows
+from zoo.benchmark import charts
+from zoo.benchmark import timing as _timing
+from zoo.benchmark.measure import Options, Row, chosen_models, read_rows
+from zoo.benchmark.timing import NoMemoryError, Timing, Trial, measure, random_batch, timed
 from zoo.models._entries import entries_of
+from zoo.run.build import untrained_net
+from zoo.run.compose import choices_of, composed
 
 Verb = Callable[..., tuple[int, str, str]]
 RESULTS = Path("runs/benchmark")
@@ -97,7 +99,7 @@ def test_every_task_takes_a_step_on_noise(task: str) -> None:
         "segmentation": ("fcn8s", "input_shape=[3,32,32]", "model.width=0.125"),
         "autoencoder": ("autoencoder", "input_shape=[1,28,28]"),
     }[task]
-    assert run.choices_of(run.composed([f"model={model}"]))["task"] == task
+    assert choices_of(composed([f"model={model}"]))["task"] == task
     for layout in ("contiguous", "channels_last"):
         trial = replace(QUICK, model=model, overrides=tuple(overrides), training=True, layout=layout, batch=2)
         timing = measure(trial)
@@ -127,13 +129,13 @@ def test_noise_is_what_the_contract_says() -> None:
 def test_a_trial_leaves_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps are whole, gradients and optimiser included, but at a rate of 0: noise would drive the loss away."""
     built = []
-    whole = run.untrained_net
+    whole = untrained_net
 
     def kept(overrides: list[str]) -> object:
         built.append(whole(overrides))
         return built[-1]
 
-    monkeypatch.setattr(run, "untrained_net", kept)
+    monkeypatch.setattr("zoo.run.recipe.untrained_net", kept)
     torch.manual_seed(0)
     measure(replace(QUICK, training=True))
     net = built[0][1]
@@ -148,8 +150,8 @@ def test_bf16_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     net = zoo.create_model("lenet5")
     net.head.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    config, _, shape = run.untrained_net(["model=lenet5"])
-    monkeypatch.setattr(run, "untrained_net", lambda overrides: (config, net, shape))
+    config, _, shape = untrained_net(["model=lenet5"])
+    monkeypatch.setattr("zoo.run.recipe.untrained_net", lambda overrides: (config, net, shape))
     measure(replace(QUICK, precision="bf16-mixed"))
     assert seen == {torch.bfloat16}
 
@@ -362,11 +364,11 @@ def rows_of(*names: str) -> list[Row]:
 
 def test_the_table_leaves_out_what_was_not_measured() -> None:
     rows = rows_of("one", "two")
-    text = _charts.table(rows)
+    text = charts.table(rows)
     head = next(line for line in text.splitlines() if line.startswith("| model"))
     assert head == "| model | input | parameters | multiply-adds | FLOPs |"
     rows[1] = replace(rows[1], no_formula="aten.fft", notes=["a|b"], latency_p50=1.5, latency_p95=2.25, hardware="Abacus")
-    text = _charts.table(rows)
+    text = charts.table(rows)
     assert "10,000 at least" in text
     assert "1.5 / 2.25" in text
     assert r"a\|b" in text
@@ -381,15 +383,15 @@ def test_the_picture_has_a_panel_for_each_kind_of_accuracy(tmp_path: Path) -> No
     rows[1] = replace(rows[1], accuracy=70.0, accuracy_what="top-1 on y val", accuracy_from="published")
     rows[2] = replace(rows[2], accuracy=71.0, accuracy_what="top-1 on y val", accuracy_from="published")
     rows.append(replace(rows[2], mode="compiled"))  # a model's second row has no point of its own
-    assert _charts.points(rows, "macs") == {
+    assert charts.points(rows, "macs") == {
         "top-1 on x test": [(1000, 90.0, "a", True)],
         "top-1 on y val": [(10_000, 70.0, "b", False), (100_000, 71.0, "c", False)],
     }
-    assert _charts.draw(rows, "macs", "multiply-adds", tmp_path / "a.png", Rows="digest")
+    assert charts.draw(rows, "macs", "multiply-adds", tmp_path / "a.png", Rows="digest")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.info["Rows"] == "digest"
         assert picture.width == pytest.approx(2 * 6.5 * 120, abs=2)
-    assert not _charts.draw(rows, "latency_p50", "latency", tmp_path / "a.png")
+    assert not charts.draw(rows, "latency_p50", "latency", tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists(), "a picture without figures is not left from an earlier run"
 
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 import zoo
 from tests.precision import assert_same
-from zoo import bfloat16, config
+from zoo.common import bfloat16
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import composed
 from zoo.train import build_trainer
 
 GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups
@@ -109,14 +111,14 @@ class Kept(lightning.Callback):
 @pytest.mark.parametrize(("precision", "expected"), [("bf16-mixed", {"constant"}), ("32-true", {"zeros"})])
 def test_training_in_bfloat16_on_a_cpu_pads_beforehand(tmp_path: Path, precision, expected):
     settings = ["model=lenet_wide", f"trainer.precision={precision}", "trainer.accelerator=cpu", "trainer.devices=1"]
-    given = config.composed([*settings, f"run_dir={tmp_path}", "logger=none", "callbacks=none", "data.num_workers=0"])
-    data = config.build_data(given)
+    given = composed([*settings, f"run_dir={tmp_path}", "logger=none", "callbacks=none", "data.num_workers=0"])
+    data = build_data(given)
     data.prepare_data()
     data.setup()
-    config.publish(given, config.facts_of(data))
+    publish(given, facts_of(data))
     kept = Kept()
     build_trainer(given, callbacks=[kept], max_steps=2, limit_val_batches=0, enable_progress_bar=False).fit(
-        config.build_task(given), datamodule=data
+        build_task(given), datamodule=data
     )
     assert kept.modes == expected
 
@@ -126,5 +128,5 @@ def test_training_in_bfloat16_on_a_cpu_pads_beforehand(tmp_path: Path, precision
 )
 def test_precision_by_what_the_cpu_can(tmp_path: Path, monkeypatch, native, asked, chosen):
     monkeypatch.setattr(bfloat16, "native", lambda: native)
-    given = config.composed(["model=lenet5", f"trainer.precision={asked}", "trainer.accelerator=cpu", f"run_dir={tmp_path}"])
+    given = composed(["model=lenet5", f"trainer.precision={asked}", "trainer.accelerator=cpu", f"run_dir={tmp_path}"])
     assert build_trainer(given).precision == chosen

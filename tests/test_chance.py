@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.chance import permutation, uniform
+from zoo.common.chance import permutation, uniform
 
 MASK = 2**64 - 1
 

@@ -23,11 +23,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from zoo import cli, progress
 from zoo.__main__ import verbs
-from zoo._timing import Timing
-from zoo.callbacks import Lines, Progress
+from zoo.benchmark.timing import Timing
+from zoo.common import progress
 from zoo.data import base
+from zoo.run import cli
+from zoo.run.callbacks import Lines, Progress
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -177,7 +178,7 @@ def test_the_workers_of_a_verb_end_with_it(started: Callable[..., Any], tmp_path
 import multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 from zoo import cli
-from zoo.data._parallel import mapped
+from zoo.data.loading.parallel import mapped
 def stop():
     while len(multiprocessing.active_children()) < 2:
         time.sleep(0.01)
@@ -205,11 +206,11 @@ def test_what_was_measured_is_said_where_it_cannot_be_written(
 ) -> None:
     settings = ("model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "data.num_workers=0")
     found = Timing((0.1,), (), 1, finite=True)
-    monkeypatch.setattr("zoo._timing.timed", lambda trial: found)
-    monkeypatch.setattr("zoo.study._measure", lambda outcome, folder: outcome.rows.append({"test": 0.5}))
-    for name in ("zoo.resume", "zoo.logs"):  # which write other files by the same function, and keep it
+    monkeypatch.setattr("zoo.benchmark.timing.timed", lambda trial: found)
+    monkeypatch.setattr("zoo.study.compare._measure", lambda outcome, folder: outcome.rows.append({"test": 0.5}))
+    for name in ("zoo.run.resume", "zoo.run.logs"):  # which write other files by the same function, and keep it
         importlib.import_module(name)
-    monkeypatch.setattr("zoo.places.write_whole", full)
+    monkeypatch.setattr("zoo.common.places.write_whole", full)
     for name, arguments, key, file in (
         ("train", (*settings, "callbacks.pictures=null", "logger=none", "hydra.run.dir=run"), "test", "result.json"),
         ("study", ("model=lenet5", "seeds=0"), "rows", "seed-0.json"),
@@ -243,7 +244,7 @@ def test_verbs_that_take_long_say_so(verb: Verb, monkeypatch: pytest.MonkeyPatch
         return Timing((0.1,), (), 1, finite=True)
 
     monkeypatch.setattr(progress, "EVERY", 0.005)
-    monkeypatch.setattr("zoo._timing.timed", slow)
+    monkeypatch.setattr("zoo.benchmark.timing.timed", slow)
     status, out, err = verb("benchmark", "linear", "measure=training", "mode=eager")
     assert status == 0, err
     assert "linear, eager training: 0.0 min so far" in out

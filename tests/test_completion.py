@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from zoo import _completion as completion
-from zoo import config as run
-from zoo import grammar
 from zoo.__main__ import verbs
+from zoo.common.places import CONF
+from zoo.run import completion as completion
+from zoo.run import grammar
+from zoo.run.compose import composed
 
 Verb = Callable[..., tuple[int, str, str]]
 VERBS = list(verbs())
@@ -61,7 +62,7 @@ def reached(place: str, settings: tuple[str, ...]) -> list[str]:
     for each in completion.keys(place, settings):
         if each.endswith("."):
             found += reached(each, settings)
-        elif place or not (run.CONF / each[:-1]).is_dir():
+        elif place or not (CONF / each[:-1]).is_dir():
             found.append(each[:-1])
     return found
 
@@ -78,8 +79,8 @@ def reached(place: str, settings: tuple[str, ...]) -> list[str]:
     ],
 )
 def test_every_key_of_a_run_is_offered_and_no_other(settings: tuple[str, ...]) -> None:
-    groups = {path.name for path in run.CONF.iterdir() if path.is_dir()}
-    assert {*reached("", settings)} - groups == {*leaves(run.composed([*settings, "run_dir=."]))} - groups
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert {*reached("", settings)} - groups == {*leaves(composed([*settings, "run_dir=."]))} - groups
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,13 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
-from zoo import cli, trust
-from zoo import config as run
-from zoo.size import SIZES
+from zoo.common import trust
+from zoo.common.places import CONF
+from zoo.run import cli, folder
+from zoo.run.check import check_fit, check_values, located
+from zoo.run.compose import check_overrides, choices_of, composed, literal_paths, parse, quoted
+from zoo.run.recipe import compose_recipe
+from zoo.run.size import SIZES
 
 NAMES = [
     "plain",
@@ -53,10 +57,10 @@ def test_a_composition_is_the_same_at_its_second_time(
     overrides: Sequence[str], compositions: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Hydra makes it of the files, and as the tests have it (conftest.py)."""
-    quick = [run.composed(overrides) for _ in range(2)]
+    quick = [composed(overrides) for _ in range(2)]
     monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compositions)
     for config in quick:
-        assert OmegaConf.to_container(config) == OmegaConf.to_container(run.composed(overrides))
+        assert OmegaConf.to_container(config) == OmegaConf.to_container(composed(overrides))
         assert OmegaConf.is_struct(config)
     quick[0].seed = 77
     assert quick[1].seed != 77
@@ -64,18 +68,18 @@ def test_a_composition_is_the_same_at_its_second_time(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quoted_value_comes_back(name: str) -> None:
-    (override,) = run.parse([f"data.root={run.quoted(name)}"])
+    (override,) = parse([f"data.root={quoted(name)}"])
     value = override.value()
     assert (value if isinstance(value, str) else getattr(value, "text", value)) == name
-    assert run.composed(["data=video_folder", "model=c3d", f"data.root={run.quoted(name)}"]).data.root == name
+    assert composed(["data=video_folder", "model=c3d", f"data.root={quoted(name)}"]).data.root == name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "/" not in name])
 def test_the_name_of_an_existing_folder_is_taken_literally(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    (argument,) = run.literal_paths([f"data.root={folder}"])
-    assert run.composed(["data=video_folder", "model=c3d", argument]).data.root == str(folder)
+    (argument,) = literal_paths([f"data.root={folder}"])
+    assert composed(["data=video_folder", "model=c3d", argument]).data.root == str(folder)
 
 
 def test_a_place_that_is_not_there_is_taken_literally_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +102,7 @@ def test_a_place_that_is_not_there_is_taken_literally_too(tmp_path: Path, monkey
     ]
     for name in [*names, *odd]:
         settings = ("data.root", "run_dir", "hydra.run.dir", "hydra.sweep.dir", "resume", "model.pretrained")
-        config = run.composed(["data=video_folder", "model=c3d", *run.literal_paths([f"{key}={name}" for key in settings])])
+        config = composed(["data=video_folder", "model=c3d", *literal_paths([f"{key}={name}" for key in settings])])
         for key in settings:
             assert OmegaConf.select(config, key) == (f"./{name}" if name[0] == "~" else name), key
 
@@ -121,10 +125,10 @@ def test_every_argument_that_names_a_place_is_taken_as_one() -> None:
     network every text that is the user's alone."""
     words = trust.WORDS["data"] | trust.NAMES["data"]
     found = set()
-    for path in sorted(run.CONF.rglob("*.yaml")):
+    for path in sorted(CONF.rglob("*.yaml")):
         group = path.parent.name
         for target in {*targets(yaml.safe_load(path.read_text()))}:
-            thing = run.located(target)
+            thing = located(target)
             hints = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
             for name, hint in hints.items():
                 text = admits(hint, (str,)) and (
@@ -132,30 +136,30 @@ def test_every_argument_that_names_a_place_is_taken_as_one() -> None:
                 )
                 if text or admits(hint, (Path,)):
                     found.add(name)
-                    assert run.literal_paths([f"{group}.{name}=a,b ü"]) == [f"{group}.{name}='a,b ü'"], f"{target}: {name}"
+                    assert literal_paths([f"{group}.{name}=a,b ü"]) == [f"{group}.{name}='a,b ü'"], f"{target}: {name}"
     assert {"root", "source", "folder", "pretrained", "results", "dirpath", "save_dir", "default_root_dir"} <= found
-    assert run.literal_paths(["model.backbone_weights=a,b ü"]) == ["model.backbone_weights='a,b ü'"]
+    assert literal_paths(["model.backbone_weights=a,b ü"]) == ["model.backbone_weights='a,b ü'"]
 
 
 def test_home_is_meant_by_a_tilde_unless_something_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/of user")
-    assert run.literal_paths(["data.root=~/x"]) == ["data.root='/home/of user/x'"]
-    assert run.place("~") == "/home/of user"
+    assert literal_paths(["data.root=~/x"]) == ["data.root='/home/of user/x'"]
+    assert folder.place("~") == "/home/of user"
     (tmp_path / "~").mkdir()
-    assert run.place("~") == "./~"
+    assert folder.place("~") == "./~"
 
 
 def test_places_of_a_sweep_are_values_of_their_own() -> None:
-    assert run.literal_paths(["-m", "data.root=a,b c,图"]) == ["-m", "data.root=a,'b c','图'"]
-    assert run.literal_paths(["-m", "hydra.sweep.dir=a,b"]) == ["-m", "hydra.sweep.dir='a,b'"]
-    assert run.literal_paths(["data.root=a,b"]) == ["data.root='a,b'"]
+    assert literal_paths(["-m", "data.root=a,b c,图"]) == ["-m", "data.root=a,'b c','图'"]
+    assert literal_paths(["-m", "hydra.sweep.dir=a,b"]) == ["-m", "hydra.sweep.dir='a,b'"]
+    assert literal_paths(["data.root=a,b"]) == ["data.root='a,b'"]
 
 
 def test_other_values_are_left_to_hydra() -> None:
     arguments = ["model=lenet5,c3d", "seed=0,1", "--help", "-m", "data.root='x'", "optimizer.betas=[0.9,0.99]", "~logger"]
     arguments += ["resume=null", "hydra.run.dir=runs/${model.name}", "model.pretrained=true"]
-    assert run.literal_paths(arguments) == arguments
+    assert literal_paths(arguments) == arguments
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_other_values_are_left_to_hydra() -> None:
 )
 def test_a_misspelling_names_the_nearest(override: str, said: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (the sentence is what matters, and is looked at)
-        run.check_overrides(override.split())
+        check_overrides(override.split())
     sentence = cli.sentence(caught.value)
     assert sentence is not None
     assert said in sentence
@@ -184,9 +188,9 @@ def test_a_misspelling_names_the_nearest(override: str, said: str) -> None:
 
 
 def test_every_value_of_a_sweep_is_checked() -> None:
-    run.check_overrides(["model=lenet5,lenet_wide", "seed=0,1"])
+    check_overrides(["model=lenet5,lenet_wide", "seed=0,1"])
     with pytest.raises(ValueError, match="lenet6"):
-        run.check_overrides(["model=lenet5,lenet6", "seed=0,1"])
+        check_overrides(["model=lenet5,lenet6", "seed=0,1"])
 
 
 def example(
@@ -213,38 +217,38 @@ def example(
 )
 def test_values_are_checked_against_the_signature(key: str, good: list[object], bad: list[object]) -> None:
     for value in good:
-        run.check_values(example, {key: value}, "place")
+        check_values(example, {key: value}, "place")
     for value in bad:
         with pytest.raises(ValueError, match=f"place.{key} is .* but it must be "):
-            run.check_values(example, {key: value}, "place")
+            check_values(example, {key: value}, "place")
     with pytest.raises(ValueError, match="place takes no argument 'cuont'; did you mean count"):
-        run.check_values(example, {"cuont": 1}, "place")
+        check_values(example, {"cuont": 1}, "place")
 
 
-@pytest.mark.parametrize("model", sorted(path.stem for path in (run.CONF / "model").glob("*.yaml")))
+@pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
 def test_every_model_composes_and_its_data_fit(model: str) -> None:
     for size in SIZES:
-        config = run.composed([f"model={model}", f"size={size}"])
-        assert run.choices_of(config)["model"] == model
+        config = composed([f"model={model}", f"size={size}"])
+        assert choices_of(config)["model"] == model
         assert config.size == size
         if not (model == "two_stream" and size == "paper"):  # it reads flow, which the embedded set does not serve
-            run.check_fit(config)
+            check_fit(config)
 
 
 def test_image_models_refuse_clips_and_the_other_way_round() -> None:
     with pytest.raises(
         ValueError, match=r"digits serves \(C, H, W\) images, but c3d reads \(C, T, H, W\) clips. Choose another"
     ):
-        run.check_fit(run.composed(["model=c3d", "data=digits"]))
+        check_fit(composed(["model=c3d", "data=digits"]))
     with pytest.raises(ValueError, match=r"motion_digits serves \(C, T, H, W\) clips, but lenet5 reads"):
-        run.check_fit(run.composed(["model=lenet5", "data=motion_digits"]))
+        check_fit(composed(["model=lenet5", "data=motion_digits"]))
 
 
 def test_a_misspelt_key_inside_a_yaml_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodle:\n  norm: true\n")
     with pytest.raises(Exception) as caught:  # noqa: PT011 (as above)
-        run.check_overrides(["experiment=mine"], str(tmp_path))
+        check_overrides(["experiment=mine"], str(tmp_path))
     assert "modle" in (cli.sentence(caught.value) or "")
 
 
@@ -261,12 +265,12 @@ RECIPE = {
 
 
 def test_a_recipe_composes_and_the_command_line_beats_it() -> None:
-    config = run.compose_recipe(RECIPE, ["data.seed=5"])
+    config = compose_recipe(RECIPE, ["data.seed=5"])
     assert config.data.batch_size == 7
     assert config.data.seed == 5
     assert config.task.label_smoothing == 0.1
     assert config.model.num_classes == 10
-    other = run.compose_recipe(RECIPE, ["data=image_folder", "data.root=x"])
+    other = compose_recipe(RECIPE, ["data=image_folder", "data.root=x"])
     assert other.data._target_.endswith("ImageFolder")
     assert other.data.shape == [1, 32, 32]
 
@@ -288,7 +292,7 @@ def test_a_recipe_fills_in_plain_values_and_nothing_else(group: str, key: str, v
     recipe = copy.deepcopy(RECIPE)
     recipe["arguments"][group][key] = value  # type: ignore[index]
     with pytest.raises(ValueError, match="The checkpoint sets"):
-        run.compose_recipe(recipe, [])
+        compose_recipe(recipe, [])
 
 
 @pytest.mark.parametrize("name", ["../../evil", "digits data.root=/", "a,b", "", "/etc/passwd", "nothing"])
@@ -298,7 +302,7 @@ def test_a_recipe_chooses_among_our_own_names(group: str, name: str) -> None:
     recipe["names"][group] = name  # type: ignore[index]
     said = f"There is no {group} 'nothing'" if name == "nothing" else f"The checkpoint names a {group} {name!r}, which is not"
     with pytest.raises(ValueError, match=re.escape(said)):
-        run.compose_recipe(recipe, [])
+        compose_recipe(recipe, [])
 
 
 def test_all_targets_of_the_configuration_exist_and_take_their_keys() -> None:
@@ -307,11 +311,11 @@ def test_all_targets_of_the_configuration_exist_and_take_their_keys() -> None:
     def walk(node: object, place: str) -> None:
         if isinstance(node, dict):
             if "_target_" in node:
-                parameters = inspect.signature(run.located(node["_target_"])).parameters
+                parameters = inspect.signature(located(node["_target_"])).parameters
                 variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
                 assert variable or {k for k in node if not k.startswith("_")} <= set(parameters), place
             for key, value in node.items():
                 walk(value, f"{place}.{key}")
 
-    for path in run.CONF.rglob("*.yaml"):
+    for path in CONF.rglob("*.yaml"):
         walk(yaml.safe_load(path.read_text()), str(path))

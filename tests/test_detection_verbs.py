@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from zoo.data import _scenes
-from zoo.data._decode import probe
-from zoo.data._synth import SPLITS
-from zoo.draw import Film
+from zoo.common.draw import Film
+from zoo.data.reading.decode import probe
+from zoo.data.rendered import scenes
+from zoo.data.rendered.synth import SPLITS
 from zoo.tasks.detection import DetectionTask
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -38,17 +38,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with eight scenes a split."""
     folder: Path = tmp_path_factory.mktemp("data")
     for split in SPLITS:
-        (folder / _scenes.FOLDER / split).mkdir(parents=True)
-        parts = [_scenes.draw_scene(split, number) for number in range(8)]
-        arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        np.savez(folder / _scenes.FOLDER / split / "000.npz", **arrays._asdict())
+        (folder / scenes.FOLDER / split).mkdir(parents=True)
+        parts = [scenes.draw_scene(split, number) for number in range(8)]
+        arrays = scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        np.savez(folder / scenes.FOLDER / split / "000.npz", **arrays._asdict())
     return folder
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_scenes, "SCENES", dict.fromkeys(SPLITS, 8))
-    monkeypatch.setattr(_scenes, "_A_FILE", 8)
+    monkeypatch.setattr(scenes, "SCENES", dict.fromkeys(SPLITS, 8))
+    monkeypatch.setattr(scenes, "_A_FILE", 8)
 
 
 @pytest.mark.parametrize(

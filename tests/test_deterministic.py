@@ -9,22 +9,23 @@ import torch
 from torch import nn
 
 import zoo
-from zoo import config as run
-from zoo.determinism import UNSTEADY, refused, unsteady
+from zoo.run.build import build_task, publish
+from zoo.run.compose import composed
+from zoo.run.determinism import UNSTEADY, refused, unsteady
 
 Verb = Callable[..., tuple[int, str, str]]
 
 
 def built(name: str) -> tuple[nn.Module, list[int]]:
     """A model and its small shape, the first weights from the same seed."""
-    config = run.composed([f"model={name}", "run_dir=."])
+    config = composed([f"model={name}", "run_dir=."])
     shape = list(config.input_shape)
     config.data.shape = shape
     classes = [f"class {number}" for number in range(5)]
     statistics = {"mean": [0.5] * shape[0], "std": [0.5] * shape[0]}
-    run.publish(config, {"num_classes": 5, "class_names": classes, "shape": shape, **statistics})
+    publish(config, {"num_classes": 5, "class_names": classes, "shape": shape, **statistics})
     torch.manual_seed(0)
-    return run.build_task(config).net.train(), shape
+    return build_task(config).net.train(), shape
 
 
 def step(net: nn.Module, shape: list[int]) -> list[torch.Tensor]:

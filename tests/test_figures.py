@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.augmentation import mirrored_classes
 from zoo.data.base import EpochSampler, spread_order
 from zoo.data.digits import Digits
-from zoo.report import steps_of
+from zoo.run.augmentation import mirrored_classes
+from zoo.run.report import steps_of
 
 Verb = Callable[..., tuple[int, str, str]]
 TINY = ("model=mlp", "model.hidden=[16]", "callbacks.pictures=null", "hydra.run.dir=run")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
-from zoo.flops import Profile, _cut, profile
+from zoo.flops.count import Profile, _cut, profile
 
 
 class Do(nn.Module):

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo import flow as zoo_flow
-from zoo.flow import BOUND, STEP, estimator, from_bytes, mirrored, picture, resized, to_bytes, turned, wheel
+from zoo.common import flow as zoo_flow
+from zoo.common.flow import BOUND, STEP, estimator, from_bytes, mirrored, picture, resized, to_bytes, turned, wheel
 
 Frames = NDArray[np.uint8]
 

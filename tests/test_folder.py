@@ -13,8 +13,10 @@ import torch
 from omegaconf import OmegaConf
 
 import zoo.train
-from zoo import config as run
-from zoo import folder, resume, settings
+from zoo.run import folder, resume, settings
+from zoo.run.build import build_data, facts_of, publish
+from zoo.run.compose import composed
+from zoo.run.recipe import configured, differences, recipe_of
 
 Verb = Callable[..., tuple[int, str, str]]
 QUICK = ("model=linear", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "~logger.tensorboard", "~callbacks.pictures")
@@ -124,32 +126,32 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `model=linear` on digits leaves, without its tensors."""
     path = tmp_path_factory.mktemp("run") / "checkpoints" / "last.ckpt"
     path.parent.mkdir()
-    config = run.composed(["model=linear", "run_dir=."])
+    config = composed(["model=linear", "run_dir=."])
     recipe = {"names": {"model": "linear", "task": "classification", "data": "digits"}, "arguments": {}, "facts": {}}
-    torch.save({"zoo": {**recipe, "settings": run.configured(config)}}, path)
+    torch.save({"zoo": {**recipe, "settings": configured(config)}}, path)
     return path
 
 
 @pytest.mark.parametrize(("changed", "said"), OTHERS)
 def test_what_would_be_another_run_is_refused(changed: list[str], said: str, checkpoint: Path) -> None:
-    config = run.composed([*([] if changed[0].startswith("model=") else ["model=linear"]), "run_dir=.", *changed])
+    config = composed([*([] if changed[0].startswith("model=") else ["model=linear"]), "run_dir=.", *changed])
     with pytest.raises(ValueError, match="of a run with other settings") as refused:
-        run.differences(config, str(checkpoint))
+        differences(config, str(checkpoint))
     assert said in str(refused.value)
     assert "model.pretrained=" in str(refused.value), "the remedy"
 
 
 @pytest.mark.parametrize(("changed", "said"), GOES_ON)
 def test_what_is_the_same_run_goes_on_and_is_said(changed: list[str], said: str, checkpoint: Path) -> None:
-    config = run.composed(["model=linear", "run_dir=.", *changed])
-    found = run.differences(config, str(checkpoint))
+    config = composed(["model=linear", "run_dir=.", *changed])
+    found = differences(config, str(checkpoint))
     assert f"{next(iter(found))} {next(iter(found.values()))}" == said
-    assert run.differences(run.composed(["model=linear", "run_dir=."]), str(checkpoint)) == {}
+    assert differences(composed(["model=linear", "run_dir=."]), str(checkpoint)) == {}
 
 
 def test_a_setting_that_the_older_version_did_not_have_is_no_difference(checkpoint: Path) -> None:
-    config = run.composed(["model=linear", "run_dir=."])
-    now = run.configured(config)
+    config = composed(["model=linear", "run_dir=."])
+    now = configured(config)
     was = {name: each for name, each in now.items() if name != "trainer.gradient_clip_val"}
     assert settings.differences(was, config, now, []) == {}
 
@@ -159,10 +161,10 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the same run by a version that kept the arguments of model, task and data alone."""
     path = tmp_path_factory.mktemp("older") / "checkpoints" / "last.ckpt"
     path.parent.mkdir()
-    config = run.composed(["model=linear", "run_dir=."])
-    facts = run.facts_of(run.build_data(config))
-    run.publish(config, facts)
-    recipe = run.recipe_of(config, facts)
+    config = composed(["model=linear", "run_dir=."])
+    facts = facts_of(build_data(config))
+    publish(config, facts)
+    recipe = recipe_of(config, facts)
     recipe["arguments"]["data"].pop("ground")  # an argument that it did not have
     torch.save({"zoo": recipe}, path)
     return path
@@ -172,18 +174,18 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("changed", "said"), [each for each in OTHERS if each[0][0].startswith(("data.batch", "data.fraction", "model=", "seed="))]
 )
 def test_what_an_older_version_knew_is_compared(changed: list[str], said: str, older: Path) -> None:
-    config = run.composed([*([] if changed[0].startswith("model=") else ["model=linear"]), "run_dir=.", *changed])
+    config = composed([*([] if changed[0].startswith("model=") else ["model=linear"]), "run_dir=.", *changed])
     with pytest.raises(ValueError, match="of a run with other settings") as refused:
-        run.differences(config, str(older))
+        differences(config, str(older))
     expected = f"data.{said}" if said.startswith("seed") else said
     assert f"other settings: {expected}." in str(refused.value), "and nothing else"
 
 
 def test_what_an_older_version_did_not_keep_is_no_difference(older: Path) -> None:
     for same in ([], ["optimizer.lr=0.1"], ["scheduler=step"], ["trainer.max_epochs=20"], ["callbacks=ema"]):
-        assert run.differences(run.composed(["model=linear", "run_dir=.", *same]), str(older)) == {}, same
-    config = run.composed(["model=linear", "run_dir=.", "data.num_workers=2"])
-    assert run.differences(config, str(older)) == {"data.num_workers": "was null, is 2"}
+        assert differences(composed(["model=linear", "run_dir=.", *same]), str(older)) == {}, same
+    config = composed(["model=linear", "run_dir=.", "data.num_workers=2"])
+    assert differences(config, str(older)) == {"data.num_workers": "was null, is 2"}
 
 
 # The end of a run
@@ -275,6 +277,6 @@ def test_what_a_checkpoint_calls_its_best_is_a_file_of_its_folder_or_nothing(pla
 def test_a_place_with_a_dot_is_no_class() -> None:
     """Settings that name a class are compared by the class alone; a folder may be called as a class in a module."""
     config = OmegaConf.create({"data": {"root": "photos.Big"}, "logger": {"csv": None}})
-    was = {"data.root": "photos.Big", "logger.csv": "zoo.logs.MetricsCsv"}
+    was = {"data.root": "photos.Big", "logger.csv": "zoo.run.logs.MetricsCsv"}
     assert not settings.differences(was, config, {"data.root": "photos.Big", "logger.csv": "MetricsCsv"}, ["data.root"])
     assert settings.differences(was, config, {"data.root": "Other.Big"}, [])

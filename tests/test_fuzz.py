@@ -22,10 +22,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from zoo import cli
-from zoo import config as run
-from zoo.data import _motion
-from zoo.models._weights import load_pretrained, write_tensors
+from zoo.common.places import CONF
+from zoo.common.tensors import write_tensors
+from zoo.data.rendered import motion
+from zoo.models._weights import load_pretrained
+from zoo.run import cli
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.check import check_fit
+from zoo.run.compose import composed
+from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild, recipe_of
 
 MUTANTS = int(os.environ.get("ZOO_TEST_MUTANTS", "2500"))
 """Of each kind; with the one thing that must come of each: a sample of the right form, or a sentence. The first 2,500 are what
@@ -127,7 +132,7 @@ def picture(rng: random.Random, kind: str) -> bytes:
 
 
 def read_an_image(folder: Path, rng: random.Random) -> None:
-    from zoo.data.images import check_image, read_image, upright_header
+    from zoo.common.pictures import check_image, read_image, upright_header
 
     path = folder / "x.png"
     kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO"])
@@ -163,8 +168,8 @@ def read_a_video(folder: Path, rng: random.Random) -> None:
     from zoo.data.video_folder import VideoFolder
 
     if not _CLIP:
-        frames = _motion.draw_clip("train", 3)
-        _CLIP.append(_motion.encode(frames, 8))
+        frames = motion.draw_clip("train", 3)
+        _CLIP.append(motion.encode(frames, 8))
         for name, codec, pixels in (
             ("avi", "mpeg4", "yuv420p"),
             ("matroska", "libx264", "yuv420p"),
@@ -330,14 +335,14 @@ def _png() -> bytes:
 
 
 def read_settings(folder: Path, rng: random.Random) -> None:
-    source = rng.choice(sorted(run.CONF.glob("*/*.yaml")))
+    source = rng.choice(sorted(CONF.glob("*/*.yaml")))
     place = folder / "conf" / source.parent.name / "mutant.yaml"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(reworded(source.read_text(), rng), errors="surrogateescape")
     try:
         group = source.parent.name
-        config = run.composed([f"{group}=mutant"] if group != "model" else ["model=mutant"], str(folder / "conf"))
-        run.check_fit(config)
+        config = composed([f"{group}=mutant"] if group != "model" else ["model=mutant"], str(folder / "conf"))
+        check_fit(config)
     finally:
         place.unlink()
 
@@ -348,13 +353,13 @@ _SAVED: list[dict[str, Any]] = []
 def read_a_checkpoint(folder: Path, rng: random.Random) -> None:
     """Bytes broken, or the recipe's values exchanged: then it builds our own network, or is refused."""
     if not _SAVED:
-        config = run.composed(["model=linear", "data=digits", "run_dir=."])
-        data = run.build_data(config)
+        config = composed(["model=linear", "data=digits", "run_dir=."])
+        data = build_data(config)
         data.setup()
-        facts = run.facts_of(data)
-        run.publish(config, facts)
-        task = run.build_task(config)
-        _SAVED.append({"state_dict": task.state_dict(), "zoo": run.recipe_of(config, facts)})
+        facts = facts_of(data)
+        publish(config, facts)
+        task = build_task(config)
+        _SAVED.append({"state_dict": task.state_dict(), "zoo": recipe_of(config, facts)})
     buffer = io.BytesIO()
     content = json.loads(json.dumps(_SAVED[0]["zoo"]))
     broken = rng.random() < 0.5
@@ -385,17 +390,17 @@ def read_a_checkpoint(folder: Path, rng: random.Random) -> None:
     torch.save({"state_dict": _SAVED[0]["state_dict"], "zoo": content}, buffer)
     path = folder / "x.ckpt"
     path.write_bytes(mutant(buffer.getvalue(), rng) if broken else buffer.getvalue())
-    found = run.read_checkpoint(path)
-    config = run.compose_recipe(found["zoo"], [])
-    run.build_data(config)
-    run.publish(config, found["zoo"]["facts"])
-    task = run.rebuild(found, config, path)
+    found = read_checkpoint(path)
+    config = compose_recipe(found["zoo"], [])
+    build_data(config)
+    publish(config, found["zoo"]["facts"])
+    task = rebuild(found, config, path)
     assert type(task.net).__module__.startswith("zoo.models.")
 
 
 def read_archives(folder: Path, rng: random.Random) -> None:
-    from zoo.data import shards
-    from zoo.data.images import read_image
+    from zoo.common.pictures import read_image
+    from zoo.data.reading import shards
 
     root = folder / "archives"
     if not root.is_dir():
@@ -442,16 +447,16 @@ _FILM: dict[str, bytes] = {}
 
 def read_a_ledger(folder: Path, rng: random.Random) -> None:
     """What it says of a film that is sound: it may be wrong about it, and the film is then looked at itself."""
-    from zoo.data import _prepared
-    from zoo.data._decode import read_frames
+    from zoo.data.reading import prepared
+    from zoo.data.reading.decode import read_frames
 
     root = folder / "films"
     path = root / "a" / "x.mp4"
     if not _FILM:
         path.parent.mkdir(parents=True)
-        path.write_bytes(_motion.render(_motion.clip_path(folder, "train", 5)))
-        store = _prepared.Store(root)
-        store.add(_prepared.work(_prepared._job(store, path, None, None)))
+        path.write_bytes(motion.render(motion.clip_path(folder, "train", 5)))
+        store = prepared.Store(root)
+        store.add(prepared.work(prepared._job(store, path, None, None)))
         _FILM["ledger"] = store.ledger.read_bytes()
     content = _FILM["ledger"]
     way = rng.randrange(3)
@@ -462,13 +467,13 @@ def read_a_ledger(folder: Path, rng: random.Random) -> None:
     else:
         content = json.dumps(exchanged(json.loads(content), rng)).encode()
     (root / ".zoo" / "ledger.jsonl").write_bytes(content)
-    video = _prepared.Store(root).video(path)
+    video = prepared.Store(root).video(path)
     frames = read_frames(video, [0, len(video) - 1])
     assert frames.shape == (2, 32, 32, 3)
 
 
 def read_flow(folder: Path, rng: random.Random) -> None:
-    from zoo.data._fields import open_fields, write_fields
+    from zoo.data.reading.fields import open_fields, write_fields
 
     path = folder / "x.zip"
     if "flow" not in _FILM:
@@ -484,7 +489,7 @@ def read_flow(folder: Path, rng: random.Random) -> None:
 def read_rendered_scenes(folder: Path, rng: random.Random) -> None:
     from unittest.mock import patch
 
-    from zoo.data import _scenes
+    from zoo.data.rendered import scenes as _scenes
 
     with patch.object(_scenes, "_A_FILE", 2):
         if "scenes" not in _FILM:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from zoo import cli, grammar
 from zoo.__main__ import verbs
-from zoo.grammar import Further, Named, Plain, Within
+from zoo.run import cli, grammar
+from zoo.run.grammar import Further, Named, Plain, Within
 
 Verb = Callable[..., tuple[int, str, str]]
 

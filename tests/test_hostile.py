@@ -17,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo import config as run
-from zoo.data import _motion
-from zoo.data._files import Unreadable
-from zoo.places import inside
+from zoo.common.files import Unreadable
+from zoo.common.places import inside
+from zoo.data.rendered import motion
 from zoo.predict import Limits
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import composed
+from zoo.run.recipe import compose_recipe, rebuild, recipe_of
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -115,9 +117,9 @@ def test_a_checkpoint_with_code_is_refused_unrun(kind: str, form: str, verb: Ver
 
 
 def rebuilt(task: Any, recipe: dict[str, Any]) -> Any:
-    config = run.compose_recipe(recipe, [])
-    run.publish(config, recipe["facts"])
-    return run.rebuild({"state_dict": task.state_dict(), "zoo": recipe}, config, "x.ckpt")
+    config = compose_recipe(recipe, [])
+    publish(config, recipe["facts"])
+    return rebuild({"state_dict": task.state_dict(), "zoo": recipe}, config, "x.ckpt")
 
 
 TARGETS = ["os.system", "torch.hub.load", "torch.save", "torch.ops.load_library", "builtins.eval", "zoo.prepare.prepare"]
@@ -133,13 +135,13 @@ def test_nothing_in_a_checkpoint_is_ever_called(
     called: list[Any] = []
     for module, name in ((os, "system"), (torch.hub, "load"), (torch, "save"), (torch.ops, "load_library")):
         monkeypatch.setattr(module, name, lambda *arguments, **named: called.append(arguments))
-    config = run.composed(["model=linear", "data=digits", "run_dir=."])
-    data = run.build_data(config)
+    config = composed(["model=linear", "data=digits", "run_dir=."])
+    data = build_data(config)
     data.setup()
-    facts = run.facts_of(data)
-    run.publish(config, facts)
-    task = run.build_task(config)
-    recipe = run.recipe_of(config, facts)
+    facts = facts_of(data)
+    publish(config, facts)
+    task = build_task(config)
+    recipe = recipe_of(config, facts)
     assert rebuilt(task, recipe).net is not None, "as it is, the recipe is good"
     hostile = {"_target_": target, "_args_": ["touch pwned"]}
     if place in ("model", "task", "data"):
@@ -194,7 +196,7 @@ def test_images_beyond_a_size_are_refused_unless_told_otherwise(verb: Verb, tmp_
 
 def test_videos_beyond_a_length_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
-    path.write_bytes(_motion.render(_motion.clip_path(tmp_path, "train", 0)))
+    path.write_bytes(motion.render(motion.clip_path(tmp_path, "train", 0)))
     assert Limits().refusal(path, 4) is None
     assert Limits(max_frames=24).refusal(path, 4) is None
     assert Limits(max_frames=23).refusal(path, 4) == "it has 24 frames, more than max_frames=23 allows"

@@ -16,10 +16,10 @@ import yaml
 from PIL import Image
 
 import zoo
-from zoo import _charts
 from zoo.__main__ import verbs
-from zoo.benchmark import read_rows
-from zoo.config import CONF
+from zoo.benchmark import charts
+from zoo.benchmark.measure import read_rows
+from zoo.common.places import CONF
 from zoo.models._registry import get_builder
 
 SOURCE = Path(zoo.__file__).parent
@@ -140,9 +140,9 @@ def test_no_public_function_shares_a_name_with_a_module() -> None:
     assert not {path.stem for path in SOURCE.iterdir()} & set(zoo.__all__)
 
 
-def script(name: str) -> Any:
-    """A script of benchmarks/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, CHECKOUT / "benchmarks" / f"{name}.py")
+def script(name: str, folder: str = "tools") -> Any:
+    """A script of tools/ or benchmarks/, which are no packages."""
+    spec = importlib.util.spec_from_file_location(name, CHECKOUT / folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -158,7 +158,7 @@ def test_the_readmes_table_has_every_model() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_table_and_plot_are_fresh() -> None:
-    """`python benchmarks/readme.py` writes them. It counts what every network costs at its paper's size."""
+    """`python tools/readme.py` writes them. It counts what every network costs at its paper's size."""
     readme = script("readme")
     text = (CHECKOUT / "README.md").read_text()
     assert readme.renewed(text) == text
@@ -168,7 +168,7 @@ def test_the_readmes_table_and_plot_are_fresh() -> None:
 
 @pytest.mark.slow
 def test_the_page_of_the_lectures_tables_is_fresh() -> None:
-    """`python benchmarks/lecture_tables.py` writes it."""
+    """`python tools/lecture_tables.py` writes it."""
     tables = script("lecture_tables")
     assert tables.page() == tables.PAGE.read_text()
 
@@ -179,7 +179,7 @@ def test_a_table_of_figures_is_that_of_its_measurements(name: str) -> None:
     benchmarks = str(CHECKOUT / "benchmarks")
     sys.path.insert(0, benchmarks)
     try:
-        measured = script(name)
+        measured = script(name, "benchmarks")
     finally:
         sys.path.remove(benchmarks)
     kept = json.loads((measured.RESULTS / f"{name}.json").read_text())
@@ -192,14 +192,14 @@ def test_the_page_and_table_of_the_benchmark_are_fresh() -> None:
     folder = CHECKOUT / "benchmarks" / "results" / "benchmark"
     rows = read_rows(folder)
     assert len(rows) > 10
-    assert (folder / "benchmark.html").read_text() == _charts.page(rows)
-    assert (folder / "benchmark.md").read_text() == _charts.table(rows)
+    assert (folder / "benchmark.html").read_text() == charts.page(rows)
+    assert (folder / "benchmark.md").read_text() == charts.table(rows)
 
 
 @pytest.mark.slow
 def test_the_counters_of_flops_were_compared_with_what_is_counted_now() -> None:
     """`python benchmarks/flops_peers.py` writes the comparison; our column is checked here, and its formulas."""
-    peers = script("flops_peers")
+    peers = script("flops_peers", "benchmarks")
     text = peers.RESULT.read_text()
     assert len(peers.CASES) == 15
     for name, case in peers.CASES.items():

@@ -8,8 +8,10 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from zoo import cli, flops, grammar
-from zoo import config as run
+from zoo.flops import count
+from zoo.run import cli, grammar
+from zoo.run.check import check_fit, check_parts
+from zoo.run.compose import _MEETING, composed, literal_paths
 from zoo.tasks.base import Task
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -168,7 +170,7 @@ def settings_of(config: DictConfig, place: str) -> list[str]:
 
 
 def wrong(group: str) -> list[str]:
-    return [name for name in settings_of(run.composed([*RUNS[group], "run_dir=."])[group], group) if name not in ELSEWHERE]
+    return [name for name in settings_of(composed([*RUNS[group], "run_dir=."])[group], group) if name not in ELSEWHERE]
 
 
 ELSEWHERE = ("data.root", "model.pretrained")
@@ -181,9 +183,9 @@ def test_a_value_that_no_setting_takes_is_refused_before_anything_is_made(group:
     for number, name in enumerate(wrong(group)):
         value = VALUES[number % len(VALUES)]
         try:
-            config = run.composed([*RUNS[group], "run_dir=.", f"{name}={value}"])
-            run.check_parts(config)
-            run.check_fit(config)
+            config = composed([*RUNS[group], "run_dir=.", f"{name}={value}"])
+            check_parts(config)
+            check_fit(config)
         except Exception as error:
             said = cli.sentence(error)
             assert said is not None, (name, value)
@@ -231,13 +233,13 @@ def test_a_name_that_no_file_can_have_is_that_of_none(words: str, verb: Verb) ->
 
 def test_a_long_list_of_settings_is_no_file() -> None:
     settings = [f"model.hidden=[{','.join(['1'] * 300)}]", f"data.class_names=[{LONG}]"]
-    assert run.literal_paths(settings) == settings
-    assert grammar.read(flops._main, settings, "flops") == {"overrides": tuple(settings)}
+    assert literal_paths(settings) == settings
+    assert grammar.read(count._main, settings, "flops") == {"overrides": tuple(settings)}
 
 
 @pytest.fixture(autouse=True)
 def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in run._MEETING:
+    for name in _MEETING:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "pics").mkdir()

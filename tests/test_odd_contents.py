@@ -28,11 +28,17 @@ from PIL import Image
 
 from tests.data.test_odd_films import film
 from tests.oddities import COLOUR, DEEP, GREY, HEIGHT, MASK, ODD, OUT, PICTURES, READ, REFUSED, VICTIM, WIDTH, Call, idx, saved
-from zoo import config as run
-from zoo.data import _motion, _prepared, _scenes
-from zoo.data._files import pixels_limited
-from zoo.data.base import DataModule, Samples, Unreadable
-from zoo.models._weights import load_pretrained, write_tensors
+from zoo.common.files import Unreadable, pixels_limited
+from zoo.common.places import CONF
+from zoo.common.tensors import write_tensors
+from zoo.data.base import DataModule, Samples
+from zoo.data.reading import prepared
+from zoo.data.rendered import motion, scenes
+from zoo.models._weights import load_pretrained
+from zoo.run import check
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import composed
+from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild, recipe_of
 
 PATIENCE = 60
 """Seconds for a set with one odd file, on a machine with other work."""
@@ -207,10 +213,10 @@ def film_folder(root: Path, whole: bytes, count: int = FILMS_EACH) -> Sound:
 
 def with_ledger(sound: Sound, folder: Path) -> Sound:
     """And what `zoo.prepare` says of its films."""
-    store = _prepared.Store(folder)
+    store = prepared.Store(folder)
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".mp4", ".avi")]
     for path in paths:
-        store.add(_prepared.work(_prepared._job(store, path, None, None)))
+        store.add(prepared.work(prepared._job(store, path, None, None)))
     return replace(sound, victims=[*sound.victims, ("ledger", store.ledger)])
 
 
@@ -221,10 +227,10 @@ def video_folder(root: Path) -> Sound:
 def video_folder_prepared(root: Path) -> Sound:
     """Its copies and their flow."""
     film_folder(root, content_of(film), 4)
-    store = _prepared.Store(root)
+    store = prepared.Store(root)
     for path in sorted(root.rglob("*.mp4")):
         if ".zoo" not in path.parts:
-            store.add(_prepared.work(_prepared._job(store, path, 32, "dis")))
+            store.add(prepared.work(prepared._job(store, path, 32, "dis")))
     path = root / "train" / "class 0" / "2.mp4"
     victims = [("copy", store.copy(path, 32)), ("flow", store.fields(path, "dis", 32))]
     arguments = {"root": str(root), "prepared": 32, "flow": "dis", "shape": (5, 4, 16, 16)}
@@ -293,22 +299,22 @@ def jhmdb(root: Path) -> Sound:
 
 
 def motion_digits(root: Path) -> Sound:
-    folder = root / "motion_digits" / _motion.EDITION
-    for split, count in _motion.CLIPS.items():
+    folder = root / "motion_digits" / motion.EDITION
+    for split, count in motion.CLIPS.items():
         for number in range(count):
-            path = _motion.clip_path(folder, split, number)
+            path = motion.clip_path(folder, split, number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_motion.render(path))
-    victim = _motion.clip_path(folder, "val", 1)
+            path.write_bytes(motion.render(path))
+    victim = motion.clip_path(folder, "val", 1)
     return with_ledger(Sound({"root": str(root)}, [("clip", victim)]), folder)
 
 
 def digit_scenes(root: Path) -> Sound:
-    for split in _scenes.SCENES:
-        for path in _scenes.scene_files(root / _scenes.FOLDER, split):
+    for split in scenes.SCENES:
+        for path in scenes.scene_files(root / scenes.FOLDER, split):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_scenes.render(path))
-    victim = root / _scenes.FOLDER / "val" / "000.npz"
+            path.write_bytes(scenes.render(path))
+    victim = root / scenes.FOLDER / "val" / "000.npz"
     return Sound({"root": str(root)}, [("scenes", victim)], known=("000.npz",))
 
 
@@ -351,20 +357,20 @@ def weights_alone(root: Path) -> Sound:
 
 
 def checkpoint(root: Path) -> Sound:
-    config = run.composed(["model=linear", "data=digits", "run_dir=."])
-    data = run.build_data(config)
+    config = composed(["model=linear", "data=digits", "run_dir=."])
+    data = build_data(config)
     data.setup()
-    facts = run.facts_of(data)
-    run.publish(config, facts)
-    recipe = run.recipe_of(config, facts)
-    torch.save({"state_dict": run.build_task(config).state_dict(), "zoo": recipe}, root / "run.ckpt")
+    facts = facts_of(data)
+    publish(config, facts)
+    recipe = recipe_of(config, facts)
+    torch.save({"state_dict": build_task(config).state_dict(), "zoo": recipe}, root / "run.ckpt")
 
     def read() -> None:
-        found = run.read_checkpoint(root / "run.ckpt")
-        again = run.compose_recipe(found["zoo"], [])
-        run.build_data(again)
-        run.publish(again, found["zoo"]["facts"])
-        run.rebuild(found, again, root / "run.ckpt")
+        found = read_checkpoint(root / "run.ckpt")
+        again = compose_recipe(found["zoo"], [])
+        build_data(again)
+        publish(again, found["zoo"]["facts"])
+        rebuild(found, again, root / "run.ckpt")
 
     return Sound({}, [("weights", root / "run.ckpt")], read=read)
 
@@ -411,9 +417,9 @@ INSIDE_OTHERS = {"digits"}
 @functools.cache
 def located(name: str) -> Any:
     """By what its file says, which takes a moment; a composition takes half a second, and there are dozens."""
-    content = yaml.safe_load((run.CONF / "data" / f"{name}.yaml").read_text())
+    content = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
     target = content.get("_target_") or content.get("data", {}).get("_target_")
-    return run.located(target) if target else located(next(each for each in content["defaults"] if each != "_self_"))
+    return check.located(target) if target else located(next(each for each in content["defaults"] if each != "_self_"))
 
 
 def built(name: str, arguments: dict[str, Any]) -> DataModule:
@@ -427,16 +433,16 @@ def built(name: str, arguments: dict[str, Any]) -> DataModule:
     return made
 
 
-ALL = sorted(path.stem for path in run.CONF.glob("data/*.yaml"))
+ALL = sorted(path.stem for path in CONF.glob("data/*.yaml"))
 OF_PICTURES = [*(name for name in ALL if located(name).layout == 3), "coco instances"]
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rendered sets of a few samples."""
-    monkeypatch.setattr(_motion, "CLIPS", dict.fromkeys(_motion.CLIPS, 2))
-    monkeypatch.setattr(_scenes, "SCENES", dict.fromkeys(_scenes.SCENES, 3))
-    monkeypatch.setattr(_scenes, "_A_FILE", 3)
+    monkeypatch.setattr(motion, "CLIPS", dict.fromkeys(motion.CLIPS, 2))
+    monkeypatch.setattr(scenes, "SCENES", dict.fromkeys(scenes.SCENES, 3))
+    monkeypatch.setattr(scenes, "_A_FILE", 3)
     monkeypatch.chdir(tmp_path)
 
 

@@ -16,7 +16,11 @@ from PIL import Image
 from torch import nn
 
 from tests.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
-from zoo import _charts, benchmark, draw, profile, report, study, sweep
+from zoo import profile
+from zoo.benchmark import charts, measure
+from zoo.common import draw
+from zoo.run import report, sweep
+from zoo.study import compare
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -52,7 +56,7 @@ def sweeps(folder: Path) -> None:
 
 def studies(folder: Path) -> None:
     settings = {"overrides": [*ODD_NAMES], "shares": [100.0], "pretext_epochs": 1}
-    outcome = study.Outcome(settings, 0, "versions")
+    outcome = compare.Outcome(settings, 0, "versions")
     outcome.pretext = {
         "accuracy": 0.5,
         "classes": list(ODD_NAMES[-8:]),
@@ -60,16 +64,16 @@ def studies(folder: Path) -> None:
     }
     for share in settings["shares"]:
         for arm in ("scratch", "k-NN, pixels", *ODD_NAMES):
-            study._book(outcome, share, arm, 0.5, 0.5, arm)
+            compare._book(outcome, share, arm, 0.5, 0.5, arm)
         outcome.curves.append({"share": share, "arm": "scratch", "curve": [(1, 0.1), (2, 0.2)]})
-    study.write([outcome], folder)
+    compare.write([outcome], folder)
 
 
 def benchmarks(folder: Path) -> None:
     words = ("family", "task", "input_shape", "no_formula", "weights", "accuracy_what", "accuracy_from", "device", "mode")
     words = (*words, "precision", "layout", "hardware", "versions", "date")
     rows = [
-        benchmark.Row(
+        measure.Row(
             model=name,
             **dict.fromkeys(words, name),
             params=1,
@@ -82,13 +86,13 @@ def benchmarks(folder: Path) -> None:
         )
         for number, name in enumerate(ODD_NAMES)
     ]
-    benchmark._write_rows(rows, folder)
-    _charts.write([row for row in rows if row.accuracy == 50.0][:4], folder)  # as many panels as there are kinds
-    (folder / "benchmark.md").write_text(_charts.table(rows))
-    (folder / "benchmark.html").write_text(_charts.page(rows))
+    measure._write_rows(rows, folder)
+    charts.write([row for row in rows if row.accuracy == 50.0][:4], folder)  # as many panels as there are kinds
+    (folder / "measure.md").write_text(charts.table(rows))
+    (folder / "measure.html").write_text(charts.page(rows))
     for row in rows:
-        print(_charts.line(row))
-    assert [asdict(row)["model"] for row in benchmark.read_rows(folder)] == [*ODD_NAMES]
+        print(charts.line(row))
+    assert [asdict(row)["model"] for row in measure.read_rows(folder)] == [*ODD_NAMES]
 
 
 def costs(folder: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from zoo import _charts
-from zoo.benchmark import Row
+from zoo.benchmark import charts
+from zoo.benchmark.measure import Row
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH to show the page in")
@@ -139,7 +139,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(started: Browser, tmp_path: Path) -> Browser:
-    (tmp_path / "benchmark.html").write_text(_charts.page(rows()))
+    (tmp_path / "benchmark.html").write_text(charts.page(rows()))
     started.events.clear()
     started.move(1, 1)
     started.open(tmp_path / "benchmark.html")
@@ -237,7 +237,7 @@ def test_axes_can_be_chosen(browser: Browser) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_page_of_none_or_one_is_whole(started: Browser, tmp_path: Path, count: int) -> None:
-    (tmp_path / "benchmark.html").write_text(_charts.page([replace(rows()[0], accuracy=None)][:count]))
+    (tmp_path / "benchmark.html").write_text(charts.page([replace(rows()[0], accuracy=None)][:count]))
     started.events.clear()
     started.open(tmp_path / "benchmark.html")
     assert len(column(started, "model")) == count

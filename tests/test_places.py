@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.places import cache_folder, new_folder, rendered_root, write_whole, written
+from zoo.common.places import cache_folder, new_folder, rendered_root, write_whole, written
 
 
 def _names(folder: Path) -> list[str]:

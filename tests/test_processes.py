@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.data import _motion
+from zoo.data.rendered import motion as _motion
 
 Started = Callable[..., Any]
 
@@ -191,10 +191,10 @@ def test_two_processes_learn_what_one_does(started: Started, tmp_path: Path) -> 
 
 def test_synchronised_statistics_are_a_choice() -> None:
     """The layers are exchanged; on a CPU, where torch has none, they are refused in a sentence."""
-    from zoo import config as run
+    from zoo.run.compose import composed
     from zoo.train import build_trainer
 
-    config = run.composed(["model=resnet18", "trainer.sync_batchnorm=true", "trainer.accelerator=cpu", "run_dir=."])
+    config = composed(["model=resnet18", "trainer.sync_batchnorm=true", "trainer.accelerator=cpu", "run_dir=."])
     with pytest.raises(ValueError, match=r"trainer\.sync_batchnorm needs GPUs"):
         build_trainer(config, callbacks=[], logger=False)
 

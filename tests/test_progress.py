@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo import progress
-from zoo.data._parallel import mapped
-from zoo.progress import log, speaking
+from zoo.common import progress
+from zoo.common.progress import log, speaking
+from zoo.data.loading.parallel import mapped
 
 Verb = Callable[..., tuple[int, str, str]]
 

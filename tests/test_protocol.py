@@ -10,11 +10,14 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from zoo import config as run
-from zoo.protocol import protocol
+from zoo.common.places import CONF
+from zoo.run.build import make, publish
+from zoo.run.check import located
+from zoo.run.compose import composed
+from zoo.run.protocol import protocol
 
-DATA = sorted(path.stem for path in (run.CONF / "data").glob("*.yaml"))
-TASKS = sorted(path.stem for path in (run.CONF / "task").glob("*.yaml"))
+DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 
 OTHERS: dict[type, list[Any]] = {
     bool: [True, False],
@@ -28,9 +31,9 @@ OTHERS: dict[type, list[Any]] = {
 
 def configured(data: str, task: str | None = None, *settings: str) -> Any:
     """A composed configuration of a data set with some model that fits it, its facts not known."""
-    kind = run.located(run.composed([f"data={data}", "model=linear"]).data._target_)
+    kind = located(composed([f"data={data}", "model=linear"]).data._target_)
     model = "c3d" if kind.layout == 4 else {"label": "linear", "semantic": "fcn8s", "instances": "mask_rcnn"}[kind.targets[0]]
-    config = run.composed([f"data={data}", f"model={model}", *([f"task={task}"] if task else []), "run_dir=.", *settings])
+    config = composed([f"data={data}", f"model={model}", *([f"task={task}"] if task else []), "run_dir=.", *settings])
     for name in [str(key) for key in config.data if OmegaConf.is_missing(config.data, key)]:
         config.data[name] = "somewhere"
     return config
@@ -41,15 +44,15 @@ FACTS: dict[str, Any] = {"mean": [0.5], "std": [0.5], "class_names": ["a"], "num
 
 def line(config: Any, recipe: dict[str, Any] | None = None, precision: str = "32-true") -> str:
     """What is written beside a figure of this configuration, once the data's facts are published in it."""
-    data = run.make(config.data, "data")()
-    run.publish(config, {**FACTS, **{name: [] for name in data.facts}})
+    data = make(config.data, "data")()
+    publish(config, {**FACTS, **{name: [] for name in data.facts}})
     return protocol(config, data, recipe or {"arguments": {"model": {}}}, precision)
 
 
 @pytest.mark.parametrize("name", DATA)
 def test_every_argument_of_a_data_set_is_named_or_changes_no_figure(name: str) -> None:
     base = configured(name)
-    kind = run.located(base.data._target_)
+    kind = located(base.data._target_)
     before = line(base.copy())
     assert f"data={name}" in before
     for argument in inspect.signature(kind).parameters:
@@ -81,7 +84,7 @@ def test_every_argument_of_a_task_is_named_or_changes_no_figure(name: str) -> No
         name, "digits"
     )
     base = configured(data, name)
-    kind = run.located(base.task._target_)
+    kind = located(base.task._target_)
     before = line(base.copy())
     for argument, parameter in inspect.signature(kind).parameters.items():
         if argument in kind.unscored:
@@ -130,12 +133,12 @@ def test_what_is_declared_unscored_serves_the_same_bits(name: str, own: dict[str
     def served(**set_here: Any) -> list[torch.Tensor]:
         config = configured(name, None, root)
         config.data.update(set_here)
-        data = run.make(config.data, "data")()
+        data = make(config.data, "data")()
         data.prepare_data()
         data.setup()
         return [data.splits[split].__getitems__([(0, at)])["input"] for split in ("val", "test") for at in range(2)]
 
-    kind = run.located(configured(name).data._target_)
+    kind = located(configured(name).data._target_)
     arguments = kind.unscored.intersection(inspect.signature(kind).parameters)
     before = served()
     after = served(**{key: value for key, value in changes.items() if key in arguments})

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.flops import profile
+from zoo.flops.count import profile
 
 
 class Do(nn.Module):

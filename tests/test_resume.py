@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from zoo import resume
-from zoo.cli import AGAIN
-from zoo.logs import MetricsCsv
+from zoo.run import resume
+from zoo.run.cli import AGAIN
+from zoo.run.logs import MetricsCsv
 
 Started = Callable[..., Any]
 
@@ -320,7 +320,7 @@ def test_a_reader_that_waits_for_ever_keeps_no_run_from_stopping(
     computes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that reads ends after a grace; one that computes has its time, until it is asked again."""
-    from zoo import cli, resume
+    from zoo.run import cli, resume
 
     monkeypatch.setattr(resume, "GRACE", 0.1)
     monkeypatch.setattr(resume, "_ONE_REQUEST", 0.05)

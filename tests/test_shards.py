@@ -14,13 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo import config as run
-from zoo.data import _motion, shards
 from zoo.data.base import MIXED, EpochSampler
 from zoo.data.image_folder import ImageFolder
 from zoo.data.image_shards import ImageShards
+from zoo.data.reading import shards
+from zoo.data.rendered import motion
 from zoo.data.video_folder import VideoFolder
 from zoo.data.video_shards import VideoShards
+from zoo.run.recipe import compose_recipe
 
 webdataset = pytest.importorskip("webdataset", reason="the extra `shards` is not installed")
 
@@ -234,8 +235,8 @@ def test_a_checkpoint_chooses_no_address() -> None:
         "facts": {"shape": [3, 28, 28]},
     }
     with pytest.raises(ValueError, match=r"If you trust that place, say it yourself: data\.root="):
-        run.compose_recipe(recipe, [])
-    assert run.compose_recipe(recipe, ["data.root=mine"]).data.root == "mine"
+        compose_recipe(recipe, [])
+    assert compose_recipe(recipe, ["data.root=mine"]).data.root == "mine"
 
 
 HOSTILE: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
@@ -273,10 +274,10 @@ def test_a_torn_archive_is_named(pictures: Path, tmp_path: Path) -> None:
 
 def test_videos_from_archives_are_those_of_the_files(tmp_path: Path) -> None:
     for number in range(36):
-        path = _motion.clip_path(tmp_path / "films", "x", number)
+        path = motion.clip_path(tmp_path / "films", "x", number)
         if path.parent.name in ("left", "up"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_motion.render(_motion.clip_path(tmp_path, "train", number)))
+            path.write_bytes(motion.render(motion.clip_path(tmp_path, "train", number)))
     settings: dict[str, Any] = {"shape": (3, 4, 16, 16), "clips": 2, "flip": False}
     source = str(tmp_path / "films" / "x")
     data = VideoShards(root=str(tmp_path / "archives"), source=source, shard_bytes=3000, **settings)

@@ -14,17 +14,20 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 import zoo
-from zoo import config as run
-from zoo import length, settings
+from zoo.common.places import CONF
 from zoo.models._registry import get_builder
-from zoo.report import quantity
-from zoo.size import SIZES
+from zoo.run import length, settings
+from zoo.run.build import untrained_net
+from zoo.run.compose import choices_of, composed
+from zoo.run.recipe import compose_recipe, read_checkpoint
+from zoo.run.report import quantity
+from zoo.run.size import SIZES
 
 RECORDS = Path(__file__).parent / "data" / "records"
 EMBEDDED = json.loads((RECORDS / "embedded_runs.json").read_text())
 README = Path(__file__).parents[1] / "README.md"
 SMALL_SETS = {"digits", "motion_digits", "digit_scenes", "mnist", "fashion_mnist", "cifar10"}
-DATA = sorted(path.stem for path in (run.CONF / "data").glob("*.yaml"))
+DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -47,7 +50,7 @@ def promised() -> dict[str, tuple[str, str, str]]:
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_the_papers_size_is_the_builders_defaults(name: str) -> None:
     """Argument by argument. What the data decide, how many classes and keypoints there are, is not known here."""
-    config = run.composed([f"model={name}", "size=paper"])
+    config = composed([f"model={name}", "size=paper"])
     of_the_data = set()
     for key, parameter in inspect.signature(get_builder(name)).parameters.items():
         try:
@@ -60,7 +63,7 @@ def test_the_papers_size_is_the_builders_defaults(name: str) -> None:
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_the_papers_size_is_readmes_row(name: str) -> None:
     with torch.device("meta"):
-        config, net, shape = run.untrained_net([f"model={name}"])
+        config, net, shape = untrained_net([f"model={name}"])
         expected = zoo.create_model(name)
     assert config.size == "paper"
     own, theirs = net.state_dict(), expected.state_dict()
@@ -73,7 +76,7 @@ def test_the_papers_size_is_readmes_row(name: str) -> None:
 def test_every_value_of_the_paper_names_its_source_or_says_that_it_is_ours() -> None:
     """Of a rate, a batch, or a length that is another at the paper's size than for the embedded set."""
     for name in zoo.list_models():
-        lines = (run.CONF / "model" / f"{name}.yaml").read_text().splitlines()
+        lines = (CONF / "model" / f"{name}.yaml").read_text().splitlines()
         told = [line for line in lines if re.match(r"\s*(lr|warmup|max_epochs|batch_size|reference_batch|most_samples):", line)]
         assert told
         for line in told:
@@ -86,29 +89,29 @@ def test_every_value_of_the_paper_names_its_source_or_says_that_it_is_ours() -> 
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_embedded_runs_are_what_they_were(name: str) -> None:
     """Their figures are recorded: a recipe that changes needs new ones."""
-    config = run.composed([f"model={name}"])
-    now = settings.values(config, run.choices_of(config))
+    config = composed([f"model={name}"])
+    now = settings.values(config, choices_of(config))
     assert config.size == "small"
     assert {key: now.get(key) for key in EMBEDDED[name]} == EMBEDDED[name]
 
 
 @pytest.mark.parametrize("data", DATA)
 def test_a_data_set_chooses_the_size_and_the_command_line_beats_it(data: str) -> None:
-    assert run.composed([f"data={data}"]).size == ("small" if data in SMALL_SETS else "paper")
+    assert composed([f"data={data}"]).size == ("small" if data in SMALL_SETS else "paper")
     for size in SIZES:
         for order in ([f"data={data}", f"size={size}"], [f"size={size}", f"data={data}"]):
-            assert run.composed(order).size == size
+            assert composed(order).size == size
 
 
 def test_a_data_set_that_inherits_from_a_small_one_is_small(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "few.yaml").write_text("# @package _global_\ndefaults:\n  - digits\ndata:\n  fraction: 0.1\n")
-    config = run.composed(["data=few"], str(tmp_path))
+    config = composed(["data=few"], str(tmp_path))
     assert (config.size, config.data.fraction) == ("small", 0.1)
 
 
 def test_experiments_state_their_size() -> None:
-    for path in (run.CONF / "experiment").glob("*.yaml"):
+    for path in (CONF / "experiment").glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["size"] in SIZES
 
 
@@ -134,7 +137,7 @@ def test_values_are_plain_whatever_they_are() -> None:
 @pytest.mark.parametrize(("shape", "stem"), [([1, 28, 28], "small"), ([3, 63, 200], "small"), ([3, 64, 64], "imagenet")])
 def test_a_resnets_stem_follows_what_is_served(shape: list[int], stem: str) -> None:
     for size in SIZES:
-        config = run.composed(["model=resnet18", f"size={size}", f"input_shape={shape}"])
+        config = composed(["model=resnet18", f"size={size}", f"input_shape={shape}"])
         assert config.model.stem == stem
 
 
@@ -177,12 +180,12 @@ def test_the_size_of_a_run_stays_what_it_is(verb: Verb) -> None:
     assert err == "Error: The network was trained at size=small, and stays what it is. Leave size=paper out.\n"
     status, _, err = verb("train", "model=linear", "size=paper", "resume=run", "hydra.run.dir=run", f"model.pretrained={old}")
     assert status == 1
-    recipe = run.read_checkpoint(old)["zoo"]
-    assert run.compose_recipe(recipe, []).size == "small"
+    recipe = read_checkpoint(old)["zoo"]
+    assert compose_recipe(recipe, []).size == "small"
     for size in SIZES:
-        assert run.compose_recipe(recipe | {"size": size}, []).size == size
+        assert compose_recipe(recipe | {"size": size}, []).size == size
     with pytest.raises(ValueError, match="states its size as 'huge'; there are small and paper"):
-        run.compose_recipe(recipe | {"size": "huge"}, [])
+        compose_recipe(recipe | {"size": "huge"}, [])
 
 
 # How long
@@ -214,7 +217,7 @@ def test_the_length_fits_the_amount_of_data(images: int, size: str, epochs: int,
     import lightning
 
     trainer = lightning.Trainer(max_epochs=4, logger=False, enable_checkpointing=False, accelerator="cpu", devices=1)
-    config = run.composed([f"size={size}", *(["most_samples=2000"] if size == "paper" else []), "data.batch_size=32"])
+    config = composed([f"size={size}", *(["most_samples=2000"] if size == "paper" else []), "data.batch_size=32"])
     length.fit(trainer, cast("Any", Data(images, 32)), config)
     assert trainer.max_epochs == epochs
     assert trainer.check_val_every_n_epoch == max(1, epochs // 10 if epochs > 4 else 1)
@@ -226,14 +229,14 @@ def test_a_recipe_in_steps_keeps_them() -> None:
     trainer = lightning.Trainer(
         max_epochs=-1, max_steps=1000, logger=False, enable_checkpointing=False, accelerator="cpu", devices=1
     )
-    length.fit(trainer, cast("Any", Data(320, 32)), run.composed([]))
+    length.fit(trainer, cast("Any", Data(320, 32)), composed([]))
     assert (trainer.max_epochs, trainer.max_steps) == (-1, 1000)
 
 
 @pytest.mark.parametrize("said", [f"trainer.{name}=1" for name in length.SAID] + ["experiment=lenet5_fashion_mnist"])
 def test_who_says_the_length_gets_it(said: str) -> None:
-    assert length.is_said(run.composed([said.replace("max_time=1", "max_time='00:00:01:00'")]))
-    assert not length.is_said(run.composed([]))
+    assert length.is_said(composed([said.replace("max_time=1", "max_time='00:00:01:00'")]))
+    assert not length.is_said(composed([]))
 
 
 def test_a_few_pictures_get_some_hundred_steps_and_the_run_says_so(verb: Verb, tmp_path: Path) -> None:
@@ -306,10 +309,10 @@ def test_a_shape_that_the_papers_network_cannot_take_is_a_sentence() -> None:
     """Which network, and what it takes at least; every network but those that take any size."""
     refused = {}
     for name in zoo.list_models():
-        tiny = [*run.composed([f"model={name}", "size=paper"]).input_shape[:-2], 8, 8]
+        tiny = [*composed([f"model={name}", "size=paper"]).input_shape[:-2], 8, 8]
         try:
             with torch.device("meta"):
-                _, net, shape = run.untrained_net([f"model={name}", f"input_shape={tiny}"])
+                _, net, shape = untrained_net([f"model={name}", f"input_shape={tiny}"])
                 zoo.profile(net, shape)
         except ValueError as error:
             refused[name] = str(error)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo import probes
-from zoo import study as studied
-from zoo.probes import neighbour_votes
+from zoo.study import compare as studied
+from zoo.study import probes
+from zoo.study.probes import neighbour_votes
 
 Verb = Callable[..., tuple[int, str, str]]
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.resume import Savepoints
-from zoo.sweep import grouped, summarise
-from zoo.words import markdown
+from zoo.common.words import markdown
+from zoo.run.resume import Savepoints
+from zoo.run.sweep import grouped, summarise
 
 
 def result(folder: Path, number: int, overrides: list[str], score: float, seed: int = 0) -> dict[str, Any]:

@@ -15,13 +15,15 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo import cli
-from zoo import config as run
-from zoo.benchmark import Options, benchmark
-from zoo.config import CONF
+from zoo.benchmark.measure import Options, benchmark
+from zoo.common.places import CONF
 from zoo.evaluate import evaluate
 from zoo.predict import predict
 from zoo.prepare import prepare
+from zoo.run import cli
+from zoo.run.build import make, pretrained_facts
+from zoo.run.compose import composed
+from zoo.run.recipe import read_checkpoint
 from zoo.tasks.base import Task
 from zoo.train import train
 from zoo.verify import verify
@@ -33,7 +35,7 @@ SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
 
 
 def trained(folder: Path) -> dict[str, torch.Tensor]:
-    content = run.read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    content = read_checkpoint(folder / "checkpoints" / "last.ckpt")
     return {key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")}
 
 
@@ -48,10 +50,10 @@ def test_every_optimiser_steps(optimizer: str, verb: Verb, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_schedule_begins_with_its_warm_up(scheduler: str) -> None:
-    config = run.composed(["model=linear", f"scheduler={scheduler}", "scheduler.warmup=0.5"])
+    config = composed(["model=linear", f"scheduler={scheduler}", "scheduler.warmup=0.5"])
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    made = run.make(config.scheduler, "scheduler")(optimizer, 100)
+    made = make(config.scheduler, "scheduler")(optimizer, 100)
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -67,7 +69,7 @@ def test_the_rate_is_scaled_once_by_the_effective_batch(verb: Verb, tmp_path: Pa
     status, out, err = verb("train", *SHORT, *scaled, f"run_dir={tmp_path}")
     assert status == 0, err
     assert "learning rate  0.1 (AdamW), scaled from the recipe's batch of 256 to 32" in out
-    recorded = run.read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["zoo"]["training"]
+    recorded = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["zoo"]["training"]
     assert recorded == {"batch": 32, "reference_batch": 256, "lr": pytest.approx(0.1)}
     again = verb("train", *SHORT, *scaled, f"run_dir={tmp_path / 'b'}", f"resume={tmp_path / 'checkpoints' / 'last.ckpt'}")
     assert "learning rate  0.1 (AdamW)" in again[1], "a resumed run does not scale what was scaled"
@@ -99,19 +101,19 @@ def test_averaged_weights_are_what_is_kept(verb: Verb, tmp_path: Path) -> None:
 
 
 def test_published_weights_bring_their_statistics() -> None:
-    config = run.composed(["model=resnet18", "model.pretrained=imagenet1k_v1", "data.shape=[3,32,32]"])
+    config = composed(["model=resnet18", "model.pretrained=imagenet1k_v1", "data.shape=[3,32,32]"])
     theirs = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    assert run.pretrained_facts(config, {}) == theirs
+    assert pretrained_facts(config, {}) == theirs
     config.data.shape = [1, 32, 32]
-    assert run.pretrained_facts(config, {})["mean"] == [pytest.approx(0.449, abs=1e-3)]
-    assert run.pretrained_facts(run.composed(["model=resnet18"]), {}) == {}
-    config = run.composed(["model=two_stream", "model.pretrained=resnet18:imagenet1k_v1", "data.shape=[3,11,32,32]"])
-    assert run.pretrained_facts(config, {}) == theirs, "another network's"
+    assert pretrained_facts(config, {})["mean"] == [pytest.approx(0.449, abs=1e-3)]
+    assert pretrained_facts(composed(["model=resnet18"]), {}) == {}
+    config = composed(["model=two_stream", "model.pretrained=resnet18:imagenet1k_v1", "data.shape=[3,11,32,32]"])
+    assert pretrained_facts(config, {}) == theirs, "another network's"
     own = {"mean": [0.4, 0.4, 0.4, 0.5, 0.5], "std": [0.2, 0.2, 0.2, 0.1, 0.1]}
     config.data.shape = [5, 10, 32, 32]
-    assert run.pretrained_facts(config, own) == {"mean": [*theirs["mean"], 0.5, 0.5], "std": [*theirs["std"], 0.1, 0.1]}
+    assert pretrained_facts(config, own) == {"mean": [*theirs["mean"], 0.5, 0.5], "std": [*theirs["std"], 0.1, 0.1]}
     config.data.shape = [2, 10, 32, 32]
-    assert run.pretrained_facts(config, {"mean": [0.5, 0.5], "std": [0.1, 0.1]}) == {}, "flow alone"
+    assert pretrained_facts(config, {"mean": [0.5, 0.5], "std": [0.1, 0.1]}) == {}, "flow alone"
 
 
 def test_hinge_mixing_and_every_view(verb: Verb, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 import zoo
 from zoo.data import Unreadable
-from zoo.data._decode import probe, read_frames
-from zoo.trained import Memory, Trained, _encoded, _film
+from zoo.data.reading.decode import probe, read_frames
+from zoo.run.trained import Memory, Trained, _encoded, _film
 
 Verb = Callable[..., tuple[int, str, str]]
 LENET, CLIPS = "lenet5:fashion_mnist", "cnn_rnn:motion_digits"

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 import zoo
-from zoo import config as run
+from zoo.common.download import Address, fetched, weights_folder
 from zoo.models import _entries
-from zoo.models._download import Address, fetched, weights_folder
 from zoo.models._weights import fresh_tensors
-from zoo.tasks.freeze import Freeze, names_of, still
-from zoo.transfer import check_frozen, ways_out
+from zoo.run.build import build_task, fetch_weights, pretrained_facts, publish
+from zoo.run.check import check_parts
+from zoo.run.compose import composed
+from zoo.run.freeze import Freeze, names_of, still
+from zoo.run.recipe import compose_recipe, recipe_of
+from zoo.run.transfer import check_frozen, ways_out
 
 Verb = Callable[..., tuple[int, str, str]]
 SHORT = ("model=lenet5", "data.fraction=0.1", "trainer.max_epochs=1", "trainer.limit_val_batches=1", "test=false")
@@ -69,10 +72,10 @@ def test_a_small_network_is_a_way_out_of_the_papers_alone() -> None:
 
 
 def test_a_detectors_own_key_is_named_where_it_is_what_is_missing(offline: list[str]) -> None:
-    config = run.composed(["model=faster_rcnn", "model.backbone_weights=default"])
-    run.publish(config, {"num_classes": 10, "class_names": list("0123456789"), "mean": [0.5], "std": [0.5]})
+    config = composed(["model=faster_rcnn", "model.backbone_weights=default"])
+    publish(config, {"num_classes": 10, "class_names": list("0123456789"), "mean": [0.5], "std": [0.5]})
     with pytest.raises(ValueError, match=r"Or set model\.backbone_weights=null, which trains from random weights"):
-        run.build_task(config)
+        build_task(config)
 
 
 def test_in_python_nothing_is_said_of_settings(offline: list[str]) -> None:
@@ -96,11 +99,11 @@ def test_a_run_that_has_begun_needs_its_first_weights_no_more(verb: Verb, tmp_pa
 
 
 def test_a_recipe_of_a_network_that_starts_from_others_looks_for_none(offline: list[str]) -> None:
-    config = run.composed(["model=lenet5", "model.pretrained=fashion_mnist"])
+    config = composed(["model=lenet5", "model.pretrained=fashion_mnist"])
     facts = {"num_classes": 10, "class_names": list("0123456789"), "mean": [0.5], "std": [0.5], "shape": [1, 32, 32]}
-    run.publish(config, facts)
-    recipe = run.recipe_of(config, facts)
-    assert run.compose_recipe(recipe, ["model.pretrained=fashion_mnist"], with_data=False).model.pretrained is None
+    publish(config, facts)
+    recipe = recipe_of(config, facts)
+    assert compose_recipe(recipe, ["model.pretrained=fashion_mnist"], with_data=False).model.pretrained is None
     assert not offline
 
 
@@ -115,22 +118,22 @@ def test_a_command_names_what_a_run_starts_from_as_python_does(
     net = zoo.create_model("lenet5:fashion_mnist")
     Path("run/checkpoints").mkdir(parents=True)
     torch.save({"state_dict": {f"net.{key}": value for key, value in net.state_dict().items()}}, "run/checkpoints/best.ckpt")
-    config = run.composed(["model=lenet5", f"model.pretrained={said}"])
-    run.check_parts(config)
-    run.publish(config, FACTS)
-    run.fetch_weights(config)
-    assert bool(run.pretrained_facts(config, {})) == ("run" not in said)
-    started = run.build_task(config).net.state_dict()
+    config = composed(["model=lenet5", f"model.pretrained={said}"])
+    check_parts(config)
+    publish(config, FACTS)
+    fetch_weights(config)
+    assert bool(pretrained_facts(config, {})) == ("run" not in said)
+    started = build_task(config).net.state_dict()
     assert all(torch.equal(started[key], value) for key, value in net.state_dict().items())
 
 
 def test_a_command_that_starts_from_nothing_says_so() -> None:
-    config = run.composed(["model=lenet5", "model.pretrained=false"])
-    run.check_parts(config)
-    run.publish(config, FACTS)
-    run.fetch_weights(config)
-    assert run.pretrained_facts(config, {}) == {}
-    assert fresh_tensors(run.build_task(config).net)
+    config = composed(["model=lenet5", "model.pretrained=false"])
+    check_parts(config)
+    publish(config, FACTS)
+    fetch_weights(config)
+    assert pretrained_facts(config, {}) == {}
+    assert fresh_tensors(build_task(config).net)
     net = zoo.create_model("lenet5")
     with pytest.raises(ValueError, match=r"model\.pretrained is null"):
         check_frozen(net, Freeze(net, "all"), {"pretrained": False})
@@ -207,7 +210,7 @@ def test_what_a_detector_freezes_as_it_is_built_is_refused_at_random(tmp_path: P
     def check(*settings: str, **arguments: object) -> None:
         with torch.device("cpu" if {"pretrained", "backbone_weights"} & arguments.keys() else "meta"):
             net = zoo.create_model("faster_rcnn", **DETECTOR, **arguments)
-        check_frozen(net, None, run.composed(["model=faster_rcnn", *settings]).model)
+        check_frozen(net, None, composed(["model=faster_rcnn", *settings]).model)
 
     check("model.norm=batch", norm="batch")
     for settings, arguments, what, remedy in (

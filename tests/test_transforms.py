@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 import zoo
-from zoo.data import _motion
 from zoo.data.image_folder import ImageFolder
+from zoo.data.rendered import motion
 from zoo.data.video_folder import VideoFolder
 from zoo.models import Transforms
 
@@ -140,7 +140,7 @@ def test_torchvisions_entries_give_torchvisions_numbers(name: str, kind: str) ->
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("films") / "film.mp4"
-    path.write_bytes(_motion.encode(_motion.draw_clip("test", 0), 8))
+    path.write_bytes(motion.encode(motion.draw_clip("test", 0), 8))
     return path
 
 

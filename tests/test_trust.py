@@ -12,9 +12,12 @@ import yaml
 from PIL import Image
 
 import zoo
-from zoo import config as run
-from zoo import create_model, list_models, trust
+from zoo import create_model, list_models
+from zoo.common import trust
+from zoo.common.places import CONF
 from zoo.evaluate import evaluate
+from zoo.run.build import build_data, publish
+from zoo.run.recipe import PUBLISHED, compose_recipe, read_checkpoint, rebuild
 
 Verb = Callable[..., tuple[int, str, str]]
 RECIPE: dict[str, Any] = {
@@ -32,7 +35,7 @@ RECIPE: dict[str, Any] = {
 def test_every_argument_is_either_a_checkpoints_or_the_users() -> None:
     """A new argument of a data set, a task or a network must be put on one side before a checkpoint can carry it."""
     for group in ("data", "task", "model"):
-        for path in sorted((run.CONF / group).glob("*.yaml")):
+        for path in sorted((CONF / group).glob("*.yaml")):
             own = yaml.safe_load(path.read_text()) or {}
             own = own.get(group, own) if group != "task" else own
             for key, value in own.items():
@@ -63,7 +66,7 @@ def test_no_argument_leads_anywhere(group: str, tmp_path: Path) -> None:
     """Every argument that there is, with values of every kind: left to the user, or refused."""
     keys = {
         str(key)
-        for path in (run.CONF / group).glob("*.yaml")
+        for path in (CONF / group).glob("*.yaml")
         for content in [yaml.safe_load(path.read_text()) or {}]
         for key in content.get("data", content)
         if group != "model"
@@ -84,9 +87,9 @@ def test_what_leads_somewhere_is_asked_for(tmp_path: Path) -> None:
             recipe = copy.deepcopy(RECIPE)
             recipe["names"]["data"], recipe["arguments"] = data, {"data": {key: value}}
             with pytest.raises(ValueError, match="The checkpoint"):
-                run.compose_recipe(recipe, [])
+                compose_recipe(recipe, [])
     recipe["names"]["data"], recipe["arguments"] = "mnist", {"data": {"download": True}}
-    assert run.compose_recipe(recipe, []).data.download is False
+    assert compose_recipe(recipe, []).data.download is False
 
 
 @pytest.mark.parametrize("key", ["root", "download", "_target_", "augment", "mean"])
@@ -95,14 +98,14 @@ def test_facts_are_facts(key: str) -> None:
     recipe["facts"][key] = {"_target_": "os.system"} if key == "mean" else "/etc"
     if key == "mean":
         with pytest.raises(ValueError, match="which is no plain fact"):
-            run.compose_recipe(recipe, [], with_data=False)
+            compose_recipe(recipe, [], with_data=False)
         return
     with pytest.raises(ValueError, match=f"The checkpoint states '{key}'"):
-        run.compose_recipe(recipe, [], with_data=False)
+        compose_recipe(recipe, [], with_data=False)
 
 
 def test_what_is_the_users_stays_at_its_default() -> None:
-    config = run.compose_recipe(RECIPE, ["data.root=mine"])
+    config = compose_recipe(RECIPE, ["data.root=mine"])
     assert config.data.num_workers is None
     assert config.data.max_bad == 0.01
     assert (config.data.batch_size, config.data.short_side, config.task.label_smoothing) == (7, 9, 0.1)
@@ -110,8 +113,8 @@ def test_what_is_the_users_stays_at_its_default() -> None:
 
 def test_a_file_does_not_pass_for_published_weights(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
-    torch.save({"zoo": RECIPE | {run.PUBLISHED: "anything"}}, path)
-    assert run.compose_recipe(run.read_checkpoint(path)["zoo"], [], with_data=False).model.pretrained is None
+    torch.save({"zoo": RECIPE | {PUBLISHED: "anything"}}, path)
+    assert compose_recipe(read_checkpoint(path)["zoo"], [], with_data=False).model.pretrained is None
 
 
 def test_names_of_networks_are_words() -> None:
@@ -146,10 +149,10 @@ def test_a_checkpoint_of_a_few_bytes_describes_no_network_of_terabytes(
     recipe["arguments"]["model"] |= changed.get("model", {})
 
     def rebuilt() -> None:
-        config = run.compose_recipe(recipe, [], with_data=False)
-        run.build_data(config)
-        run.publish(config, recipe["facts"])
-        run.rebuild({"state_dict": {"x": torch.zeros(3)}, "zoo": recipe}, config, "x.ckpt")
+        config = compose_recipe(recipe, [], with_data=False)
+        build_data(config)
+        publish(config, recipe["facts"])
+        rebuild({"state_dict": {"x": torch.zeros(3)}, "zoo": recipe}, config, "x.ckpt")
 
     with pytest.raises(ValueError, match=said):
         rebuilt()

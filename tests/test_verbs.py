@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.config import CONF
-from zoo.data import _motion
+from zoo.common.places import CONF
+from zoo.data.rendered import motion
 
 Verb = Callable[..., tuple[int, str, str]]
 Started = Callable[..., Any]
@@ -85,7 +85,7 @@ def test_the_command_it_prints_evaluates_to_the_same_figure(lenet: Path, verb: V
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Five digits as PNG files with odd names, and one file that is no picture."""
-    from zoo.data._synth import digit_indices, digits
+    from zoo.data.rendered.synth import digit_indices, digits
 
     folder = tmp_path / ODD_NAME
     folder.mkdir()
@@ -117,10 +117,10 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three classes of ten short real H.264 files each, one of them torn."""
     root = tmp_path_factory.mktemp("films") / ODD_NAME
     for number in range(60):
-        if _motion.CLASSES[number % 6] in ("left", "up", "clockwise"):
-            path = root / _motion.CLASSES[number % 6] / f"{ODD_NAME} {number}.mp4"
+        if motion.CLASSES[number % 6] in ("left", "up", "clockwise"):
+            path = root / motion.CLASSES[number % 6] / f"{ODD_NAME} {number}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_motion.render(_motion.clip_path(root, "train", number)))
+            path.write_bytes(motion.render(motion.clip_path(root, "train", number)))
     (root / "left" / "torn.mp4").write_bytes(b"torn")
     return root
 
@@ -356,11 +356,11 @@ def test_help_shows_the_groups(tmp_path: Path, started: Started) -> None:
 
 def test_prepare_renders_once(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
     for split, count in {"train": 12, "val": 6, "test": 6}.items():  # the whole set takes the better part of a minute
-        monkeypatch.setitem(_motion.CLIPS, split, count)
+        monkeypatch.setitem(motion.CLIPS, split, count)
     status, out, _ = verb("prepare", "motion_digits")
     assert status == 0
     assert "motion_digits: 12 train, 6 val, 6 test, 6 classes" in out
-    monkeypatch.setattr(_motion, "render", None)
+    monkeypatch.setattr(motion, "render", None)
     status, out, _ = verb("prepare", "motion_digits")
     assert status == 0, "nothing is rendered twice"
     status, _, err = verb("prepare", "motion_digit")

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
-from zoo._timing import Trial, measure
-from zoo.benchmark import read_rows
+from zoo.benchmark.measure import read_rows
+from zoo.benchmark.timing import Trial, measure
 from zoo.data.digits import Digits
 from zoo.models import _entries
 from zoo.models._entries import Accuracy, Weights, write_entry

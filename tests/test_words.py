@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from zoo import words
+from zoo.common import words
 
 ODD_NAMES = (
     "a\nb",

@@ -1,4 +1,4 @@
-"""Write flops.md, the lectures' tables row by row beside our count: `python benchmarks/lecture_tables.py`.
+"""Write flops.md, the lectures' tables row by row beside our count: `python tools/lecture_tables.py`.
 
 Nothing is run or timed. A test says when the page is stale.
 """
@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.flops import Layer, Profile
-from zoo.report import quantity
+from zoo.flops.count import Layer, Profile
+from zoo.run.report import quantity
 
-PAGE = Path(__file__).parent / "flops.md"
+PAGE = Path(__file__).parent.parent / "benchmarks" / "flops.md"
 
 # What the slides (Michigan EECS 498-007/598-005 2019, as shown in UW CSE 576 2020, lecture 11) say of C3D, in G.
 C3D = dict(
@@ -206,7 +206,7 @@ def page() -> str:
             FLOPs and mean multiply-adds. Biases, activations, normalisation and pooling are not counted, here or there. All
             figures are of one forward pass over one sample.
 
-            Written by `python benchmarks/lecture_tables.py`, which calls `zoo.profile`; `python -m zoo.flops model=c3d` prints
+            Written by `python tools/lecture_tables.py`, which calls `zoo.profile`; `python -m zoo.flops model=c3d` prints
             such a table of any network, and `python benchmarks/flops_peers.py` compares other counters with it.
             """)
         + "\n"

@@ -1,4 +1,4 @@
-"""Put a run's best weights inside the package: `python benchmarks/publish_weights.py RUN TAG [--half]`. The run may be one of
+"""Put a run's best weights inside the package: `python tools/publish_weights.py RUN TAG [--half]`. The run may be one of
 classification, of images or videos, or of rotation.
 
 Writes `zoo/models/weights/MODEL-TAG.safetensors` and its entry; the accuracy in the entry is measured from the file as it
@@ -17,12 +17,14 @@ from pathlib import Path
 import torch
 
 import zoo
-from zoo import config as run
+from zoo.common.tensors import read_tensors, write_tensors
 from zoo.evaluate import evaluate
 from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
 from zoo.models._registry import get_builder
-from zoo.models._weights import read_tensors, write_tensors
-from zoo.report import versions
+from zoo.run.build import build_data
+from zoo.run.folder import checkpoint_path
+from zoo.run.recipe import compose_recipe, read_checkpoint
+from zoo.run.report import versions
 from zoo.tasks.rotation import CLASS_NAMES
 
 PROTOCOL = {
@@ -39,8 +41,8 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
     arguments = parser.parse_args()
 
-    path = run.checkpoint_path(arguments.run)
-    recipe = run.read_checkpoint(path)["zoo"]
+    path = checkpoint_path(arguments.run)
+    recipe = read_checkpoint(path)["zoo"]
     name, task, data, facts = (*(recipe["names"][group] for group in ("model", "task", "data")), recipe["facts"])
     tensors = {key: value.half() if arguments.half else value for key, value in read_tensors(path).items()}
     file = FOLDER / f"{name}-{arguments.tag}.safetensors"
@@ -54,7 +56,7 @@ def main() -> None:
     own = {key: value for key, value in chosen.items() if value != defaults[key].default}
     net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
-    clips = getattr(run.build_data(run.compose_recipe(recipe, [], with_data=False)), "clips", None)
+    clips = getattr(build_data(compose_recipe(recipe, [], with_data=False)), "clips", None)
     rate = None if clips is None else clips.rate
     overrides = json.loads((arguments.run / "result.json").read_text())["overrides"]
 

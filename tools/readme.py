@@ -1,4 +1,4 @@
-"""Write README's table of models and its plot: `python benchmarks/readme.py`. A test says when they are stale.
+"""Write README's table of models and its plot: `python tools/readme.py`. A test says when they are stale.
 
 Costs are counted anew; what was measured comes from results/benchmark, which `python -m zoo.benchmark "*"
 folder=benchmarks/results/benchmark` writes.
@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 
 import zoo
-from zoo import _charts
-from zoo.benchmark import Row, read_rows
-from zoo.config import untrained_net
+from zoo.benchmark import charts
+from zoo.benchmark.measure import Row, read_rows
 from zoo.models._registry import get_builder
-from zoo.report import quantity
+from zoo.run.build import untrained_net
+from zoo.run.report import quantity
 
-HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-RESULTS = HERE / "results" / "benchmark"
+TOP = Path(__file__).parent.parent
+README = TOP / "README.md"
+RESULTS = TOP / "benchmarks" / "results" / "benchmark"
 PLOT = RESULTS / "accuracy_macs.png"
-BEGIN, END = "<!-- models: python benchmarks/readme.py -->\n", "<!-- /models -->"
+BEGIN, END = "<!-- models: python tools/readme.py -->\n", "<!-- /models -->"
 
 
 def measured() -> dict[str, Row]:
@@ -68,7 +68,7 @@ def table() -> str:
         if row.mode
     }
     text += "".join(f"\n{each}\n" for each in sorted(said))
-    if _charts.points(read_rows(RESULTS), "macs"):
+    if charts.points(read_rows(RESULTS), "macs"):
         text += f"\n![Accuracy over multiply-adds]({PLOT.relative_to(README.parent).as_posix()})\n"
     return text
 
@@ -80,12 +80,12 @@ def renewed(text: str) -> str:
 
 def digest() -> str:
     """Of what the plot shows; the picture carries it, so that a stale one is known."""
-    return hashlib.sha256(json.dumps(_charts.points(read_rows(RESULTS), "macs")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(charts.points(read_rows(RESULTS), "macs")).encode()).hexdigest()
 
 
 def main() -> None:
     README.write_text(renewed(README.read_text()))
-    _charts.draw(read_rows(RESULTS), "macs", "multiply-adds", PLOT, Points=digest())
+    charts.draw(read_rows(RESULTS), "macs", "multiply-adds", PLOT, Points=digest())
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from .models._create import create_model as create_model
 from .models._entries import get_weights as get_weights
 from .models._inflate import inflate as inflate
 from .models._registry import list_models as list_models
+from .run.trained import Prediction as Prediction
+from .run.trained import Trained as Trained
+from .run.trained import load as load
 from .tasks.base import Task as Task
-from .trained import Prediction as Prediction
-from .trained import Trained as Trained
-from .trained import load as load
 
 __version__: str

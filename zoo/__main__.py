@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from zoo import __version__
-from zoo.words import nearest
+from zoo.common.words import nearest
 
 _FOLDER = Path(__file__).parent
 
@@ -56,11 +56,11 @@ def main() -> None:
     if verb in verbs():
         run(verb, arguments)
     elif verb == "--complete":
-        from zoo._completion import candidates
+        from zoo.run.completion import candidates
 
         _say("\n".join(candidates(arguments, list(verbs()))))
     elif verb == "--completion":
-        from zoo._completion import SCRIPTS
+        from zoo.run.completion import SCRIPTS
 
         shell = arguments[0] if arguments else ""
         _say(SCRIPTS[shell]) if shell in SCRIPTS else _refuse(

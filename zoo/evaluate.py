@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo import cli
-from zoo import config as run
+from zoo.run import cli
+from zoo.run.build import build_data, facts_of, publish
+from zoo.run.check import located
+from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild
 
 if TYPE_CHECKING:
-    from zoo.report import Conditions
+    from zoo.run.report import Conditions
 
 Split = Literal["val", "test"]
 """What a checkpoint is scored on."""
@@ -38,29 +40,29 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: Split
 
 def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> "tuple[dict[str, float], Conditions]":
     """The same, and how it was done."""
-    from zoo import report
-    from zoo.callbacks import Lines
-    from zoo.protocol import protocol
+    from zoo.run import report
+    from zoo.run.callbacks import Lines
+    from zoo.run.protocol import protocol
     from zoo.train import build_trainer
 
     if split not in ("val", "test"):
         raise ValueError(f"split is {split!r}; a checkpoint is scored on split=val or split=test.")
     report.quiet()
-    content = run.read_checkpoint(checkpoint)
-    config = run.compose_recipe(content["zoo"], overrides)
-    data = run.build_data(config)
+    content = read_checkpoint(checkpoint)
+    config = compose_recipe(content["zoo"], overrides)
+    data = build_data(config)
     data.prepare_data()
     data.setup()
-    facts = run.facts_of(data)
+    facts = facts_of(data)
     known = content["zoo"]["facts"]
-    learns_classes = run.located(config.task._target_).target != "none"
+    learns_classes = located(config.task._target_).target != "none"
     if learns_classes and facts["class_names"] != known["class_names"]:
         raise ValueError(
             f"The checkpoint knows {known['num_classes']} classes ({', '.join(known['class_names'][:5])}, ...), but the data "
             f"have {facts['num_classes']} ({', '.join(facts['class_names'][:5])}, ...). Choose data of the same classes."
         )
-    run.publish(config, known)
-    task = run.rebuild(content, config, checkpoint)
+    publish(config, known)
+    task = rebuild(content, config, checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(
             config, logger=False, default_root_dir=folder, callbacks=[Lines(epochs=False)], enable_checkpointing=False

@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import cli
-from zoo.words import printable
+from zoo.common.words import printable
+from zoo.run import cli
 
 if TYPE_CHECKING:
-    from zoo.answers import Gallery
+    from zoo.run.answers import Gallery
+    from zoo.run.trained import Prediction, Trained
     from zoo.tasks.base import Answer
-    from zoo.trained import Prediction, Trained
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Limits:
 
     def refusal(self, path: Path, layout: int) -> str | None:
         """Why a file is too large for these limits; None if it is not. Raises `Unreadable`."""
-        from zoo.data._decode import probe
-        from zoo.data._files import pixels_limited
+        from zoo.common.files import pixels_limited
+        from zoo.data.reading.decode import probe
 
         found = {"max_bytes": path.stat().st_size}
         if layout == 4 and (not self.max_bytes or found["max_bytes"] <= self.max_bytes):
@@ -77,13 +77,13 @@ def predict(
     Raises:
         ValueError: no checkpoint, settings or paths that do not exist, a folder without files of the kind.
     """
-    from zoo import report
-    from zoo.answers import Gallery
-    from zoo.data._files import Unreadable, pixels_limited, regular
-    from zoo.data._folders import counted
+    from zoo.common.files import Unreadable, pixels_limited, regular
+    from zoo.common.pictures import conversions, wide_ones
     from zoo.data.base import AXES
-    from zoo.data.images import conversions, wide_ones
-    from zoo.trained import Prediction, listed, load
+    from zoo.data.reading.folders import counted
+    from zoo.run import report
+    from zoo.run.answers import Gallery
+    from zoo.run.trained import Prediction, listed, load
 
     report.quiet()
     trained = load(checkpoint, overrides)
@@ -122,10 +122,10 @@ def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
 
 def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
     """What is said of each frame of a video by a task of images; its pictures become videos too."""
-    from zoo.answers import mark
-    from zoo.data._decode import probe
-    from zoo.draw import Film
-    from zoo.trained import of_frames
+    from zoo.common.draw import Film
+    from zoo.data.reading.decode import probe
+    from zoo.run.answers import mark
+    from zoo.run.trained import of_frames
 
     rate = probe(path).rate
     answers = []
@@ -164,7 +164,7 @@ def _main(
         json: a file for JSON lines, one a file, besides the text; - prints them instead of it.
         limits: the largest files that are read.
     """
-    from zoo.answers import Gallery
+    from zoo.run.answers import Gallery
 
     if str(out) != "predictions":
         Gallery(out).check()
@@ -177,7 +177,7 @@ def _main(
 def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
     """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were answered
     before it was stopped, is said at the end."""
-    from zoo.answers import Lines, is_standard_output
+    from zoo.run.answers import Lines, is_standard_output
 
     counts = {"answered": 0, "unreadable": 0}
     alone = where is not None and (where == "-" or is_standard_output(where))

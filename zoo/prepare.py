@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from zoo import cli
-from zoo import config as run
-from zoo.grammar import Further, Named, Plain
-from zoo.words import printable
+from zoo.common.words import printable
+from zoo.run import cli, folder
+from zoo.run.build import make
+from zoo.run.check import check_values, layout_of, located
+from zoo.run.compose import composed, quoted
+from zoo.run.grammar import Further, Named, Plain
 
 
 def _method(name: str) -> Callable[..., Any]:
     """By which the data set of that name is prepared."""
-    method: Callable[..., Any] = run.located(run.composed([f"data={name}"]).data._target_).prepare
+    method: Callable[..., Any] = located(composed([f"data={name}"]).data._target_).prepare
     return method
 
 
@@ -39,15 +41,15 @@ def prepare(
     Raises:
         ValueError: a data set, a setting or an option that does not exist, or data of which nothing can be read.
     """
-    from zoo import report
+    from zoo.run import report
 
     report.quiet()
-    place = [] if root is None else [f"data.root={run.quoted(run.place(str(root)))}"]
-    config = run.composed([f"data={name}", *place, *overrides])
+    place = [] if root is None else [f"data.root={quoted(folder.place(str(root)))}"]
+    config = composed([f"data={name}", *place, *overrides])
     # What lies on disk does not depend on the shape that is served, which is the model's to say.
-    config.data.shape = [3, 16, 32, 32] if run.layout_of(config) == 4 else [3, 32, 32]
-    data = run.make(config.data, "data")()
-    run.check_values(data.prepare, options, name)
+    config.data.shape = [3, 16, 32, 32] if layout_of(config) == 4 else [3, 32, 32]
+    data = make(config.data, "data")()
+    check_values(data.prepare, options, name)
     data.strict = False  # what cannot be read is listed here, and refused where it is trained on
     data.augment = ()  # fitted to training samples, of which there may be none
     try:

@@ -7,8 +7,11 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo import cli
-from zoo import config as run
+from zoo.run import cli
+from zoo.run.build import build_data, build_task, facts_of, fetch_weights, make, pretrained_facts, publish, scale_rate
+from zoo.run.check import check_parts, speaking_of
+from zoo.run.compose import overrides_of
+from zoo.run.recipe import configured, differences, read_checkpoint, recipe_of, resumable, settings_of
 
 if TYPE_CHECKING:
     import lightning
@@ -41,11 +44,11 @@ def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
 
 def _train(config: "DictConfig") -> dict[str, float]:
     """Train in a folder of the run's own, anew or from where it stopped."""
-    from zoo import folder, report
-    from zoo.resume import how_to_go_on
+    from zoo.run import folder, report
+    from zoo.run.resume import how_to_go_on
 
-    resume = run.resumable(config)
-    others = run.differences(config, resume) if resume else {}
+    resume = resumable(config)
+    others = differences(config, resume) if resume else {}
     if report.finished(config, resume):
         return {}
     with how_to_go_on(config.run_dir), folder.held(config, resume):
@@ -58,35 +61,35 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     import lightning
     import torch
 
-    from zoo import determinism, folder, length, report, trust
-    from zoo.callbacks import Pace
-    from zoo.flops import profile
-    from zoo.protocol import protocol
-    from zoo.resume import taken_up
-    from zoo.size import in_words
-    from zoo.tasks.base import check_step
-    from zoo.tasks.freeze import Freeze
-    from zoo.transfer import check_frozen
+    from zoo.common import trust
+    from zoo.flops.count import profile
+    from zoo.flops.dry import check_step, in_words
+    from zoo.run import determinism, folder, length, report
+    from zoo.run.callbacks import Pace
+    from zoo.run.freeze import Freeze
+    from zoo.run.protocol import protocol
+    from zoo.run.resume import taken_up
+    from zoo.run.transfer import check_frozen
 
     report.quiet()
-    run.check_parts(config)
+    check_parts(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    settings = run.configured(config)
-    data = run.build_data(config)
+    settings = configured(config)
+    data = build_data(config)
     data.prepare_data()
     data.setup()
     report.found(data)
     if not resume:
-        run.fetch_weights(config)
+        fetch_weights(config)
     size = in_words(config)
-    facts = run.facts_of(data)
-    facts |= run.pretrained_facts(config, facts)
-    run.publish(config, facts)
+    facts = facts_of(data)
+    facts |= pretrained_facts(config, facts)
+    publish(config, facts)
     trainer = build_trainer(config)
     length.fit(trainer, data, config)
-    batch = run.scale_rate(config, trainer.world_size)
-    task = run.build_task(config, anew=not resume)
-    task.recipe = run.recipe_of(config, facts)
+    batch = scale_rate(config, trainer.world_size)
+    task = build_task(config, anew=not resume)
+    task.recipe = recipe_of(config, facts)
     task.recipe |= {"settings": settings, "run": trust.number()}
     if folder.first_process():
         trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
@@ -111,9 +114,9 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     if freeze:
         report.parts(freeze)
     for logger in trainer.loggers:
-        logger.log_hyperparams(run.settings_of(config, facts))
+        logger.log_hyperparams(settings_of(config, facts))
     clock = report.Clock()
-    with taken_up(trainer, clock, resume), run.speaking_of(config, "trainer", by="lightning"):
+    with taken_up(trainer, clock, resume), speaking_of(config, "trainer", by="lightning"):
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     checkpoint = chosen_checkpoint(trainer)
@@ -122,11 +125,11 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
         trainer.test(task, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics |= trainer.callback_metrics
     data.gather_bad()
-    weights = report.weights_of(checkpoint, run.read_checkpoint(checkpoint) if checkpoint else {})
+    weights = report.weights_of(checkpoint, read_checkpoint(checkpoint) if checkpoint else {})
     how = report.Conditions(weights, protocol(config, data, task.recipe, str(trainer.precision)))
     report.after(trainer, task, data, metrics, checkpoint, how, config.run_dir, clock)
     if "test" in task.scored:
-        report.write_result(trainer, task, data, metrics, config, run.overrides_of(config), macs, clock, how)
+        report.write_result(trainer, task, data, metrics, config, overrides_of(config), macs, clock, how)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}
@@ -138,10 +141,10 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
     from hydra.utils import instantiate
     from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 
-    from zoo import bfloat16
-    from zoo.resume import WholeCheckpoints, without_handlers
+    from zoo.common import bfloat16
+    from zoo.run.resume import WholeCheckpoints, without_handlers
 
-    if config.trainer.max_steps > 0 and not any(each.startswith("trainer.max_epochs=") for each in run.overrides_of(config)):
+    if config.trainer.max_steps > 0 and not any(each.startswith("trainer.max_epochs=") for each in overrides_of(config)):
         config.trainer.max_epochs = -1  # who asks for steps gets them, however few make up an epoch
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     config.trainer.precision = bfloat16.precision(str(config.trainer.precision or "32-true"), on_gpu)
@@ -154,21 +157,21 @@ def build_trainer(config: "DictConfig", **changes: Any) -> "lightning.Trainer":
         raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    with run.speaking_of(config, "logger"):
+    with speaking_of(config, "logger"):
         loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
     callbacks = [node for node in config.callbacks.values() if node]
     if not loggers:
         callbacks = [node for node in callbacks if not node._target_.endswith(".LearningRateMonitor")]  # it could write nowhere
-    with run.speaking_of(config, "callbacks"):
+    with speaking_of(config, "callbacks"):
         made = [instantiate(node, _convert_="all") for node in callbacks]
     parts = {"plugins": [WholeCheckpoints(), *cluster], "callbacks": made, "logger": loggers or False}
-    with run.speaking_of(config, "trainer"):
-        return without_handlers(run.make(config.trainer, "trainer")(**{**parts, **changes}))
+    with speaking_of(config, "trainer"):
+        return without_handlers(make(config.trainer, "trainer")(**{**parts, **changes}))
 
 
 def chosen_checkpoint(trainer: "lightning.Trainer") -> str | None:
     """The best one by validation; without any validation the last, as `zoo.evaluate` chooses; None if there is neither."""
-    from zoo.resume import Savepoints
+    from zoo.run.resume import Savepoints
 
     best = getattr(trainer.checkpoint_callback, "best_model_path", None)
     if best or trainer.fast_dev_run:  # type: ignore[attr-defined]

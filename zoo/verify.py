@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo import cli
-from zoo import config as run
-from zoo.words import printable
+from zoo.common.places import CONF
+from zoo.common.words import printable
+from zoo.run import cli
+from zoo.run.folder import place
+from zoo.run.recipe import names_a_run
 
 if TYPE_CHECKING:
     from zoo.models._entries import Accuracy
@@ -89,7 +91,7 @@ def verify(
     """
     if tolerance is not None and tolerance < 0:
         raise ValueError(f"tolerance is {tolerance:g}; it is a number of percentage points, 0 or more.")
-    if run.names_a_run(str(name)):
+    if names_a_run(str(name)):
         return verify_run(name, overrides, tolerance)
     model, _, tag = str(name).partition(":")
     return verify_weights(model, tag or None, overrides, tolerance)
@@ -107,7 +109,7 @@ def verify_weights(
     if not entry.accuracies:
         raise ValueError(f"{weights} states no accuracy, so there is nothing to verify.")
     for accuracy in entry.accuracies:
-        if not (run.CONF / "data" / f"{accuracy.data}.yaml").is_file():
+        if not (CONF / "data" / f"{accuracy.data}.yaml").is_file():
             raise ValueError(f"{weights} states its accuracy on {accuracy.data}, which no data= of this project reads.")
     verdicts = []
     for accuracy in entry.accuracies:
@@ -121,10 +123,10 @@ def verify_weights(
 def verify_run(folder: str | Path, overrides: Sequence[str] = (), tolerance: float | None = None) -> list[RunVerdict]:
     """Measure what a run's result.json states on the test split again, the metric by which it chose first. Raises ValueError
     where it states nothing, or was measured in another way."""
+    from zoo.common.places import read_outcome
     from zoo.evaluate import scored
-    from zoo.places import read_outcome
 
-    path = Path(run.place(str(folder))) / RESULT
+    path = Path(place(str(folder))) / RESULT
     if not path.parent.is_dir() or not path.is_file():
         raise ValueError(f"{folder} states no figure to verify: it is not a finished run's folder, which holds a {RESULT}.")
     result = read_outcome(path, "metric", "test", "tests", "protocol")

@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from zoo.data._files import Unreadable
-from zoo.data._prepared import Entry, Job, work
+from zoo.common.files import Unreadable
+from zoo.data.reading.prepared import Entry, Job, work
 
 
 def doubled(number: int) -> int:

@@ -9,8 +9,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 from torchvision.transforms.v2 import functional as v2
 
-from zoo.data._augment import Affine, Augment, Chance, ColorJitter, Flip, LensDistortion, PcaShift, ScaleCrop
 from zoo.data.digits import Digits
+from zoo.data.loading.augment import Affine, Augment, Chance, ColorJitter, Flip, LensDistortion, PcaShift, ScaleCrop
 
 
 def chance(ids: Tensor, epoch: int = 0, seed: int = 0) -> Chance:

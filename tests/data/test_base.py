@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.crops import Crops
+from zoo.common.crops import Crops
+from zoo.common.files import Unreadable
 from zoo.data import base, images
-from zoo.data.base import DataModule, Decoded, EpochSampler, Samples, Unreadable
+from zoo.data.base import DataModule, Decoded, EpochSampler, Samples
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import Pixels

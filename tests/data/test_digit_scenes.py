@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.data import _scenes
-from zoo.data._synth import SPLITS, digit_indices
 from zoo.data.digit_scenes import DigitScenes
+from zoo.data.rendered import scenes
+from zoo.data.rendered.synth import SPLITS, digit_indices
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +20,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with six scenes a split."""
     folder: Path = tmp_path_factory.mktemp("data")
     for split in SPLITS:
-        (folder / _scenes.FOLDER / split).mkdir(parents=True)
-        parts = [_scenes.draw_scene(split, number) for number in range(6)]
-        arrays = _scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        np.savez(folder / _scenes.FOLDER / split / "000.npz", **arrays._asdict())
+        (folder / scenes.FOLDER / split).mkdir(parents=True)
+        parts = [scenes.draw_scene(split, number) for number in range(6)]
+        arrays = scenes.Scenes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        np.savez(folder / scenes.FOLDER / split / "000.npz", **arrays._asdict())
     return folder
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_scenes, "SCENES", dict.fromkeys(SPLITS, 6))
-    monkeypatch.setattr(_scenes, "_A_FILE", 6)
+    monkeypatch.setattr(scenes, "SCENES", dict.fromkeys(SPLITS, 6))
+    monkeypatch.setattr(scenes, "_A_FILE", 6)
 
 
 def served(root: Path, target: str, shape: tuple[int, int, int] = (3, 128, 128)) -> tuple[DigitScenes, dict]:
@@ -41,10 +41,10 @@ def served(root: Path, target: str, shape: tuple[int, int, int] = (3, 128, 128))
 
 
 def test_a_scene_is_a_function_of_its_number() -> None:
-    once, again, other = (_scenes.draw_scene("val", number) for number in (7, 7, 8))
+    once, again, other = (scenes.draw_scene("val", number) for number in (7, 7, 8))
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
     assert not np.array_equal(once.images, other.images)
-    assert _scenes.render(Path("val/000.npz")) == _scenes.render(Path("elsewhere/val/000.npz"))
+    assert scenes.render(Path("val/000.npz")) == scenes.render(Path("elsewhere/val/000.npz"))
 
 
 def test_the_splits_share_no_digit() -> None:
@@ -55,12 +55,12 @@ def test_the_splits_share_no_digit() -> None:
 @pytest.mark.numerical
 @pytest.mark.parametrize("number", range(12))
 def test_digits_overlap_yet_stay_in_sight_and_inside(number: int) -> None:
-    scene = _scenes.draw_scene("train", number)
-    count = int((scene.labels[0] != _scenes.NO_DIGIT).sum())
+    scene = scenes.draw_scene("train", number)
+    count = int((scene.labels[0] != scenes.NO_DIGIT).sum())
     assert 1 <= count <= 5
     assert set(np.unique(scene.instances)) == set(range(count + 1))
     assert scene.keypoints[0, :count].min() >= 0
-    assert scene.keypoints[0, :count].max() <= _scenes.SIZE
+    assert scene.keypoints[0, :count].max() <= scenes.SIZE
     for place in range(count):
         # The corners make an upright digit's box again when the turn is taken back: a parallelogram with right angles
         # that encloses the ink that is seen.
@@ -119,7 +119,7 @@ def promising(path: Path) -> None:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (10**11,)})
     with zipfile.ZipFile(path, "w") as archive:
-        for name in _scenes.Scenes._fields:
+        for name in scenes.Scenes._fields:
             archive.writestr(f"{name}.npy", head.getvalue())
 
 
@@ -139,7 +139,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_not_ours_is_rendered_anew_or_refused(root: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / _scenes.FOLDER / "val" / "000.npz"
+    path = tmp_path / scenes.FOLDER / "val" / "000.npz"
     DAMAGE[damage](path)
     data = DigitScenes(shape=(3, 128, 128), root=str(tmp_path))
     if damage == "a link to nothing":

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from zoo.data._synth import digits, texture
 from zoo.data.digits import Digits
+from zoo.data.rendered.synth import digits, texture
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data._folders import labelled_splits, listing
+from zoo.data.reading.folders import labelled_splits, listing
 
 KINDS = frozenset({".png"})
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.common.files import Unreadable, pixels_limited
+from zoo.common.pictures import FORMATS, LOSSLESS, SUFFIXES, check_image, read_image, upright_header
 from zoo.data import images, pennfudan
-from zoo.data._files import pixels_limited
-from zoo.data.base import Unreadable
-from zoo.data.images import FORMATS, LOSSLESS, SUFFIXES, Crops, ImageFiles, check_image, read_image, upright_header
+from zoo.data.images import Crops, ImageFiles
 from zoo.data.masks import read_mask
 
 OPENERS: dict[str, Callable[[Path], object]] = {

@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 
 from zoo.batch import VOID
-from zoo.data._augment import Affine, Augment, Flip, LensDistortion, ScaleCrop
-from zoo.data._rle import object_mask
-from zoo.data.base import DataModule, Unreadable
+from zoo.common.files import Unreadable
+from zoo.data.base import DataModule
 from zoo.data.camvid import CamVid
 from zoo.data.coco import Coco
 from zoo.data.digit_scenes import DigitScenes
+from zoo.data.loading.augment import Affine, Augment, Flip, LensDistortion, ScaleCrop
 from zoo.data.mask_folder import MaskFolder
 from zoo.data.masks import Geometry, carved, read_mask
+from zoo.data.reading.rle import object_mask
 from zoo.data.voc_segmentation import VocSegmentation
 
 SHAPE = (3, 16, 24)

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zoo.data import _motion
-from zoo.data._synth import SPLITS, digit_indices, digits, render_files
 from zoo.data.motion_digits import MotionDigits
+from zoo.data.rendered import motion as _motion
+from zoo.data.rendered.synth import SPLITS, digit_indices, digits, render_files
 
 SHAPE = (3, 16, 32, 32)
 
@@ -213,7 +213,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from zoo.data import _motion
-from zoo.data._synth import render_files
+from zoo.data.rendered.synth import render_files
 if __name__ == "__main__":
     paths = [_motion.clip_path(Path(sys.argv[1]), "train", number) for number in range(48)]
     render_files(_motion.render, paths, "test", processes=2)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data._decode import Video, each_frame, probe, read_frames
-from zoo.data._files import Unreadable, pixels_limited
-from zoo.data._prepared import scanned
+from zoo.common.files import Unreadable, pixels_limited
+from zoo.data.reading.decode import Video, each_frame, probe, read_frames
+from zoo.data.reading.prepared import scanned
 
 COUNT = 12
 Make = Callable[[Path], None]

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_video_sets import hmdb, kinetics, ucf101
-from zoo.data._lists import lines, once, rows
 from zoo.data.base import DataModule
 from zoo.data.hmdb51 import Hmdb51
 from zoo.data.image_csv import ImageCsv
 from zoo.data.jhmdb import Jhmdb
 from zoo.data.kinetics import Kinetics
 from zoo.data.mask_folder import MaskFolder
+from zoo.data.reading.lists import lines, once, rows
 from zoo.data.ucf101 import Ucf101
 from zoo.data.video_csv import VideoCsv
 from zoo.data.voc_detection import VocDetection

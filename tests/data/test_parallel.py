@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data._parallel import GUARD
+from zoo.data.loading.parallel import GUARD
 
-ABS = "from zoo.data._parallel import mapped\nprint('runs')\nprint(sorted(mapped(abs, [-1, -2, -3], 'abs', processes=2)))\n"
+ABS = """from zoo.data.loading.parallel import mapped
+print('runs')
+print(sorted(mapped(abs, [-1, -2, -3], 'abs', processes=2)))
+"""
 OWN = """
-from zoo.data._parallel import mapped
+from zoo.data.loading.parallel import mapped
 
 
 def double(x):

@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.data import _prepared
-from zoo.data._decode import Video, probe, read_frames
-from zoo.data._fields import FlowFile, FlowNow, computed, open_fields, write_fields
-from zoo.data._files import Unreadable
-from zoo.data._parallel import mapped
-from zoo.data._prepared import Entry, Job, Store, runs, scanned, work, write_copy, write_flow
+from zoo.common.files import Unreadable
+from zoo.common.flow import STEP, from_bytes, mirrored, resized, to_bytes
+from zoo.data.loading.parallel import mapped
+from zoo.data.reading import prepared
+from zoo.data.reading.decode import Video, probe, read_frames
+from zoo.data.reading.fields import FlowFile, FlowNow, computed, open_fields, write_fields
+from zoo.data.reading.prepared import Entry, Job, Store, runs, scanned, work, write_copy, write_flow
 from zoo.data.video_folder import VideoFolder
-from zoo.flow import STEP, from_bytes, mirrored, resized, to_bytes
 
 Frames = NDArray[np.uint8]
 Verb = Callable[..., tuple[int, str, str]]
@@ -67,7 +67,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def mapped(work: Callable[[Job], Entry], jobs: Sequence[Job], title: str, **how: object) -> Iterator[Entry]:
         yield from map(work, jobs)
 
-    monkeypatch.setattr(_prepared, "mapped", mapped)
+    monkeypatch.setattr(prepared, "mapped", mapped)
 
 
 def folder(root: Path, count: int = 4, frames: int = 20) -> Path:
@@ -231,7 +231,7 @@ def test_prepare_makes_what_is_missing_and_nothing_twice(tmp_path: Path, verb: V
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 1000
     before = {path: path.stat().st_mtime_ns for path in made}
 
-    from zoo.trained import listed
+    from zoo.run.trained import listed
 
     assert len(listed([root], frozenset([".mp4"]), "videos")[0]) == 10, "copies are not the user's"
     status, out, err = verb("prepare", "video_folder", str(root), "short_side=48", "flow=dis", "data.max_bad=0.5")
@@ -267,9 +267,9 @@ def test_an_interrupted_scan_keeps_its_lines(tmp_path: Path, monkeypatch: pytest
         yield work(jobs[1])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_prepared, "mapped", some)
+    monkeypatch.setattr(prepared, "mapped", some)
     with pytest.raises(KeyboardInterrupt):
-        _prepared.prepare(Store(root), paths, None, None)
+        prepared.prepare(Store(root), paths, None, None)
     assert len(Store(root).entries) == 2
     done: list[object] = []
 
@@ -277,8 +277,8 @@ def test_an_interrupted_scan_keeps_its_lines(tmp_path: Path, monkeypatch: pytest
         done.extend(jobs)
         yield from map(work, jobs)
 
-    monkeypatch.setattr(_prepared, "mapped", rest)
-    _prepared.prepare(Store(root), paths, None, None)
+    monkeypatch.setattr(prepared, "mapped", rest)
+    prepared.prepare(Store(root), paths, None, None)
     assert len(done) == 2
     assert len(Store(root).entries) == 4
 
@@ -288,10 +288,10 @@ def test_a_folder_that_cannot_be_written_to_is_prepared_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     root = folder(tmp_path / "films", 1, 5)
-    monkeypatch.setattr(_prepared.os, "access", lambda place, mode: False)  # the superuser may write everywhere
+    monkeypatch.setattr(prepared.os, "access", lambda place, mode: False)  # the superuser may write everywhere
     store = Store(root)
     assert store.folder.parent == cache / "prepared"
-    _prepared.prepare(store, [root / "left" / "0.mp4"], None, None)
+    prepared.prepare(store, [root / "left" / "0.mp4"], None, None)
     assert list(Store(root).entries) == ["left/0.mp4"]
     assert sorted(path.name for path in root.iterdir()) == ["left", "right"]
 
@@ -310,7 +310,7 @@ def test_the_ledger_is_believed_until_a_file_changes(tmp_path: Path, monkeypatch
     clips = data.splits["train"].__getitems__([(0, 0), (0, 1)])["input"]
     data.prepare()
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.data._prepared.probe", None)
+        patch.setattr("zoo.data.reading.prepared.probe", None)
         again = setup(root)
     assert torch.equal(again.splits["train"].__getitems__([(0, 0), (0, 1)])["input"], clips)
     # What the scan found unreadable is left out, though its header is whole.
@@ -423,7 +423,7 @@ def test_mistakes_of_the_verb(tmp_path: Path, verb: Verb) -> None:
 def test_a_ledger_line_is_plain(tmp_path: Path) -> None:
     path = write(tmp_path / "films" / "a" / "çé 你好.mp4", drifting(5))
     store = Store(tmp_path / "films")
-    store.add(work(_prepared._job(store, path, None, None)))
+    store.add(work(prepared._job(store, path, None, None)))
     line = json.loads(store.ledger.read_text(encoding="utf-8"))
     assert line["file"] == "a/çé 你好.mp4"
     assert (line["codec"], line["frames"], line["rate"], line["reason"]) == ("h264", 5, 10.0, None)
@@ -464,7 +464,7 @@ def test_a_ledger_that_somebody_changed_chooses_nothing(tmp_path: Path, change: 
     """What it says is compared with the film's size before it is built; then the film itself is looked at."""
     path = write(tmp_path / "films" / "a" / "1.mp4", drifting(5))
     store = Store(tmp_path / "films")
-    store.add(work(_prepared._job(store, path, None, None)))
+    store.add(work(prepared._job(store, path, None, None)))
     assert Store(store.root).video(path).places is not None
     line = json.loads(store.ledger.read_text())
     inner = change.get("places")
@@ -486,7 +486,7 @@ def test_a_ledger_that_is_none_is_written_anew(tmp_path: Path, content: bytes) -
     store.folder.mkdir()
     store.ledger.write_bytes(content)
     assert not Store(store.root).entries
-    _prepared.prepare(store, [path], None, None)
+    prepared.prepare(store, [path], None, None)
     assert list(Store(store.root).entries) == ["a/1.mp4"]
 
 
@@ -522,7 +522,7 @@ def test_a_file_that_crashes_or_hangs_a_decoder_is_named(
     root = folder(tmp_path / "films", 4, 5)
     (root / "left" / "0.mp4").rename(root / "left" / "crash.mp4")
     (root / "right" / "1.mp4").rename(root / "right" / "hang.mp4")
-    monkeypatch.setattr(_prepared, "work", trouble.troubled)
+    monkeypatch.setattr(prepared, "work", trouble.troubled)
     VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48, patience=5)
     reasons = {entry.file: entry.reason for entry in Store(root).entries.values() if entry.reason}
     assert reasons == {
@@ -531,7 +531,7 @@ def test_a_file_that_crashes_or_hangs_a_decoder_is_named(
     }
     data = setup(root, prepared=48, max_bad=0.5)
     assert {Path(name).name for name in data.bad} == {"crash.mp4", "hang.mp4"}
-    monkeypatch.setattr(_prepared, "mapped", lambda work, todo, *rest, **others: pytest.fail(str(todo)) if todo else ())
+    monkeypatch.setattr(prepared, "mapped", lambda work, todo, *rest, **others: pytest.fail(str(todo)) if todo else ())
     VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data import shards
+from zoo.data.reading import shards
 
 
 def tar_set(root: Path, classes: list[str], count: int) -> None:

@@ -14,12 +14,12 @@ import torch
 import torchvision
 from torchvision.transforms.v2 import functional as v2
 
-from zoo.crops import Crops
-from zoo.data._stratified import stratified
+from zoo.common.crops import Crops
 from zoo.data.cifar10 import Cifar10
 from zoo.data.digits import Digits
 from zoo.data.fashion_mnist import FashionMnist
 from zoo.data.mnist import Mnist
+from zoo.data.reading.stratified import stratified
 from zoo.data.stored import TorchvisionSet
 
 BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))

@@ -14,10 +14,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from zoo.crops import region
-from zoo.data import _decode
-from zoo.data._decode import DECODERS, SUFFIXES, check_decoder, opened, probe, read_frames
-from zoo.data.base import Unreadable
+from zoo.common.crops import region
+from zoo.common.files import Unreadable
+from zoo.data.reading import decode
+from zoo.data.reading.decode import DECODERS, SUFFIXES, check_decoder, opened, probe, read_frames
 from zoo.data.video import ClipFiles, Clips
 
 Frames = NDArray[np.uint8]
@@ -87,7 +87,7 @@ def test_no_more_is_decoded_than_must_be(tmp_path: Path, name: str, monkeypatch:
     codec, options = ENCODINGS[name]
     video = probe(write(tmp_path / name, moving(40), codec, **options))
     reference = plain(video.path)
-    monkeypatch.setattr(_decode, "_from_the_start", None)
+    monkeypatch.setattr(decode, "_from_the_start", None)
     for wish in ([0, 39], [11, 12, 13], [38], list(range(40)), list(range(2, 40, 6))):
         for each in (video, replace(video, places=None)):
             frames = read_frames(each, wish, lambda height, width: (slice(3, height - 2), slice(5, 50)))
@@ -135,9 +135,9 @@ def test_stretches_of_decoding() -> None:
         (25,): [(24, [25])],
     }
     for wanted, expected in cases.items():
-        assert _decode._stretches(keys, np.array(wanted), 2) == expected
-    assert _decode._stretches(np.array([], dtype=np.int64), np.array([7]), 2) == [(0, [7])]
-    assert _decode._stretches(np.array([5]), np.array([1, 7]), 2) == [(0, [1]), (5, [7])]
+        assert decode._stretches(keys, np.array(wanted), 2) == expected
+    assert decode._stretches(np.array([], dtype=np.int64), np.array([7]), 2) == [(0, [7])]
+    assert decode._stretches(np.array([5]), np.array([1, 7]), 2) == [(0, [1]), (5, [7])]
 
 
 def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_frames_that_none_needs_are_not_decoded(tmp_path: Path) -> None:
     fed: dict[bool, int] = {}
     for thrifty in (False, True):
         with opened(video.path) as (container, stream):
-            fed[thrifty] = sum(1 for _ in _decode._fed(stream.codec_context, container.demux(stream), times, thrifty))
+            fed[thrifty] = sum(1 for _ in decode._fed(stream.codec_context, container.demux(stream), times, thrifty))
     assert fed[True] < 0.6 * fed[False] <= 0.6 * 46
     with opened(video.path) as (container, stream):
         stream.codec_context.skip_frame = "NONREF"

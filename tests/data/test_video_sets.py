@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data._folders import Labelled
 from zoo.data.hmdb51 import Hmdb51
 from zoo.data.jhmdb import Jhmdb
 from zoo.data.kinetics import Kinetics
+from zoo.data.reading.folders import Labelled
 from zoo.data.ucf101 import Ucf101
 from zoo.data.video_csv import VideoCsv
 from zoo.data.video_folder import VideoFolder

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import zoo
 from tests.precision import assert_same
-from zoo.config import CONF
+from zoo.common.places import CONF
 from zoo.models.deconvnet import pool, unpool
 from zoo.models.fcn import bilinear_kernel, enlarging
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from zoo.models._download import Address, fetched, weights_folder
+from zoo.common.download import Address, fetched, weights_folder
 
 CONTENT = save({"weight": torch.arange(1 << 18).float()})
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -142,7 +142,7 @@ def test_killed_before_the_file_has_its_name_it_goes_on(
     there = address(server)
     code = (
         "import os, pathlib, signal\n"
-        "from zoo.models._download import Address, fetched\n"
+        "from zoo.common.download import Address, fetched\n"
         f"{moment} = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"fetched([Address({there.url!r}, {there.sha256!r})])"
     )

@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo import config as run
-from zoo.config import CONF
+from zoo.common.places import CONF
 from zoo.models._base import Classifier
+from zoo.run.build import network_of
+from zoo.run.compose import composed
 
 
 def of_tasks(*tasks: str) -> list[str]:
@@ -41,10 +42,10 @@ MARKED = [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) fo
 
 def small(name: str, channels: int | None = None) -> tuple[Classifier, tuple[int, ...]]:
     """A network as its YAML builds it for its embedded set, of five classes; and the shape."""
-    config = run.composed([f"model={name}", "model.num_classes=5"])
+    config = composed([f"model={name}", "model.num_classes=5"])
     if channels is not None:
         config.input_shape = [channels, *config.input_shape[1:]]
-    net = run.network_of(config)
+    net = network_of(config)
     assert isinstance(net, Classifier)
     return net, tuple(config.input_shape)
 
@@ -90,7 +91,7 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
 
 def optimizer_of(name: str, net: Classifier) -> torch.optim.Optimizer:
     """The optimiser of a model's own recipe, at its rate."""
-    optimizer = instantiate(run.composed([f"model={name}"]).optimizer)(net.parameters())
+    optimizer = instantiate(composed([f"model={name}"]).optimizer)(net.parameters())
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer
 

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models.vgg import VGG, cfgs, make_layers
 
 import zoo
-from zoo.config import CONF
+from zoo.common.places import CONF
 from zoo.models import _entries
 from zoo.models._create import check_pretrained
 from zoo.models._entries import entry_named, full_name

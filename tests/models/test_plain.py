@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo import config as run
+from zoo.run.build import arguments_of
+from zoo.run.compose import composed
 
 FEW = ("lenet5", "inflated", "single_frame")
 """What runs each time; the others are slow, the dearest of them minutes to compile."""
@@ -32,8 +33,8 @@ def marked(few: Sequence[str], excepted: Mapping[str, str] | None = None) -> lis
 
 def built(name: str, **arguments: Any) -> tuple[nn.Module, Any]:
     """A small network in evaluation, and what it reads."""
-    config = run.composed([f"model={name}", "size=small"])
-    net = zoo.create_model(name, **{**run.arguments_of(config), **arguments}).eval()
+    config = composed([f"model={name}", "size=small"])
+    net = zoo.create_model(name, **{**arguments_of(config), **arguments}).eval()
     shape = tuple(config.input_shape)
     return net, [torch.rand(shape), torch.rand(shape)] if isinstance(net, zoo.models.Detector) else torch.rand(2, *shape)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import zoo
 from tests.precision import SINGLE, assert_same
-from zoo.data import _motion
+from zoo.data.rendered import motion
 from zoo.models._base import Classifier
 from zoo.models._entries import FOLDER, entries_of
 from zoo.models._weights import load_fitting
@@ -255,7 +255,7 @@ def test_predict_videos_from_packaged_weights(verb: Callable[..., tuple[int, str
     entry = zoo.get_weights("cnn_rnn", "motion_digits")
     net = zoo.create_model("cnn_rnn", pretrained="motion_digits").eval()
     for number, name in enumerate(entry.class_names):
-        (tmp_path / f"{name}.mp4").write_bytes(_motion.encode(_motion.draw_clip("test", number), int(entry.rate or 0)))
+        (tmp_path / f"{name}.mp4").write_bytes(motion.encode(motion.draw_clip("test", number), int(entry.rate or 0)))
     status, out, err = verb("predict", "cnn_rnn:motion_digits", str(tmp_path), "json=-", "top_k=6", "data.clips=1")
     assert status == 0, err
     answers = [json.loads(line) for line in out.splitlines() if line.startswith("{")]

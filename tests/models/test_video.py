@@ -13,13 +13,13 @@ from torch.nn.functional import conv2d
 
 import zoo
 from tests.precision import assert_same, same
-from zoo.config import composed
 from zoo.models._base import Classifier
 from zoo.models._frames import build_2d
 from zoo.models._registry import get_builder
 from zoo.models._weights import load_fitting, load_pretrained
 from zoo.models.cnn_rnn import ConvGRU
 from zoo.models.two_stream import FLOW, TwoStream, fit_svm_fusion
+from zoo.run.compose import composed
 
 pytestmark = pytest.mark.usefixtures("precise")
 

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 import zoo
 from tests.precision import assert_same
-from zoo.models._weights import CONTAINERS, load_fitting, read_tensors, translated, write_tensors
+from zoo.common.tensors import CONTAINERS, read_tensors, write_tensors
+from zoo.models._weights import load_fitting, translated
 
 
 def test_weights_of_another_size_keep_the_trunk_and_renew_fc6(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_usual_optimizer_is_that_of_the_configuration() -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from zoo.places import CONF
+    from zoo.common.places import CONF
     from zoo.tasks.base import ADAMW
 
     said = instantiate(OmegaConf.load(CONF / "optimizer" / "adamw.yaml"))

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
-from zoo import coco, draw
+from zoo.common import coco, draw
 from zoo.data.coco import Coco
 from zoo.models.rcnn import KeypointHead, MaskHead
 from zoo.tasks.base import gather

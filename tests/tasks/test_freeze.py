@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.data.digits import Digits
+from zoo.run.freeze import Freeze, parts_of
 from zoo.tasks.classification import ClassificationTask
-from zoo.tasks.freeze import Freeze, parts_of
 
 NETWORKS = [
     ("resnet18", {"stem": "small"}, (1, 8, 8)),

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import zoo
 from tests.tasks.test_base import quiet_trainer
-from zoo.config import arguments_of, composed
+from zoo.common.signature import parameters
 from zoo.data import DataModule, Digits, DigitScenes, MotionDigits
-from zoo.signature import parameters
+from zoo.run.build import arguments_of
+from zoo.run.compose import composed
 from zoo.tasks import AutoencoderTask, ClassificationTask, DetectionTask, RotationTask, SegmentationTask, Task
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.precision import SINGLE
-from zoo import draw
 from zoo.batch import VOID, MaskBatch
+from zoo.common import draw
 from zoo.tasks.base import gather
 from zoo.tasks.segmentation import SegmentationTask, confusion, summary
 

@@ -5,21 +5,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.draw import save
-from zoo.report import quantity
-from zoo.words import caption, code, json_text, markdown, printable
+from zoo.common.draw import save
+from zoo.common.words import caption, code, json_text, markdown, printable
+from zoo.run.report import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from zoo.benchmark import Row
+    from zoo.benchmark.rows import Row
 
-_PAGE = Path(__file__).parent / "benchmark.html"
+_PAGE = Path(__file__).parent / "page.html"
 
 
 def write(rows: Sequence["Row"], folder: Path) -> None:
     """benchmark.md, benchmark.html, and a picture for each axis that there are figures for."""
-    from zoo.places import write_whole
+    from zoo.common.places import write_whole
 
     write_whole(folder / "benchmark.md", table(rows).encode())
     write_whole(folder / "benchmark.html", page(rows).encode())

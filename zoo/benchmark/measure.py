@@ -1,37 +1,25 @@
-"""Measure how fast networks are and what they need, and draw it: `zoo benchmark "resnet*" c3d`.
-
-    zoo benchmark "*" measure=accuracy            # costs and accuracies, no times
-    zoo benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
-
-Each model is its paper's network at its paper's input shape, as `zoo flops` counts it, on noise that lies on the
-device: no data set is read, but for the accuracy. Of a run it is the network that was trained, at the shape it was trained at.
-Networks and steps take settings as a run does: model.num_classes=101, size=small, input_shape=[3,16,112,112], optimizer=sgd.
-
-The folder gets benchmark.json and benchmark.csv, written after each row; benchmark.md; accuracy over multiply-adds and over
-latency as pictures; and benchmark.html, a page that needs no network. An accuracy is measured where the weights and the
-data are there, else it is the published one.
-"""
+"""Measure networks: their cost, their accuracy, their speed and memory."""
 
 import contextlib
-import csv
-import functools
 import io
 import itertools
-import json
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from zoo import cli
-from zoo import config as run
-from zoo.grammar import Named, Within, value_of
-from zoo.places import exists
-from zoo.progress import beating
-from zoo.words import csv_cell, nearest, printable
+from zoo.benchmark.rows import Row, read_rows, write_rows
+from zoo.common.places import exists
+from zoo.common.progress import beating
+from zoo.common.words import nearest, printable
+from zoo.run import cli
+from zoo.run.compose import check_overrides, choices_of, quoted
+from zoo.run.folder import place
+from zoo.run.grammar import Named, Within, value_of
+from zoo.run.recipe import named_net, names_a_run, read_checkpoint
 
 Phase = Literal["training", "inference", "accuracy"]
 Mode = Literal["eager", "compiled"]
@@ -76,51 +64,6 @@ class Options:
                 raise ValueError(f"{name} is {value:g}; it is a {'whole ' * (name == 'batch')}number above 0.")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One model run in one way. Rates are samples a second, latencies milliseconds, memory bytes; low and high are the
-    least and the most of the rounds that the median is of."""
-
-    model: str
-    family: str
-    """The file of `zoo.models` it is in."""
-    task: str
-    input_shape: str
-    params: int
-    macs: int
-    flops: int
-    no_formula: str = ""
-    """Operations that may hold multiply-adds beyond those counted."""
-    weights: str = ""
-    accuracy: float | None = None
-    """Per cent."""
-    accuracy_what: str = ""
-    accuracy_from: str = ""
-    """measured here, or published."""
-    device: str = ""
-    mode: str = ""
-    precision: str = ""
-    layout: str = ""
-    training_batch: int | None = None
-    training_rate: float | None = None
-    training_low: float | None = None
-    training_high: float | None = None
-    training_memory: int | None = None
-    inference_batch: int | None = None
-    inference_rate: float | None = None
-    inference_low: float | None = None
-    inference_high: float | None = None
-    inference_memory: int | None = None
-    latency_p50: float | None = None
-    latency_p95: float | None = None
-    """One sample at a time."""
-    hardware: str = ""
-    versions: str = ""
-    date: str = ""
-    notes: list[str] = field(default_factory=list)
-    """What did not go as asked."""
-
-
 def chosen_models(patterns: Sequence[str]) -> list[str]:
     """The models that the patterns choose, each once, and the folders of runs as they are called. Raises ValueError for a
     pattern that chooses none."""
@@ -128,10 +71,10 @@ def chosen_models(patterns: Sequence[str]) -> list[str]:
 
     runs = [each for each in patterns if not list_models(each)]
     for pattern in runs:
-        if not exists(run.place(pattern)):
+        if not exists(place(pattern)):
             bare = re.sub(r"[*?\[\]]", "", pattern)
             raise ValueError(f"No model matches {pattern!r}; {nearest(bare, list_models())}")
-        run.read_checkpoint(pattern)
+        read_checkpoint(pattern)
     models = [each for each in patterns if each not in runs]
     return [*(list_models(models) if models else []), *dict.fromkeys(runs)]
 
@@ -152,14 +95,14 @@ def benchmark(patterns: Sequence[str], options: Options = Options()) -> list[Row
     """
     import torch
 
-    from zoo import _charts
+    from zoo.benchmark import charts
 
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("There is no CUDA device here: device=cpu")
     names = chosen_models(patterns)
     for name in names if options.overrides else ():
-        if not run.names_a_run(name):  # a run's settings are checked as it is opened
-            run.check_overrides([f"model={name}", *options.overrides])
+        if not names_a_run(name):  # a run's settings are checked as it is opened
+            check_overrides([f"model={name}", *options.overrides])
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     rows = read_rows(folder)
@@ -169,36 +112,14 @@ def benchmark(patterns: Sequence[str], options: Options = Options()) -> list[Row
             for row in _rows(name, options):
                 fresh.append(row)
                 rows = [each for each in rows if each.model != name] + fresh
-                _write_rows(rows, folder)
-                print(_charts.line(row), flush=True)
+                write_rows(rows, folder)
+                print(charts.line(row), flush=True)
     except BaseException:
         with contextlib.suppress(OSError):  # the first error is the one to tell
-            _charts.write(rows, folder)
+            charts.write(rows, folder)
         raise
-    _charts.write(rows, folder)
+    charts.write(rows, folder)
     return rows
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """What a folder holds so far."""
-    path = folder / "benchmark.json"
-    try:
-        return [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(f"{path} is not a result of this version ({error}). Move it, or choose another folder=.") from None
-
-
-def _write_rows(rows: Sequence[Row], folder: Path) -> None:
-    from zoo.places import write_outcome, write_whole
-
-    plain = [asdict(row) for row in rows]
-    write_outcome(folder / "benchmark.json", plain)
-    text = io.StringIO()
-    table = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
-    table.writeheader()
-    for row in plain:
-        table.writerow({key: csv_cell(value) for key, value in {**row, "notes": "; ".join(row["notes"])}.items()})
-    write_whole(folder / "benchmark.csv", text.getvalue().encode())
 
 
 # One model
@@ -208,7 +129,8 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
     """The rows of a model, each as soon as it is measured."""
     import torch
 
-    from zoo import bfloat16, report
+    from zoo.common import bfloat16
+    from zoo.run import report
 
     cost, config = _cost(name, options.overrides)
     base = _with_accuracy(cost, options)
@@ -238,16 +160,16 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
 def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
     import torch
 
-    from zoo.flops import profile
+    from zoo.flops.count import profile
     from zoo.models._registry import get_builder
 
     with torch.device("meta"):
-        config, net, shape = run.named_net(name, overrides)
+        config, net, shape = named_net(name, overrides)
     cost = profile(net, shape)
     row = Row(
         model=name,
         family=get_builder(config.model.name).__module__.rpartition(".")[2],
-        task=run.choices_of(config)["task"],
+        task=choices_of(config)["task"],
         input_shape=" x ".join(map(str, shape)),
         params=cost.params,
         macs=cost.macs,
@@ -262,14 +184,14 @@ def _with_accuracy(row: Row, options: Options) -> Row:
     from zoo.models._entries import entries_of
     from zoo.verify import verify_weights
 
-    if run.names_a_run(row.model):
+    if names_a_run(row.model):
         return _with_result(row, options)
     entry = next(iter(entries_of(row.model).values()), None)
     if entry is None or not entry.accuracies:
         return row
     stated = entry.accuracies[0]
     row = replace(row, weights=f"{row.model}:{entry.tag}", accuracy_what=stated.what)
-    root = [] if options.root is None else [f"data.root={run.quoted(options.root)}"]
+    root = [] if options.root is None else [f"data.root={quoted(options.root)}"]
     if "accuracy" in options.measure:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -284,11 +206,11 @@ def _with_accuracy(row: Row, options: Options) -> Row:
 
 def _with_result(row: Row, options: Options) -> Row:
     """A run's own figure. One that is no share of something is left to its result.json."""
-    from zoo.places import read_outcome
+    from zoo.common.places import read_outcome
     from zoo.verify import RESULT, verify_run
 
     try:
-        result = read_outcome(Path(run.place(row.model)) / RESULT, "metric", "test", "names")
+        result = read_outcome(Path(place(row.model)) / RESULT, "metric", "test", "names")
         what, value, data = result["metric"], float(result["test"]), result["names"]["data"]
     except (ValueError, TypeError, LookupError):  # not finished, or a checkpoint alone
         return row
@@ -297,7 +219,7 @@ def _with_result(row: Row, options: Options) -> Row:
     row = replace(row, accuracy_what=f"{what} on {data} test", accuracy=round(100 * value, 2), accuracy_from=RESULT)
     if "accuracy" not in options.measure:
         return row
-    root = [] if options.root is None else [f"data.root={run.quoted(options.root)}"]
+    root = [] if options.root is None else [f"data.root={quoted(options.root)}"]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             found = verify_run(row.model, root)[0]
@@ -309,7 +231,7 @@ def _with_result(row: Row, options: Options) -> Row:
 
 def _with_times(row: Row, phase: str, options: Options) -> Row:
     """One trial, its batch halved until it fits."""
-    from zoo._timing import NoMemoryError, Trial, timed
+    from zoo.benchmark.timing import NoMemoryError, Trial, timed
 
     trial = Trial(
         model=row.model,
@@ -353,21 +275,3 @@ def _with_times(row: Row, phase: str, options: Options) -> Row:
         found["latency_p50"] = statistics.median(ordered)
         found["latency_p95"] = statistics.quantiles(ordered, n=20, method="inclusive")[-1]
     return replace(row, **found, notes=notes)
-
-
-@functools.wraps(benchmark)
-def _main(patterns: Sequence[str], options: Options = Options()) -> None:
-    try:
-        benchmark(patterns, options)
-    except cli.Stopped as stopped:
-        stopped.said += f" What was measured is in {printable(options.folder)}."
-        raise
-    print(f"The table, the pictures, the page (benchmark.html) and all figures are in {printable(options.folder)}")
-
-
-def main() -> None:
-    cli.command(_main)
-
-
-if __name__ == "__main__":
-    main()

@@ -42,7 +42,7 @@ class NoMemoryError(Exception):
 class Trial:
     """What to run, and how.
 
-    model, overrides: as for `zoo.config.named_net`.
+    model, overrides: as for `zoo.run.recipe.named_net`.
     training: whole steps (forward, loss, backward, optimiser), else forward passes.
     mode: eager or compiled. precision: the Trainer's name of it, 32-true or bf16-mixed. layout: contiguous or channels_last.
     seconds: for how long to measure at least.
@@ -74,7 +74,7 @@ class Timing:
 
 def timed(trial: Trial) -> Timing:
     """Run a trial in a fresh process. Raises NoMemoryError, and ValueError for what failed otherwise."""
-    command = [sys.executable, "-m", "zoo._timing", json.dumps(asdict(trial))]
+    command = [sys.executable, "-m", "zoo.benchmark.timing", json.dumps(asdict(trial))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGKILL:
         raise NoMemoryError
@@ -95,12 +95,14 @@ def measure(trial: Trial) -> Timing:
     """The trial itself, in this process."""
     import torch
 
-    from zoo import config as run
-    from zoo.bfloat16 import pad_beforehand
+    from zoo.common.bfloat16 import pad_beforehand
+    from zoo.run import build
+    from zoo.run.build import publish
+    from zoo.run.recipe import named_net
 
     before = _status("VmRSS")
     device = torch.device(trial.device)
-    config, net, shape = run.named_net(trial.model, trial.overrides)
+    config, net, shape = named_net(trial.model, trial.overrides)
     outputs = int(getattr(net, "num_classes", 10))
     config.task.channels_last = trial.layout == "channels_last"
     config.optimizer.lr = 0.0  # a step costs the same, and noise cannot drive the weights to infinity
@@ -115,8 +117,8 @@ def measure(trial: Trial) -> Timing:
         "num_keypoints": KEYPOINTS,
         "keypoint_sigmas": [0.1] * KEYPOINTS,
     }
-    run.publish(config, facts)
-    task: Task = run.make(config.task, "task")(net=net)
+    publish(config, facts)
+    task: Task = build.make(config.task, "task")(net=net)
     task.to(device)
     task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
 
@@ -289,7 +291,7 @@ def is_full(error: BaseException) -> bool:
 
 def main() -> None:
     import zoo
-    from zoo.report import quiet
+    from zoo.run.report import quiet
 
     given = json.loads(sys.argv[1])
     trial = Trial(**{**given, "overrides": tuple(given["overrides"])})

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.models._weights import read_tensors
-from zoo.places import alone, cache_folder, written
+from zoo.common.places import alone, cache_folder, written
+from zoo.common.tensors import read_tensors
 
 _CHUNK = 1 << 20
 _PATIENCE = 30  # seconds without a byte

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zoo.places import replaceable
-from zoo.words import printable
+from zoo.common.places import replaceable
+from zoo.common.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

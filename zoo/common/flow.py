@@ -154,8 +154,8 @@ def _raft(frames: NDArray[np.uint8]) -> Tensor:
 def _raft_network() -> torch.nn.Module:
     from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
-    from zoo.models._download import Address, fetched
-    from zoo.models._weights import read_tensors
+    from zoo.common.download import Address, fetched
+    from zoo.common.tensors import read_tensors
 
     url = Raft_Small_Weights.C_T_V2.url
     digits = url.rpartition("-")[2].partition(".")[0]  # torchvision's files are named by the start of their hash

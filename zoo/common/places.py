@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from zoo.words import json_text
+from zoo.common.words import json_text
 
-_INSIDE = Path(__file__).parent / "conf"
-CONF = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "conf"
+_PACKAGE = Path(__file__).parent.parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The configuration: inside the package in a wheel, beside it in a checkout."""
 
 

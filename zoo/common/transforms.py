@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.crops import Crops, recoloured, region
+from zoo.common.crops import Crops, recoloured, region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,8 +154,8 @@ def _called(value: Any) -> str:
 
 def _of_picture(image: "Image", channels: int) -> Tensor:
     """(1, C, h, w) uint8, read as from a file. Raises ValueError."""
-    from zoo.data._files import Unreadable
-    from zoo.data.images import pixels_of
+    from zoo.common.files import Unreadable
+    from zoo.common.pictures import pixels_of
 
     try:
         return pixels_of(image, channels)

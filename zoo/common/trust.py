@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from zoo.places import cache_folder, write_whole
+from zoo.common.places import cache_folder, write_whole
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

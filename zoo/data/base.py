@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from zoo.batch import Batch, MaskBatch, channels_of
-from zoo.chance import AUGMENT, SPREAD, permutation, uniform
-from zoo.data._augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
-from zoo.data._files import File
-from zoo.data._files import Unreadable as Unreadable
-from zoo.progress import beating
-from zoo.signature import parameters
+from zoo.common.chance import AUGMENT, SPREAD, permutation, uniform
+from zoo.common.files import File
+from zoo.common.files import Unreadable as Unreadable
+from zoo.common.progress import beating
+from zoo.common.signature import parameters
+from zoo.data.loading.augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 
 Draw = tuple[int, int]
 """(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""

@@ -3,12 +3,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from zoo.data._augment import Augment
-from zoo.data._files import File
+from zoo.common.files import File
+from zoo.common.places import data_root
 from zoo.data.base import Samples
 from zoo.data.images import PictureSet
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import Geometry, WholeImages, mask_files, paired
-from zoo.places import data_root
 
 _VOID = 11
 

@@ -16,15 +16,15 @@ from pycocotools.cocoeval import Params
 from torch import Tensor
 
 from zoo.batch import VOID
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._rle import check_segmentation, object_mask
-from zoo.data._schema import checked, plain, read_json
-from zoo.data.base import Samples, Unreadable
+from zoo.common.files import File, Unreadable
+from zoo.common.places import data_root, inside
+from zoo.data.base import Samples
 from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
-from zoo.places import data_root, inside
+from zoo.data.reading.rle import check_segmentation, object_mask
+from zoo.data.reading.schema import checked, plain, read_json
 
 _Number = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 

@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate, one_hot, pad
 
 from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
-from zoo.data import _scenes
-from zoo.data._augment import Augment
-from zoo.data._files import File, Unreadable
-from zoo.data._synth import render_files, renewed
+from zoo.common.files import File, Unreadable
+from zoo.common.places import rendered_root
 from zoo.data.base import SPLITS, Draw, Samples
 from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import WholeImages
-from zoo.places import rendered_root
+from zoo.data.rendered import scenes as _scenes
+from zoo.data.rendered.synth import render_files, renewed
 
 
 class DigitScenes(PictureSet):

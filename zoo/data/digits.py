@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from zoo.data._synth import digit_indices, digits
 from zoo.data.base import SPLITS
+from zoo.data.rendered.synth import digit_indices, digits
 from zoo.data.stored import Stored
 
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from zoo.data._folders import listing
-from zoo.data._folds import Folds
-from zoo.data._groups import Listed
-from zoo.data._lists import Row, lines, once, placed
+from zoo.data.reading.folders import listing
+from zoo.data.reading.folds import Folds
+from zoo.data.reading.groups import Listed
+from zoo.data.reading.lists import Row, lines, once, placed
 
 _TAGS = re.compile(r"_[fuhl]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
 """What follows the source video and the class in a clip's name: visible body, camera, people, view, quality, number."""

@@ -1,8 +1,8 @@
 """One's own images, listed in a table."""
 
-from zoo.data._folders import Labelled
-from zoo.data._table import table_splits
 from zoo.data.image_folder import ImageFolder
+from zoo.data.reading.folders import Labelled
+from zoo.data.reading.table import table_splits
 
 
 class ImageCsv(ImageFolder):

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from zoo.crops import Crops
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._folders import Labelled, labelled_splits
+from zoo.common.crops import Crops
+from zoo.common.files import File
+from zoo.common.pictures import SUFFIXES, check_image
+from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.images import SUFFIXES, ImageFiles, PictureSet, check_image
-from zoo.places import data_root
+from zoo.data.images import ImageFiles, PictureSet
+from zoo.data.loading.augment import Augment
+from zoo.data.reading.folders import Labelled, labelled_splits
 
 
 class ImageFolder(PictureSet):
@@ -21,7 +22,7 @@ class ImageFolder(PictureSet):
         root: the folder; relative to the working folder.
         short_side: [low, high], pixels: a training image's shorter side is scaled to a length between them and the shape in
             use cut out at a random place (ResNet: [256, 480] for 224); None is the largest centred cut.
-        crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
+        crops, scales: the views of an image at validation and test; see `zoo.common.crops.Crops`.
     """
 
     spoken = frozenset(["shape", "crops", "scales"])

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from zoo.crops import Crops
-from zoo.data import shards
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._folders import labelled_splits
+from zoo.common.crops import Crops
+from zoo.common.files import File
+from zoo.common.pictures import SUFFIXES
+from zoo.common.places import data_root
 from zoo.data.base import Samples
 from zoo.data.image_folder import ImageFolder
-from zoo.data.images import SUFFIXES, ImageFiles
-from zoo.places import data_root
+from zoo.data.images import ImageFiles
+from zoo.data.loading.augment import Augment
+from zoo.data.reading import shards
+from zoo.data.reading.folders import labelled_splits
 
 
 class ImageShards(ImageFolder):
-    """The images of `ROOT/{train,val,test}/*.tar`, in WebDataset's layout; see `zoo.data.shards`.
+    """The images of `ROOT/{train,val,test}/*.tar`, in WebDataset's layout; see `zoo.data.reading.shards`.
 
     Args:
         root: the folder of the archives, or its address: https://, s3://, gs:// or az:// (as fsspec reads them).

@@ -15,11 +15,12 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from zoo.batch import InstanceBatch, Instances
-from zoo.chance import CROP, uniform
-from zoo.data._files import File
-from zoo.data._folders import some
-from zoo.data.base import Decoded, Draw, Item, Samples, Unreadable
-from zoo.data.images import WHITE, Ground, PictureSet, read_image, upright_header
+from zoo.common.chance import CROP, uniform
+from zoo.common.files import File, Unreadable
+from zoo.common.pictures import WHITE, Ground, read_image, upright_header
+from zoo.data.base import Decoded, Draw, Item, Samples
+from zoo.data.images import PictureSet
+from zoo.data.reading.folders import some
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
 """What a data set of objects publishes besides what all do."""

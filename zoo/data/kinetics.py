@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from zoo.data._folders import Labelled, listing, unscored
-from zoo.data._groups import Listed, grouped_splits
-from zoo.data._lists import Row, number_of, once, placed, rows
+from zoo.data.reading.folders import Labelled, listing, unscored
+from zoo.data.reading.groups import Listed, grouped_splits
+from zoo.data.reading.lists import Row, number_of, once, placed, rows
 from zoo.data.video_folder import VideoFolder
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._lists import lines
+from zoo.common.files import File
+from zoo.common.places import data_root
 from zoo.data.base import SPLITS, Samples
 from zoo.data.images import PictureSet
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files, paired
-from zoo.places import data_root
+from zoo.data.reading.lists import lines
 
 
 class MaskFolder(PictureSet):

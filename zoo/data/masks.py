@@ -15,22 +15,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID, Batch, MaskBatch
-from zoo.chance import CROP, uniform
-from zoo.data._files import File
-from zoo.data._folders import counted, listing, some
-from zoo.data.base import Decoded, Draw, Samples, Unreadable
-from zoo.data.images import (
-    LOSSLESS,
-    SUFFIXES,
-    WHITE,
-    Ground,
-    Header,
-    PictureSet,
-    picture,
-    read_image,
-    suffixes_of,
-    upright_header,
-)
+from zoo.common.chance import CROP, uniform
+from zoo.common.files import File, Unreadable
+from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
+from zoo.data.base import Decoded, Draw, Samples
+from zoo.data.images import PictureSet
+from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
 

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from zoo.data import _motion
-from zoo.data._augment import Augment
-from zoo.data._decode import Video
-from zoo.data._fields import FlowFile
-from zoo.data._files import Unreadable
-from zoo.data._folders import Labelled
-from zoo.data._prepared import Store
-from zoo.data._synth import render_files, renewed
+from zoo.common.files import Unreadable
+from zoo.common.places import rendered_root
+from zoo.data.loading.augment import Augment
+from zoo.data.reading.decode import Video
+from zoo.data.reading.fields import FlowFile
+from zoo.data.reading.folders import Labelled
+from zoo.data.reading.prepared import Store
+from zoo.data.rendered import motion
+from zoo.data.rendered.synth import render_files, renewed
 from zoo.data.video_folder import FlowKind, VideoFolder
-from zoo.places import rendered_root
 
 
 class MotionDigits(VideoFolder):
@@ -29,7 +29,7 @@ class MotionDigits(VideoFolder):
     """
 
     default_shape = (3, 16, 32, 32)
-    class_names = _motion.CLASSES
+    class_names = motion.CLASSES
     landmarks = MappingProxyType({"one frame": 1 / 6, "blind to order": 1 / 2})
 
     def __init__(
@@ -46,9 +46,9 @@ class MotionDigits(VideoFolder):
         augment: Mapping[str, Augment] | None = None,
     ) -> None:
         super().__init__(
-            root=str(rendered_root(root) / "motion_digits" / _motion.EDITION),
+            root=str(rendered_root(root) / "motion_digits" / motion.EDITION),
             shape=shape,
-            rate=_motion.RATE,
+            rate=motion.RATE,
             clips=clips,
             flip=False,  # mirroring would swap left and right
             flow=flow,
@@ -66,24 +66,24 @@ class MotionDigits(VideoFolder):
 
     def prepare_data(self) -> None:
         """Render what is missing."""
-        paths = [path for split in _motion.CLIPS for path in self._paths(split)]
-        render_files(_motion.render, paths, f"Rendering motion_digits to {self.root}")
+        paths = [path for split in motion.CLIPS for path in self._paths(split)]
+        render_files(motion.render, paths, f"Rendering motion_digits to {self.root}")
 
     def _check(self, store: Store, path: Path) -> tuple[Video, FlowFile | None]:
         """What is no clip of ours (empty, cut, another film in its place) is rendered anew."""
         try:
-            ours = _motion.is_clip(store.video(path))
+            ours = motion.is_clip(store.video(path))
         except Unreadable:
             ours = False
         if not ours:
-            renewed(_motion.render, path)
+            renewed(motion.render, path)
         return super()._check(store, path)
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
-        classes = _motion.CLASSES
+        classes = motion.CLASSES
         return classes, {
-            split: [(path, number % len(classes)) for number, path in enumerate(self._paths(split))] for split in _motion.CLIPS
+            split: [(path, number % len(classes)) for number, path in enumerate(self._paths(split))] for split in motion.CLIPS
         }
 
     def _paths(self, split: str) -> list[Path]:
-        return [_motion.clip_path(self.root, split, number) for number in range(_motion.CLIPS[split])]
+        return [motion.clip_path(self.root, split, number) for number in range(motion.CLIPS[split])]

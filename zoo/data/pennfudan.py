@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._folders import listing
-from zoo.data.base import Samples, Unreadable
-from zoo.data.images import LOSSLESS, SUFFIXES, PictureSet, picture
+from zoo.common.files import File, Unreadable
+from zoo.common.pictures import LOSSLESS, SUFFIXES, picture
+from zoo.common.places import data_root
+from zoo.data.base import Samples
+from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import carved
-from zoo.places import data_root
+from zoo.data.reading.folders import listing
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zoo.chance import FRACTION, VALIDATION
-from zoo.crops import Crops
-from zoo.data._augment import Augment
-from zoo.data._files import File, reason
-from zoo.data._stratified import stratified
+from zoo.common.chance import FRACTION, VALIDATION
+from zoo.common.crops import Crops
+from zoo.common.files import File, reason
+from zoo.common.places import alone, data_root
 from zoo.data.base import Samples
 from zoo.data.images import ImageFiles, PictureSet, Pixels
-from zoo.places import alone, data_root
+from zoo.data.loading.augment import Augment
+from zoo.data.reading.stratified import stratified
 
 
 class Stored(PictureSet):
@@ -23,7 +23,7 @@ class Stored(PictureSet):
 
     Args:
         fraction: share of the training labels to use, of each class; which ones depends on the seed.
-        crops, scales: the views of an image at validation and test; see `zoo.crops.Crops`.
+        crops, scales: the views of an image at validation and test; see `zoo.common.crops.Crops`.
     """
 
     spoken = frozenset(["shape", "crops", "scales"])

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from zoo.data._folds import Folds
-from zoo.data._groups import Listed
-from zoo.data._lists import Row, lines, number_of, once
+from zoo.data.reading.folds import Folds
+from zoo.data.reading.groups import Listed
+from zoo.data.reading.lists import Row, lines, number_of, once
 
 _REMEDY = "Without it UCF101 cannot be read. Set ZOO_DATA or data.root to the folder that holds it."
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.chance import CLIP_TIME, uniform
-from zoo.crops import CROPS, check_crops, in_mirror, place, resized, window
-from zoo.data._decode import Box, Frames, Video, check_decoder, read_frames
-from zoo.data._fields import FlowOf
+from zoo.common.chance import CLIP_TIME, uniform
+from zoo.common.crops import CROPS, check_crops, in_mirror, place, resized, window
+from zoo.common.flow import from_bytes, mirrored, to_bytes
+from zoo.common.flow import resized as resized_flow
 from zoo.data.base import Decoded, labelled
-from zoo.flow import from_bytes, mirrored, to_bytes
-from zoo.flow import resized as resized_flow
+from zoo.data.reading.decode import Box, Frames, Video, check_decoder, read_frames
+from zoo.data.reading.fields import FlowOf
 
 PICTURE, FLOW = 3, 2
 """Channels of a frame and of a flow field."""
@@ -36,7 +36,7 @@ class Clips:
     clips: int = 1
     """Of a video at test time, spread evenly; in training one, at a random time."""
     crops: int = 1
-    """Of a clip at test time; see `zoo.crops.CROPS`."""
+    """Of a clip at test time; see `zoo.common.crops.CROPS`."""
     short_side: int | None = None
     """To this many pixels the video's shorter side is scaled before (H, W) is cut out: at a random place in training, at
     the crops' otherwise. None is the largest cut there is."""
@@ -132,8 +132,9 @@ class Clips:
     def scaled_flow(self, fields: NDArray[np.uint8], mirror: bool) -> Tensor:
         """(T, h, w, 2) bytes that were cut out -> (2, T, H, W) bytes; displacements are scaled and mirrored too.
 
-        They are served in steps of `zoo.flow.STEP` pixels of what is served: 1 pixel in a file 320 wide is a tenth of one at
-        32, hence no step or one. Two-stream networks of the paper read 224 (Simonyan and Zisserman 2014), where little is lost.
+        They are served in steps of `zoo.common.flow.STEP` pixels of what is served: 1 pixel in a file 320 wide is a tenth of
+        one at 32, hence no step or one. Two-stream networks of the paper read 224 (Simonyan and Zisserman 2014), where little
+        is lost.
         """
         stored = torch.from_numpy(np.ascontiguousarray(fields)).permute(0, 3, 1, 2)
         flow = resized_flow(from_bytes(stored), self.size)

@@ -1,7 +1,7 @@
 """One's own videos, listed in a table."""
 
-from zoo.data._folders import Labelled
-from zoo.data._table import table_splits
+from zoo.data.reading.folders import Labelled
+from zoo.data.reading.table import table_splits
 from zoo.data.video_folder import VideoFolder
 
 

@@ -6,19 +6,19 @@ from typing import Literal
 
 import torch
 
-from zoo.data._augment import Augment
-from zoo.data._decode import SUFFIXES, Video, probe, read_frames
-from zoo.data._fields import FlowFile, FlowNow, FlowOf, open_fields
-from zoo.data._files import File
-from zoo.data._folders import Labelled, labelled_splits
-from zoo.data._prepared import PATIENCE, Store, prepare
-from zoo.data.base import DataModule, Samples, Unreadable
+from zoo.common.draw import save, sheet
+from zoo.common.files import File, Unreadable
+from zoo.common.flow import from_bytes, picture, wheel
+from zoo.common.places import data_root
+from zoo.common.progress import log
+from zoo.common.words import printable, shell_word
+from zoo.data.base import DataModule, Samples
+from zoo.data.loading.augment import Augment
+from zoo.data.reading.decode import SUFFIXES, Video, probe, read_frames
+from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
+from zoo.data.reading.folders import Labelled, labelled_splits
+from zoo.data.reading.prepared import PATIENCE, Store, prepare
 from zoo.data.video import ClipFiles, Clips
-from zoo.draw import save, sheet
-from zoo.flow import from_bytes, picture, wheel
-from zoo.places import data_root
-from zoo.progress import log
-from zoo.words import printable, shell_word
 
 FlowKind = Literal["dis", "raft"]
 
@@ -38,13 +38,13 @@ class VideoFolder(DataModule):
             last frame.
         segments: one frame from each of T equal parts of the video instead.
         clips: clips a video at test time, spread evenly, their predictions averaged.
-        crops: of each clip 1, 3 or 10; see `zoo.crops.Crops`.
+        crops: of each clip 1, 3 or 10; see `zoo.common.crops.Crops`.
         short_side: pixels to which the shorter side is scaled before the cut; None cuts the largest region there is.
         flip: mirror half of the training clips.
         decoder: "pyav"; or "torchcodec", where it is installed.
         prepared: read the copies with a shorter side of so many pixels that `zoo.prepare` made; None the videos.
         flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone. Displacements are
-            scaled with the pictures and served in steps of `zoo.flow.STEP` pixels: in small shapes slow motion is lost.
+            scaled with the pictures and served in steps of `zoo.common.flow.STEP` pixels: in small shapes slow motion is lost.
     """
 
     default_shape = (3, 16, 112, 112)

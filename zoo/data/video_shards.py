@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.data import shards
-from zoo.data._augment import Augment
-from zoo.data._decode import SUFFIXES, probe
-from zoo.data._folders import labelled_splits
-from zoo.data._prepared import PATIENCE
+from zoo.common.places import data_root
 from zoo.data.base import Samples
+from zoo.data.loading.augment import Augment
+from zoo.data.reading import shards
+from zoo.data.reading.decode import SUFFIXES, probe
+from zoo.data.reading.folders import labelled_splits
+from zoo.data.reading.prepared import PATIENCE
 from zoo.data.video import ClipFiles
 from zoo.data.video_folder import FlowKind, VideoFolder
-from zoo.places import data_root
 
 
 class VideoShards(VideoFolder):
-    """Clips of the videos in `ROOT/{train,val,test}/*.tar`, in WebDataset's layout; see `zoo.data.shards`.
+    """Clips of the videos in `ROOT/{train,val,test}/*.tar`, in WebDataset's layout; see `zoo.data.reading.shards`.
 
     Args:
         root: the folder of the archives, or its address: https://, s3://, gs:// or az:// (as fsspec reads them).

@@ -8,15 +8,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from zoo.data._augment import Augment
-from zoo.data._files import File, reason, regular
-from zoo.data._lists import lines, once, placed
-from zoo.data.base import Samples, Unreadable
+from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.places import data_root, inside
+from zoo.data.base import Samples
 from zoo.data.images import PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import apart, carved
+from zoo.data.reading.lists import lines, once, placed
 from zoo.data.voc_segmentation import VocSegmentation
-from zoo.places import data_root, inside
 
 _Kind = TypeVar("_Kind", int, float)
 

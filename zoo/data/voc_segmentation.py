@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from zoo.batch import VOID
-from zoo.data._augment import Augment
-from zoo.data._files import File
-from zoo.data._lists import lines, once, placed
+from zoo.common.files import File
+from zoo.common.places import data_root
 from zoo.data.base import Samples
 from zoo.data.images import PictureSet
+from zoo.data.loading.augment import Augment
 from zoo.data.masks import FilePair, Geometry, WholeImages, apart, carved, mask_files
-from zoo.places import data_root
+from zoo.data.reading.lists import lines, once, placed
 
 
 class VocSegmentation(PictureSet):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from zoo._formulas import bind, names
+from zoo.flops.formulas import bind, names
 
 Reads = Callable[[int], Iterable[int]]
 Extent = tuple[int | None, ...]

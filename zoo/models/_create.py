@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from zoo import trust
+from zoo.common import trust
+from zoo.common.places import checkpoint_of
+from zoo.common.tensors import read_whole
+from zoo.common.words import nearest
 from zoo.models._entries import Weights, entries_of, entry_named, full_name, get_weights
 from zoo.models._registry import get_builder, list_models
-from zoo.models._weights import check_size, load_pretrained, read_whole
-from zoo.places import checkpoint_of
-from zoo.words import nearest
+from zoo.models._weights import check_size, load_pretrained
 
 TIMM = "timm/"
 BACKBONE = "backbone"
@@ -143,8 +144,8 @@ def _continued(
 
 
 def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's recipe says of the arguments that are not given, as far as `zoo.trust` lets a checkpoint decide; of
-    another network, or of a file without a recipe, nothing. Raises ValueError."""
+    """What a checkpoint's recipe says of the arguments that are not given, as far as `zoo.common.trust` lets a checkpoint
+    decide; of another network, or of a file without a recipe, nothing. Raises ValueError."""
     if not isinstance(recipe, dict):
         return {}
     parts = [recipe.get(part) for part in ("names", "arguments")]

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from zoo.models._download import Address, fetched, matches
-from zoo.transforms import Transforms as Transforms
-from zoo.words import nearest
+from zoo.common.download import Address, fetched, matches
+from zoo.common.transforms import Transforms as Transforms
+from zoo.common.words import nearest
 
 FOLDER = Path(__file__).parent / "weights"
 

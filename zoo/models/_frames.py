@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.common.words import nearest
 from zoo.models._base import Classifier, first_convolution
 from zoo.models._extract import extracted
 from zoo.models._inflate import fold
 from zoo.models._registry import get_builder, list_models
 from zoo.models.backbone import backbone as from_library
 from zoo.models.backbone import headless
-from zoo.words import nearest
 
 Stem = Literal["imagenet", "small"]
 SMALL = 64

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from zoo.words import nearest
+from zoo.common.words import nearest
 
 if TYPE_CHECKING:
     from torch import nn

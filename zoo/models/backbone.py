@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from zoo.common.words import nearest
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import register
-from zoo.words import nearest
 
 TIMM = "timm/"
 

@@ -20,9 +20,9 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.models.detection.transform import resize_keypoints
 
+from zoo.common.words import nearest
 from zoo.models._detector import HEADS, Detector, Found, Head, Norm, Regions, Size, pyramid
 from zoo.models._registry import register
-from zoo.words import nearest
 
 BOX = "box"
 """The head that every detector has: it decides which regions there are."""

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from zoo.places import write_whole
+from zoo.common.places import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from zoo.draw import Film
+    from zoo.common.draw import Film
 
 _BEGIN = b'{"file": '
 """Of each line of answers."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from zoo.data._augment import Flip
+from zoo.data.loading.augment import Flip
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule

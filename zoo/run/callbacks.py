@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
-from zoo import progress, report
-from zoo.size import PAPER
+from zoo.common import progress
+from zoo.run import report
+from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples

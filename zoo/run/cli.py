@@ -29,11 +29,14 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from omegaconf import DictConfig
 
-from zoo import __version__, folder, grammar, plugins
-from zoo import config as run
-from zoo.progress import speaking
-from zoo.sweep import SweepTable, outlived
-from zoo.words import printable, shell_word
+from zoo import __version__
+from zoo.common.places import CONF
+from zoo.common.progress import speaking
+from zoo.common.words import printable, shell_word
+from zoo.run import folder, grammar, plugins
+from zoo.run.check import check_fit, check_parts
+from zoo.run.compose import check_overrides, in_one_folder, literal_paths, parse, quoted
+from zoo.run.sweep import SweepTable, outlived
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -126,7 +129,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
 
     sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
     with SweepTable.written():
-        hydra.main(version_base="1.3", config_path=str(run.CONF), config_name="train")(plain_job)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(plain_job)()
 
 
 def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -140,7 +143,7 @@ def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
             if isinstance(said := given.arguments[name], str):
                 raise ValueError(f"{name} is {said!r}; it is a list of settings: [{said!r}].")
             if name == "overrides":
-                given.arguments[name] = tuple(run.literal_paths(said))
+                given.arguments[name] = tuple(literal_paths(said))
         try:
             with speaking(), _as_before():
                 return function(*given.args, **given.kwargs)
@@ -181,7 +184,7 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) ->
     _, parsed = _checked(settings)
     GlobalHydra.instance().clear()
     try:
-        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(run.CONF)))
+        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
         return cast(Result, hydra.run("train", job, parsed.overrides, with_log_configuration=False).return_value)
     except Stopped as stopped:
         stopped.tell()
@@ -198,24 +201,24 @@ def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
 
     folder.forget()
     _given[:] = arguments
-    arguments = run.in_one_folder(run.literal_paths(arguments))
+    arguments = in_one_folder(literal_paths(arguments))
     parsed, unknown = get_args_parser().parse_known_args(list(arguments))
     if unknown:
         raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
     if not (parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion):
-        config = run.check_overrides(parsed.overrides, parsed.config_dir)
-        several = [each.input_line for each in run.parse(parsed.overrides) if each.is_sweep_override()]
+        config = check_overrides(parsed.overrides, parsed.config_dir)
+        several = [each.input_line for each in parse(parsed.overrides) if each.is_sweep_override()]
         if several and not parsed.multirun and "hydra.mode=MULTIRUN" not in parsed.overrides:
             raise ValueError(f"{several[0]} names several values; with -m they are run one after another.")
         named = [each.partition("=")[2] for each in arguments if each.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
         for each in named:
-            place = Path(str(run.parse([f"run_dir={each}"])[0].value()))
+            place = Path(str(parse([f"run_dir={each}"])[0].value()))
             if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
                 raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
         if not (several or parsed.multirun or parsed.cfg):  # a run of a sweep may fail alone
             config.run_dir = "."  # a folder is made for a run that begins
-            run.check_parts(config)
-            run.check_fit(config)
+            check_parts(config)
+            check_fit(config)
     return arguments, parsed
 
 
@@ -228,9 +231,9 @@ def go_on(folder: Path) -> str:
     again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
     earlier = [*plugins.imported(), *(argument for argument in _given if not argument.startswith(again))]
     if SweepTable.under_way:
-        place = [f"hydra.sweep.dir={run.quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]
+        place = [f"hydra.sweep.dir={quoted(str(SweepTable.under_way.folder.absolute()))}", "resume=auto"]
     else:
-        place = [f"resume={run.quoted(str(folder))}"]
+        place = [f"resume={quoted(str(folder))}"]
     return f"Go on with it by\n{' '.join(map(shell_word, ['python', '-m', 'zoo.train', *earlier, *place]))}"
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.places import CONF
+from zoo.common.places import CONF
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 SCRIPTS = {
     "bash": r"""_zoo() {
@@ -80,17 +80,24 @@ def _beginning(word: str, found: Sequence[str]) -> list[str]:
 def own_options(verb: str) -> dict[str, list[str]]:
     """The names of a verb's own options with the words that they may be, as `grammar.parameters` would find them."""
     path = HERE / f"{verb}.py" if (HERE / f"{verb}.py").is_file() else HERE / verb / "__main__.py"
-    module = ast.parse(path.read_text(encoding="utf-8"))
-    named: dict[str, Any] = {}
-    for node in module.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            named[node.name] = node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            named[node.targets[0].id] = node.value
+    named = _named(path, f"zoo.{verb}.")
     for call in ast.walk(named["main"]):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "cli.command":
             return dict(_options(named[ast.unparse(call.args[0])], named))
     return {}
+
+
+def _named(path: Path, room: str) -> dict[str, Any]:
+    """What a module defines at its top, by name; and what it imports of its own room."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(room):
+            found |= _named(path.parent / f"{node.module.removeprefix(room)}.py", room)  # type: ignore[union-attr]
+    return found
 
 
 def _options(function: ast.FunctionDef, named: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -202,8 +209,8 @@ def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 def _run_keys() -> dict[str, Any]:
-    """Those of `config.Run`; false for what is true or false."""
-    text = (HERE / "config.py").read_text(encoding="utf-8")
+    """Those of `compose.Run`; false for what is true or false."""
+    text = (HERE / "run" / "compose.py").read_text(encoding="utf-8")
     (body,) = re.findall(r"^class Run:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
     fields = re.findall(r"^    (\w+): (.*?)(?: =|$)", body, re.MULTILINE)
     return {name: False if kind == "bool" else None for name, kind in fields}

@@ -16,8 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.places import new_folder, write_whole
-from zoo.words import printable, shell_word
+from zoo.common.places import LAST, checkpoint_of, exists, new_folder, write_whole
+from zoo.common.words import printable, shell_word
 
 WRITTEN = (
     "checkpoints/*.ckpt",
@@ -210,3 +210,27 @@ def _note_settings(config: DictConfig, place: Path) -> None:
     place.mkdir(exist_ok=True)
     for name, part in parts.items():
         write_whole(place / f"{name}.yaml", OmegaConf.to_yaml(part).encode())
+
+
+def place(name: str) -> str:
+    """A file or folder as the user means it: ~ is their home, unless something here is called so."""
+    if not name.startswith("~"):
+        return name
+    home = name if exists(name) else os.path.expanduser(name)  # noqa: PTH111 (Path's fails where there is no such user)
+    return f"./{home}" if home.startswith("~") else home
+
+
+def checkpoint_path(named: str | Path) -> Path:
+    """A checkpoint file, or the best one of a run folder (the last one where no epoch was finished)."""
+    path = Path(place(str(named)))
+    if exists(path) and path.is_dir():
+        return checkpoint_of(path)
+    if not (exists(path) and path.is_file()):
+        raise ValueError(f"There is no checkpoint {path}. Name a checkpoint file or a run folder.")
+    return path
+
+
+def resumed_path(named: str) -> Path:
+    """The checkpoint that a run goes on from: the last one of a folder, not its best."""
+    last = Path(place(named)) / "checkpoints" / LAST
+    return last if exists(last) else checkpoint_path(named)

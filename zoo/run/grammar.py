@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.places import exists
-from zoo.words import nearest
+from zoo.common.places import exists
+from zoo.common.words import nearest
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def read(function: Callable[..., Any], arguments: Sequence[str], verb: str = "")
     taken = next((each for each in known if each.is_settings), None)
     _check_settings(settings, names, taken, verb)
     if taken:
-        from zoo import config as run
+        from zoo.run.compose import literal_paths
 
-        values[taken.path] = tuple(run.literal_paths(settings))
+        values[taken.path] = tuple(literal_paths(settings))
     return _nested(function, values)
 
 
@@ -180,10 +180,10 @@ def _needed(place: Parameter, given: list[str], verb: str) -> list[str]:
 
 def _check_settings(settings: Sequence[str], options: Iterable[str], taken: Parameter | None, verb: str) -> None:
     """Refuse a key that is neither an option nor the beginning of a setting."""
-    from zoo import config as run
+    from zoo.run import compose
 
     within = taken.mark(Within) if taken else None
-    roots = within.roots if within else run.roots() if taken else ()
+    roots = within.roots if within else compose.roots() if taken else ()
     for argument in settings:
         key = argument.partition("=")[0]
         root = re.split(r"[./@]", key)[0]
@@ -244,7 +244,7 @@ def _value(text: str, kind: Any) -> Any:
     if kind is int and not re.fullmatch(r"[+-]?\d+", text, re.ASCII):  # int() takes letters of all scripts, and underscores
         raise ValueError(text)
     if kind is Path:
-        from zoo.config import place
+        from zoo.run.folder import place
 
         return Path(place(text))
     if kind is float and not math.isfinite(float(text)):
@@ -259,14 +259,14 @@ def _is_sequence(kind: Any) -> bool:
 
 def spoken(hint: Any) -> str:
     """A type in the words of a sentence."""
-    from zoo import config
+    from zoo.run import check
 
     if _is_sequence(hint):
         inner = typing.get_args(hint)[0]
         if typing.get_origin(inner) is typing.Literal:
             return f"one or several of {', '.join(typing.get_args(inner))}"
         return {int: "whole numbers", float: "numbers"}.get(inner, "words") + " separated by commas"
-    return config.spoken(hint)
+    return check.spoken(hint)
 
 
 # Help

@@ -7,8 +7,8 @@ than the paper took in all. So on any set a run takes `least_steps` at least, an
 import math
 from typing import TYPE_CHECKING
 
-from zoo.config import choices_of, overrides_of
-from zoo.report import steps_of
+from zoo.run.compose import choices_of, overrides_of
+from zoo.run.report import steps_of
 
 if TYPE_CHECKING:
     import lightning

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from zoo.places import write_whole
+from zoo.common.places import write_whole
 
 Row = dict[str, Any]
 

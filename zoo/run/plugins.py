@@ -15,10 +15,10 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from zoo.places import CONF
-from zoo.signature import OPEN, parameters
-from zoo.trust import harmless
-from zoo.words import choice
+from zoo.common.places import CONF
+from zoo.common.signature import OPEN, parameters
+from zoo.common.trust import harmless
+from zoo.common.words import choice
 
 _FILES = "ZOO_FILES"
 """Variable that names the imported files for the processes that a verb begins."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import choices_of, located
+from zoo.run.check import located
+from zoo.run.compose import choices_of
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule

@@ -22,17 +22,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from zoo import augmentation, plugins
-from zoo.config import checkpoint_path
-from zoo.draw import save
-from zoo.folder import first_process
-from zoo.progress import to_a_person
-from zoo.words import caption, printable, shell_word
+from zoo.common.draw import save
+from zoo.common.progress import to_a_person
+from zoo.common.words import caption, printable, shell_word
+from zoo.run import augmentation, plugins
+from zoo.run.folder import checkpoint_path, first_process
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule, Samples
+    from zoo.run.freeze import Freeze
     from zoo.tasks.base import Task
-    from zoo.tasks.freeze import Freeze
 
 # Messages of libraries that tell a user of this one nothing; each names what it would report.
 _NOISE = (
@@ -76,7 +75,7 @@ class Conditions:
     weights: str
     """See `weights_of`."""
     protocol: str
-    """See `zoo.protocol`."""
+    """See `zoo.run.protocol`."""
 
 
 class Clock:
@@ -389,7 +388,7 @@ def write_result(
     how: Conditions,
 ) -> None:
     """The run's outcome as plain values, `result.json` in its folder; a sweep makes its table of them."""
-    from zoo.places import write_outcome
+    from zoo.common.places import write_outcome
 
     callback: Any = trainer.checkpoint_callback
     best = getattr(callback, "best_model_score", None)

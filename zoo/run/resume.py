@@ -27,13 +27,13 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from zoo.cli import AGAIN, PATIENCE, STOPPING, Stopped, fail, go_on, handled, leave, sentence
-from zoo.config import quoted
-from zoo.places import write_whole
-from zoo.report import Clock
-from zoo.sweep import SweepTable
+from zoo.common.places import write_whole
+from zoo.common.words import nearest
+from zoo.run.cli import AGAIN, PATIENCE, STOPPING, Stopped, fail, go_on, handled, leave, sentence
+from zoo.run.compose import quoted
+from zoo.run.report import Clock
+from zoo.run.sweep import SweepTable
 from zoo.tasks.base import NotFinite
-from zoo.words import nearest
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo.words import printable
+from zoo.common.words import printable
 
 NAMED = ("model", "task", "data", "optimizer", "scheduler")
 """Groups of which one file is chosen, by whose name they are known."""

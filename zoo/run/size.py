@@ -5,9 +5,6 @@ A YAML states both values on one line, `width: ${size:0.125,1.0}`, and the key `
 small official ones, say `small`; all others are `paper`; the command line beats both.
 """
 
-import copy
-import functools
-import json
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -38,41 +35,3 @@ def check(size: object) -> None:
         raise ValueError(
             f"size is {size!r}; it is {SMALL}, a network that learns an embedded set in minutes, or {PAPER}, the paper's own."
         )
-
-
-def in_words(config: DictConfig) -> str:
-    """`small (the paper's: 134.38 M parameters, 107.86 G multiply-adds)`, or `paper`: which network a run trains.
-
-    To be asked before the data's facts are published: the paper's network has the paper's classes.
-    """
-    from zoo.config import arguments_of
-    from zoo.report import quantity
-
-    if config.size == PAPER:
-        return PAPER
-    paper = copy.deepcopy(config)
-    paper.size = PAPER
-    arguments, shape = arguments_of(paper), tuple(paper.input_shape)
-    if (arguments, shape) == (arguments_of(config), tuple(config.input_shape)):
-        return f"{SMALL} (the paper's is the same)"
-    cost = _cost(config.model.name, json.dumps(arguments), shape)
-    if cost is None:
-        return SMALL
-    return f"{SMALL} (the paper's: {quantity(cost[0])} parameters, {quantity(cost[1])} multiply-adds)"
-
-
-@functools.cache
-def _cost(name: str, arguments: str, shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Parameters and multiply-adds; None of what cannot be built of the shape that is asked for. A process asks again and again
-    for the same, as a sweep does."""
-    import torch
-
-    from zoo.flops import profile
-    from zoo.models import create_model
-
-    try:
-        with torch.device("meta"):
-            cost = profile(create_model(name, **json.loads(arguments)), shape)
-    except (ValueError, RuntimeError):
-        return None
-    return cost.params, cost.macs

@@ -19,7 +19,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zoo.words import caption, csv_cell, json_text, markdown, printable
+from zoo.common.words import caption, csv_cell, json_text, markdown, printable
 
 FAILED = "failed.json"
 
@@ -61,8 +61,8 @@ class SweepTable(Callback):
 @contextmanager
 def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]) -> Iterator[None]:
     """Let a run of a sweep fail without the others: its sentence is said, and kept in its folder."""
-    from zoo import config as run
-    from zoo.places import write_whole
+    from zoo.common.places import write_whole
+    from zoo.run.compose import choices_of, overrides_of
 
     path = Path(config.run_dir) / FAILED
     path.unlink(missing_ok=True)
@@ -74,8 +74,8 @@ def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]
             traceback.print_exc()
         said = said or f"{type(error).__name__}: {' '.join(str(error).split())}"
         print(f"Error: {said}", file=sys.stderr, flush=True)
-        overrides = run.overrides_of(config)
-        content = {"names": run.choices_of(config), "overrides": overrides, "seed": config.seed, "error": said}
+        overrides = overrides_of(config)
+        content = {"names": choices_of(config), "overrides": overrides, "seed": config.seed, "error": said}
         write_whole(path, f"{json_text(content, indent=1)}\n".encode())
 
 
@@ -89,7 +89,7 @@ _RESULT = (
 
 def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
     """The outcomes of that name; one that cannot be read is said, and costs the others nothing."""
-    from zoo.places import read_outcome
+    from zoo.common.places import read_outcome
 
     found: list[Mapping[str, Any]] = []
     for path in sorted(folder.glob(f"*/{name}")):
@@ -102,7 +102,7 @@ def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
 
 def summarise(folder: Path) -> list[Mapping[str, Any]]:
     """Read the outcomes below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
-    from zoo.places import write_whole
+    from zoo.common.places import write_whole
 
     results = [*_read(folder, "result.json"), *_read(folder, FAILED)]
     if results:
@@ -140,7 +140,7 @@ def grouped(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 def table(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """One line a group of runs: the test metric's mean and spread over seeds, size, time."""
-    from zoo.report import figure, quantity
+    from zoo.run.report import figure, quantity
 
     lines = ["| run | data | test | scored | parameters | multiply-adds | seeds | time |\n|---|---|---|---|---|---|---|---|\n"]
     for name, done in _done(groups).items():
@@ -168,7 +168,7 @@ def draw(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     right of each: what a sample of that many can give by luck."""
     from matplotlib.figure import Figure
 
-    from zoo.draw import save
+    from zoo.common.draw import save
 
     names = list(groups)
     picture = Figure(figsize=(8, 1.2 + 0.36 * len(names)), layout="constrained")

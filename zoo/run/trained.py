@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from zoo import config as run
-from zoo import trust
-from zoo.data._files import File, Unreadable, reason, regular
-from zoo.signature import parameters
+from zoo.common import trust
+from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.signature import parameters
+from zoo.common.words import json_text, nearest, printable
+from zoo.run.build import build_data, publish
+from zoo.run.check import check_values
+from zoo.run.folder import checkpoint_path
+from zoo.run.recipe import PUBLISHED, compose_recipe, fill, is_task, read_checkpoint, rebuild
 from zoo.tasks.base import Answer, Task
-from zoo.words import json_text, nearest, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,17 +79,17 @@ def load(
     Raises:
         ValueError: there is no such run, or it cannot be brought back.
     """
-    content = run.read_checkpoint(os.fspath(source))
-    config = run.compose_recipe(content["zoo"], settings, with_data=False)
+    content = read_checkpoint(os.fspath(source))
+    config = compose_recipe(content["zoo"], settings, with_data=False)
     facts = content["zoo"]["facts"]
     if missing := {"mean", "std"} - facts.keys():
         raise ValueError(
             f"{source} states no {' and no '.join(sorted(missing))} by which pixels are normalized: it was trained on floats. "
             f"Train it with mean= and std=, or take its network alone by the load_from_checkpoint of its task."
         )
-    data = run.build_data(config)
-    run.publish(config, facts)
-    task = run.rebuild(content, config, os.fspath(source)).eval()
+    data = build_data(config)
+    publish(config, facts)
+    task = rebuild(content, config, os.fspath(source)).eval()
     chosen = device if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
     return Trained(task.to(chosen), data, tuple(facts["class_names"]))
 
@@ -154,13 +157,13 @@ class Trained:
         """Whether it is a video, of which a network of images is asked about each frame."""
         if self.data.layout != 3 or not isinstance(file, Path):
             return False
-        from zoo.data._decode import SUFFIXES
+        from zoo.data.reading.decode import SUFFIXES
 
         return file.suffix.lower() in SUFFIXES - self.data.suffixes
 
     def frames(self, file: File, *, top_k: int = 5) -> Iterator[Answer]:
         """What a network of images says of each frame of a video. Raises `Unreadable`."""
-        from zoo.data._decode import each_frame, probe
+        from zoo.data.reading.decode import each_frame, probe
 
         for pixels in each_frame(probe(file)):
             stream = io.BytesIO()
@@ -248,7 +251,7 @@ def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> 
     What is hidden, at any depth, is neither; what was prepared of the files (in `.zoo`) lies there. A folder that cannot be
     listed is among the files, as the error.
     """
-    from zoo.data._folders import listing
+    from zoo.data.reading.folders import listing
 
     found: list[Path | Unreadable] = []
     others: Counter[str] = Counter()
@@ -362,7 +365,7 @@ def _film(pixels: "NDArray[np.uint8]", rate: float) -> bytes:
 
 def restored(kind: type[SomeTask], place: str | Path, net: nn.Module | None, arguments: Mapping[str, Any]) -> SomeTask:
     """See `Task.load_from_checkpoint`."""
-    content = run.read_checkpoint(place)
+    content = read_checkpoint(place)
     with trust.naming_later_version(content["zoo"], place):
         return _restored(kind, place, content, net, arguments)
 
@@ -372,7 +375,7 @@ def _restored(
 ) -> SomeTask:
     recipe = content["zoo"]
     named, known = recipe["names"].get("task"), parameters(kind)
-    if kind is Task or not run.is_task(named, kind):
+    if kind is Task or not is_task(named, kind):
         raise ValueError(f"{place} is of the task {named!r}. Call load_from_checkpoint of its class, not {kind.__name__}'s.")
     for name in arguments:
         if name not in known:
@@ -384,14 +387,14 @@ def _restored(
             raise ValueError(f"{place} states {name} as {value!r}, which is no list.")
     stated = trust.decided("task", recipe["arguments"].get("task", {}), {*known, *kind.facts})
     chosen = {name: value for name, value in {**stated, **facts}.items() if name in known and name not in arguments}
-    run.check_values(kind, chosen, "task")
+    check_values(kind, chosen, "task")
     if net is None:
         net = _network(recipe, place, kind)
     task = kind(net, **chosen, **arguments)
     for name in kind.facts:
         if name in facts and name not in known:
             setattr(task, name, tuple(facts[name]))
-    run.fill(task, content, place)
+    fill(task, content, place)
     return task
 
 
@@ -407,6 +410,6 @@ def _network(recipe: Mapping[str, Any], place: str | Path, kind: type[Task]) -> 
         )
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise ValueError(f"{place} names a model {name!r}, which is not a name.")
-    if run.PUBLISHED in recipe:
+    if PUBLISHED in recipe:
         return create_model(str(place))
-    return create_model(name, pretrained=run.checkpoint_path(place))
+    return create_model(name, pretrained=checkpoint_path(place))

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo.size import PAPER
+from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.tasks.freeze import Freeze
+    from zoo.run.freeze import Freeze
 
 _SHOWN = 3
 
@@ -24,7 +24,7 @@ def check_frozen(net: "nn.Module", freeze: "Freeze | None", model: Mapping[str, 
         ValueError: the sentence names what is random and the ways out.
     """
     from zoo.models._weights import fresh_tensors
-    from zoo.tasks.freeze import names_of, still
+    from zoo.run.freeze import names_of, still
 
     fresh = fresh_tensors(net)
     if freeze:
@@ -63,7 +63,7 @@ def _thawed(model: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator[None]:
     """Where published weights cannot be had, say how a run does without them."""
-    from zoo.models._download import NotThereError
+    from zoo.common.download import NotThereError
 
     try:
         yield

@@ -1,49 +1,24 @@
-"""Study self-supervision by rotation, in three steps: `zoo study data=digits model=lenet5`.
+"""Compare what a network learned of rotations with what it learns from scratch, seed by seed and share by share."""
 
-1. Train a network from scratch on all labels. 2. Train the same network to tell rotations, without labels. 3. Transfer what it
-learned to classification with a share of the labels, against the same network from scratch with the same labels.
-
-Every arm of a seed sees the same labels, chosen stratified, a smaller share within a larger. Lengths of training, strengths of
-weight decay and numbers of neighbours are chosen on validation data; test is scored once, with the choice. Any setting of
-`zoo train` can be given.
-"""
-
-import functools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from zoo import cli
-from zoo import config as run
-from zoo.grammar import Named
-from zoo.words import caption, code, markdown, printable, shell_word
+from zoo.common.words import printable
+from zoo.run import cli
+from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.compose import check_overrides, choices_of, composed
+from zoo.run.grammar import Named
+from zoo.study.outcome import Outcome, write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.data.base import DataModule, Samples
     from zoo.models._base import Classifier
-
-
-@dataclass
-class Outcome:
-    """What one seed measured, as plain values; the file seed-N.json."""
-
-    settings: dict[str, Any]
-    """All but the seed: the seeds of one study agree in them."""
-    seed: int
-    versions: str
-    pretext: dict[str, Any] = field(default_factory=dict)
-    """Pretext accuracy on test and its confusion by class."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of a share and an arm: val and test accuracy and what was chosen."""
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    """Of a share and an arm: validation accuracy after so many steps."""
-    subsets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of a share: how many labels of each class, and the places in the training split of those that were used."""
 
 
 @cli.in_python
@@ -70,10 +45,10 @@ def study(
     Raises:
         ValueError: settings that do not exist, a share without a label, or figures of another study in the folder.
     """
-    from zoo import report
-    from zoo.places import read_outcome, write_outcome
+    from zoo.common.places import read_outcome, write_outcome
+    from zoo.run import report
 
-    run.check_overrides(overrides)
+    check_overrides(overrides)
     if wrong := [f"{share:g}" for share in shares if not 0 < share <= 100]:
         raise ValueError(f"shares are percentages of the labels, above 0 and up to 100, not {', '.join(wrong)}.")
     if min(seeds, default=-1) < 0:
@@ -127,11 +102,11 @@ def _measure(outcome: Outcome, folder: Path) -> None:
 
 
 def _data(settings: Sequence[str], share: float) -> "DataModule":
-    config = run.composed([*settings, "run_dir=."])
+    config = composed([*settings, "run_dir=."])
     if "fraction" not in config.data:
-        raise ValueError(f"data={run.choices_of(config)['data']} cannot serve a share of its labels; it has no data.fraction.")
+        raise ValueError(f"data={choices_of(config)['data']} cannot serve a share of its labels; it has no data.fraction.")
     config.data.fraction = share / 100
-    data = run.build_data(config)
+    data = build_data(config)
     data.prepare_data()
     data.setup()
     return data
@@ -152,8 +127,8 @@ def _note_subset(outcome: Outcome, everything: "DataModule", data: "DataModule",
     """Which labels were used. The places are found again from the seed, and held against the images that were served."""
     import torch
 
-    from zoo.chance import FRACTION
-    from zoo.data._stratified import stratified
+    from zoo.common.chance import FRACTION
+    from zoo.data.reading.stratified import stratified
 
     (images, labels), (served, known) = (_tensors(each.splits["train"]) for each in (everything, data))
     places = torch.arange(len(labels))
@@ -170,20 +145,20 @@ def _fit(
     """Train for so many steps; the task, and its validation accuracy along the way."""
     import lightning
 
-    from zoo.callbacks import Lines
-    from zoo.resume import without_handlers
-    from zoo.tasks.base import check_step
+    from zoo.flops.dry import check_step
+    from zoo.run.callbacks import Lines
+    from zoo.run.resume import without_handlers
 
-    config = run.composed([*settings, "run_dir=."])
+    config = composed([*settings, "run_dir=."])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    run.publish(config, run.facts_of(data))
+    publish(config, facts_of(data))
     if pretrained is not None:
         config.model.pretrained = str(pretrained)
     elif not any(setting.startswith("model.pretrained=") for setting in settings):
         config.model.pretrained = None  # what is from scratch starts from no weights that a file of the configuration names
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the head starts afresh is the point
-        task = run.build_task(config)
+        task = build_task(config)
     check_step(task, data)
     curve: list[tuple[int, float]] = []
 
@@ -275,7 +250,7 @@ def _frozen_arms(
     outcome: Outcome,
 ) -> None:
     """Probes and nearest neighbours on the frozen network's blocks, and neighbours on the pixels as the floor."""
-    from zoo.probes import features, fit_probe, nearest
+    from zoo.study.probes import features, fit_probe, nearest
 
     places = {"pixels": {name: images.flatten(1).float() / 255 for name, (images, _) in splits.items()}}
     labels = {name: its for name, (_, its) in splits.items()}
@@ -307,143 +282,3 @@ def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
 
 
 # What is written
-
-
-def write(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """The table, study.md, and the pictures."""
-    from zoo.places import write_whole
-
-    write_whole(folder / "study.md", table(outcomes).encode())
-    _draw(outcomes, folder)
-
-
-def _scores(outcomes: Sequence[Outcome], arm: str, share: float) -> list[float]:
-    return [row["test"] for outcome in outcomes for row in outcome.rows if (row["arm"], row["share"]) == (arm, share)]
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Mean and spread over the seeds: arms down, shares across; and by how much the best pretrained arm beats scratch."""
-    from zoo.probes import MOST_NEIGHBOURS
-
-    settings = outcomes[0].settings
-    shares = sorted(settings["shares"])
-    command = (
-        f"python -m zoo.study {' '.join(map(shell_word, settings['overrides']))} "
-        f"seeds={','.join(str(each.seed) for each in outcomes)} "
-        f"shares={','.join(f'{s:g}' for s in settings['shares'])} pretext.max_epochs={settings['pretext_epochs']}"
-    )
-    pretext = _spoken([each.pretext["accuracy"] for each in outcomes])
-    lines = [
-        "# Rotation study\n\n",
-        f"{code(command)}\n\n",
-        f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
-        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
-        f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
-        "| arm | " + " | ".join(f"{share:g} % of the labels" for share in shares) + " |\n|---|" + "---:|" * len(shares) + "\n",
-    ]
-    for arm in dict.fromkeys(row["arm"] for row in outcomes[0].rows):
-        cells = [_spoken(_scores(outcomes, arm, share)) for share in shares]
-        lines.append(f"| {markdown(arm)} | {' | '.join(cells)} |\n")
-    lines.append("\n")
-    for share in shares:
-        gains = [_gain(outcome, share) for outcome in outcomes]
-        arms = ", ".join(dict.fromkeys(markdown(arm) for arm, _ in gains))
-        lines.append(
-            f"At {share:g} % of the labels the pretrained arm that is best on validation ({arms}) "
-            f"gains {_spoken([gain for _, gain in gains])} points on scratch.\n"
-        )
-    return "".join(lines)
-
-
-def _gain(outcome: Outcome, share: float) -> tuple[str, float]:
-    """The pretrained arm that is best on validation, and its test accuracy less that from scratch."""
-    rows = {row["arm"]: row for row in outcome.rows if row["share"] == share}
-    scratch = rows.pop("scratch")
-    rows.pop("k-NN, pixels")
-    best = max(rows.values(), key=lambda row: row["val"])
-    return best["arm"], best["test"] - scratch["test"]
-
-
-def _spoken(values: Sequence[float]) -> str:
-    import statistics
-
-    if not values:
-        return "-"
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{spread}"
-
-
-def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Accuracy over the share of labels, the learning curves, and the pretext's confusion by class."""
-    import statistics
-
-    from matplotlib.figure import Figure
-
-    from zoo.draw import save
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    panel = figure.subplots()
-    shares = sorted(outcomes[0].settings["shares"])
-    for arm in dict.fromkeys(row["arm"] for row in outcomes[0].rows):
-        scores = [[100 * score for score in _scores(outcomes, arm, share)] for share in shares]
-        spread = [statistics.stdev(s) if len(s) > 1 else 0.0 for s in scores]
-        style = "k-o" if arm == "scratch" else "o:" if "k-NN" in arm else "o-" if arm == "fine-tuned" else "o--"
-        panel.errorbar(
-            shares, [statistics.mean(s) for s in scores], spread, fmt=style, capsize=3, markersize=4, label=caption(arm)
-        )
-    panel.set(
-        xscale="log", xlabel="% of the labels", ylabel="test accuracy, %", xticks=shares, xticklabels=[f"{s:g}" for s in shares]
-    )
-    panel.grid(alpha=0.3)
-    panel.legend(fontsize=7)
-    save(figure, folder / "accuracy.png", dpi=130)
-
-    figure = Figure(figsize=(3.6 * len(shares), 3.4), layout="constrained")
-    for panel, share in zip(figure.subplots(1, len(shares), squeeze=False)[0], shares, strict=True):
-        for arm, colour in (("scratch", "black"), ("fine-tuned", "tab:blue")):
-            curves = [curve for outcome in outcomes for curve in outcome.curves]
-            for number, each in enumerate(c for c in curves if (c["arm"], c["share"]) == (arm, share)):
-                steps, values = zip(*each["curve"], strict=True)
-                panel.plot(
-                    steps, [100 * v for v in values], color=colour, alpha=0.6, label=caption(arm) if number == 0 else None
-                )
-        panel.set(title=f"{share:g} % of the labels", xlabel="step", ylabel="validation accuracy, %")
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
-    save(figure, folder / "curves.png", dpi=120)
-
-    last = outcomes[-1].pretext
-    columns = math.ceil(len(last["classes"]) / 2)
-    figure = Figure(figsize=(1.9 * columns, 4.4), layout="constrained")
-    panels = figure.subplots(2, columns, squeeze=False).flatten()
-    turns = ["0", "90", "180", "270"]
-    for panel in panels[len(last["classes"]) :]:
-        panel.set_axis_off()
-    for panel, name, matrix in zip(panels, last["classes"], last["confusion"], strict=False):
-        panel.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
-        for row in range(4):
-            for column in range(4):
-                value = matrix[row][column]
-                panel.text(
-                    column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color="w" if value > 0.5 else "k"
-                )
-        panel.set(title=caption(name), xticks=range(4), yticks=range(4), xticklabels=turns, yticklabels=turns)
-        panel.tick_params(labelsize=6)
-        panel.title.set_fontsize(8)
-    figure.supxlabel("told", fontsize=8)
-    figure.supylabel("turned by, degrees", fontsize=8)
-    save(figure, folder / "confusion.png", dpi=130)
-
-
-@functools.wraps(study)
-def _main(**kwargs: Any) -> None:
-    study(**kwargs)
-    print(f"The table, the pictures and all figures are in {printable(kwargs.get('folder', 'runs/study'))}")
-
-
-def main() -> None:
-    cli.command(_main, bare=True, goes_on="The seeds that are done are kept; the same command goes on with the others.")
-
-
-if __name__ == "__main__":
-    main()

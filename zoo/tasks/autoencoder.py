@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo import draw
 from zoo.batch import Batch
+from zoo.common import draw
 from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
 
 

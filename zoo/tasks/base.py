@@ -13,9 +13,9 @@ dropped by their id, and the metrics are computed from what is left: every sampl
 processes evaluate, and no step waits for another rank.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -29,9 +29,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch, channels_of, foreign
-from zoo.bfloat16 import pad_beforehand
-from zoo.signature import parameters
-from zoo.trust import harmless
+from zoo.common.bfloat16 import pad_beforehand
+from zoo.common.signature import parameters
+from zoo.common.trust import harmless
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -353,7 +353,7 @@ class Task(lightning.LightningModule):
         """What a checkpoint states of a task that was built in Python, as names and plain values: the network's builder and its
         arguments (of a network of `zoo.create_model`), the task's arguments, and the facts of the data."""
         from zoo import __version__
-        from zoo.words import choice
+        from zoo.common.words import choice
 
         net: dict[str, Any] = getattr(self.net, "recipe", {})
         known = {
@@ -408,8 +408,9 @@ class Task(lightning.LightningModule):
         Raises:
             ValueError: the checkpoint is of another task, or of a network that must be given.
         """
-        from zoo.trained import restored
 
+        # By its name: to read a run is the business of a room that knows tasks.
+        restored = pkgutil.resolve_name("zoo.run.trained:restored")
         task: Self = restored(cls, checkpoint_path, net, arguments)
         return task if map_location is None else task.to(map_location)
 
@@ -464,42 +465,6 @@ _LONE = (
     "BatchNorm learns nothing from a single value of a channel, and a step has one sample only. Set data.batch_size=2 or more "
     "(each process needs as many training samples), or a larger data.shape."
 )
-
-
-def check_step(task: Task, data: Any, processes: int = 1, *, synchronized: bool = False) -> None:
-    """Refuse steps of one sample each where BatchNorm would see one value of a channel.
-
-    Args:
-        data: the data module, set up.
-        synchronized: whether the processes share BatchNorm's statistics.
-    """
-    from zoo.flops import profile
-
-    share = -(-len(data.splits["train"]) // processes)
-    if min(data.batch_size, share) == 1 and not (synchronized and processes > 1):
-        with no_lone_values(task.net):
-            profile(task.net, data.shape)
-
-
-@contextlib.contextmanager
-def no_lone_values(net: nn.Module) -> Iterator[None]:
-    """Refuse a network that is fed one sample meanwhile, if its BatchNorm would see one value of a channel in training."""
-
-    lone: list[nn.Module] = []
-
-    def check(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].numel() == inputs[0].shape[1]:
-            lone.append(module)
-
-    layers = [each for each in net.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training]
-    hooks = [each.register_forward_pre_hook(check) for each in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if lone:
-        raise ValueError(_LONE)
 
 
 def gather(parts: list[Records]) -> Records:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from zoo import coco, draw
 from zoo.batch import InstanceBatch, Instances
-from zoo.places import write_whole
+from zoo.common import coco, draw
+from zoo.common.places import write_whole
 from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
 
 Found = dict[str, Tensor]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from zoo.batch import Batch
-from zoo.chance import ROTATION, uniform
+from zoo.common.chance import ROTATION, uniform
+from zoo.common.words import warn
 from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked, together
-from zoo.words import warn
 
 TURNS = 4
 CLASS_NAMES = ("0°", "90°", "180°", "270°")

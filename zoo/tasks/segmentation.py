@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from zoo import draw
 from zoo.batch import VOID, MaskBatch
+from zoo.common import draw
+from zoo.common.words import printable
 from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, check_classes, outputs
-from zoo.words import printable
 
 
 class SegmentationTask(Task):

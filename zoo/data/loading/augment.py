@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from zoo.batch import VOID
-from zoo.chance import uniform
-from zoo.crops import brightness
+from zoo.common.chance import uniform
+from zoo.common.crops import brightness
 
 
 @dataclass(frozen=True)

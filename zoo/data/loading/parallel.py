@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from zoo.progress import beating, log
+from zoo.common.progress import beating, log
 
 SECONDS_TO_LEAVE = 2.0
 """In which a process that is asked to end may close and remove what it was writing."""

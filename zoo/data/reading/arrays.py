@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._files import Unreadable, reason, regular
+from zoo.common.files import Unreadable, reason, regular
 
 Kind = tuple[str, tuple[int | None, ...]]
 """Type as NumPy writes it ("u1", "i8"), or its family alone ("i"); and shape, where None is any length."""

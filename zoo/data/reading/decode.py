@@ -20,7 +20,7 @@ import av.video.reformatter
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._files import File, Unreadable, check_pixels, most_pixels, reason, regular
+from zoo.common.files import File, Unreadable, check_pixels, most_pixels, reason, regular
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 

@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.data._decode import Video, read_frames
-from zoo.data._files import Unreadable, reason, regular
-from zoo.data._schema import checked
-from zoo.places import write_whole
+from zoo.common.files import Unreadable, reason, regular
+from zoo.common.places import write_whole
+from zoo.data.reading.decode import Video, read_frames
+from zoo.data.reading.schema import checked
 
 Fields = NDArray[np.uint8]
-"""(T, H, W, 2): displacements to the right and down as `zoo.flow.to_bytes` makes them."""
+"""(T, H, W, 2): displacements to the right and down as `zoo.common.flow.to_bytes` makes them."""
 
 STILL = 128
 """The byte of a pixel that stands still."""
 
 _QUALITY = 95
-"""Of the JPEG pictures: the error stays within a few steps of `zoo.flow.STEP`."""
+"""Of the JPEG pictures: the error stays within a few steps of `zoo.common.flow.STEP`."""
 
 
 _PIXELS_A_BYTE = 128
@@ -97,7 +97,7 @@ class FlowNow:
 
 def computed(frames: NDArray[np.uint8], kind: str) -> Fields:
     """Of (T, H, W, 3) frames the T - 1 fields between them."""
-    from zoo.flow import estimator, to_bytes
+    from zoo.common.flow import estimator, to_bytes
 
     return to_bytes(estimator(kind)(frames)).permute(0, 2, 3, 1).numpy()
 

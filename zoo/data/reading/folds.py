@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from zoo.data._augment import Augment
-from zoo.data._folders import Labelled, unscored
-from zoo.data._groups import Listed, grouped_splits
+from zoo.common.places import data_root
+from zoo.data.loading.augment import Augment
+from zoo.data.reading.folders import Labelled, unscored
+from zoo.data.reading.groups import Listed, grouped_splits
 from zoo.data.video_folder import FlowKind, VideoFolder
-from zoo.places import data_root
 
 
 class Folds(VideoFolder):

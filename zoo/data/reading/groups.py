@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from zoo.chance import VALIDATION
-from zoo.data._folders import Labelled
-from zoo.data._stratified import stratified
+from zoo.common.chance import VALIDATION
+from zoo.data.reading.folders import Labelled
+from zoo.data.reading.stratified import stratified
 
 VALIDATION_SHARE = 0.1
 

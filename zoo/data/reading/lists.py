@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.data._files import Unreadable, reason, regular
-from zoo.places import inside
+from zoo.common.files import Unreadable, reason, regular
+from zoo.common.places import inside
 
 _LONGEST = 100_000
 """Characters of a line. A file without line breaks is no list, and need not fit the memory to be refused."""

@@ -26,13 +26,13 @@ import av.video.reformatter
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._decode import SETTINGS, Places, Video, allowed, opened, probe, read_frames, upright
-from zoo.data._fields import Fields, computed, write_fields
-from zoo.data._files import Unreadable
-from zoo.data._parallel import mapped
-from zoo.data._schema import checked
-from zoo.places import alone, cache_folder, write_whole
-from zoo.words import json_text
+from zoo.common.files import Unreadable
+from zoo.common.places import alone, cache_folder, write_whole
+from zoo.common.words import json_text
+from zoo.data.loading.parallel import mapped
+from zoo.data.reading.decode import SETTINGS, Places, Video, allowed, opened, probe, read_frames, upright
+from zoo.data.reading.fields import Fields, computed, write_fields
+from zoo.data.reading.schema import checked
 
 PATIENCE = 3600.0
 """Seconds that a file may take: hours of film do not, and what hangs does for ever."""

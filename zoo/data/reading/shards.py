@@ -24,13 +24,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.chance import permutation
-from zoo.data._arrays import read_arrays
-from zoo.data._files import reason
-from zoo.data._folders import Labelled
-from zoo.data._schema import read_json
-from zoo.places import alone, cache_folder, inside, write_whole, written
-from zoo.words import json_text
+from zoo.common.chance import permutation
+from zoo.common.files import reason
+from zoo.common.places import alone, cache_folder, inside, write_whole, written
+from zoo.common.words import json_text
+from zoo.data.reading.arrays import read_arrays
+from zoo.data.reading.folders import Labelled
+from zoo.data.reading.schema import read_json
 
 CONTENTS = "shards.json"
 _STORES = re.compile(r"(https?|s3|gs|gcs|az|abfs)://[^\s:']+(:\d+)?(/[^\s:']*)?")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from zoo.chance import uniform
+from zoo.common.chance import uniform
 
 
 def stratified(labels: Tensor, share: float, *, seed: int, stream: int, groups: Tensor | None = None) -> Tensor:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from zoo.chance import HELD_OUT, VALIDATION
-from zoo.data._folders import Labelled, unscored
-from zoo.data._lists import Row, once, rows
-from zoo.data._stratified import stratified
+from zoo.common.chance import HELD_OUT, VALIDATION
 from zoo.data.base import SPLITS
+from zoo.data.reading.folders import Labelled, unscored
+from zoo.data.reading.lists import Row, once, rows
+from zoo.data.reading.stratified import stratified
 
 
 def table_splits(table: Path, what: str, notes: list[str] | None = None) -> tuple[tuple[str, ...], dict[str, Labelled]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._decode import Video
-from zoo.data._synth import SPLITS, digit_indices, digits, texture
+from zoo.data.reading.decode import Video
+from zoo.data.rendered.synth import SPLITS, digit_indices, digits, texture
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise")
 CLIPS = {"train": 2400, "val": 600, "test": 600}

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._arrays import read_arrays
-from zoo.data._files import Unreadable
-from zoo.data._synth import SPLITS, digit_indices, digits, texture
+from zoo.common.files import Unreadable
+from zoo.data.reading.arrays import read_arrays
+from zoo.data.rendered.synth import SPLITS, digit_indices, digits, texture
 
 FOLDER = "digit_scenes-2"  # a change to what is drawn is another edition, in another folder
 SCENES = {"train": 4000, "val": 400, "test": 800}

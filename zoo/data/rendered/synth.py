@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data._files import reason
-from zoo.data._parallel import mapped
-from zoo.places import write_whole
+from zoo.common.files import reason
+from zoo.common.places import write_whole
+from zoo.data.loading.parallel import mapped
 
 SPLITS = ("train", "val", "test")
 _SHARES = (0.70, 0.10, 0.20)  # of the digits of each class
