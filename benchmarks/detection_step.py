@@ -29,7 +29,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from zoo.run import report
 from zoo.run.build import build_data, facts_of, make, publish
 from zoo.run.compose import composed
-from zoo.train import build_trainer
+from zoo.run.trainer import build_trainer
 
 WARM = 5
 """Steps of a round before the clock starts."""

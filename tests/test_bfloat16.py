@@ -14,7 +14,7 @@ from tests.precision import assert_same
 from zoo.common import bfloat16
 from zoo.run.build import build_data, build_task, facts_of, publish
 from zoo.run.compose import composed
-from zoo.train import build_trainer
+from zoo.run.trainer import build_trainer
 
 GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups
     (kernel, tuple(edge // 2 for edge in kernel), stride, extents, groups)

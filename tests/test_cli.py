@@ -33,7 +33,7 @@ from zoo.run.callbacks import Lines, Progress
 Verb = Callable[..., tuple[int, str, str]]
 
 VERBS = {
-    "train": ("zoo.train.build_trainer", ("model=linear",)),
+    "train": ("zoo.run.trainer.build_trainer", ("model=linear",)),
     "evaluate": ("zoo.evaluate.evaluate", ("lenet5:fashion_mnist",)),
     "predict": ("zoo.predict.predict", ("lenet5:fashion_mnist", ".")),
     "prepare": ("zoo.prepare.prepare", ("digits",)),

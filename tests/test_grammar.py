@@ -174,7 +174,10 @@ FUNCTIONS = {
 
 
 def of(name: str, which: int) -> Any:
-    return getattr(importlib.import_module(f"zoo.{name}"), FUNCTIONS[name][which])
+    module = importlib.import_module(f"zoo.{name}")
+    if which and hasattr(module, "__path__"):
+        module = importlib.import_module(f"zoo.{name}.__main__")
+    return getattr(module, FUNCTIONS[name][which])
 
 
 def test_every_verb_but_training_reads_its_options_so() -> None:

@@ -192,7 +192,7 @@ def test_two_processes_learn_what_one_does(started: Started, tmp_path: Path) -> 
 def test_synchronised_statistics_are_a_choice() -> None:
     """The layers are exchanged; on a CPU, where torch has none, they are refused in a sentence."""
     from zoo.run.compose import composed
-    from zoo.train import build_trainer
+    from zoo.run.trainer import build_trainer
 
     config = composed(["model=resnet18", "trainer.sync_batchnorm=true", "trainer.accelerator=cpu", "run_dir=."])
     with pytest.raises(ValueError, match=r"trainer\.sync_batchnorm needs GPUs"):

@@ -43,7 +43,7 @@ def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "
     from zoo.run import report
     from zoo.run.callbacks import Lines
     from zoo.run.protocol import protocol
-    from zoo.train import build_trainer
+    from zoo.run.trainer import build_trainer
 
     if split not in ("val", "test"):
         raise ValueError(f"split is {split!r}; a checkpoint is scored on split=val or split=test.")

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from zoo.run.compose import DictConfig
 from zoo.run.size import PAPER, SMALL
 from zoo.tasks.base import _LONE, Task
 

@@ -105,14 +105,14 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     Raises ValueError: a parameter that is not finite.
     """
     names = _naming(net, tensors)
-    renamed = renamed(tensors, names)
+    called = renamed(tensors, names)
     # Of an older layout a module may take on that layout (torchvision's MNASNet does), and has tensors of other shapes then.
-    net.load_state_dict(with_metadata(OrderedDict(), {**metadata_of(net.state_dict()), **metadata_of(renamed)}), strict=False)
+    net.load_state_dict(with_metadata(OrderedDict(), {**metadata_of(net.state_dict()), **metadata_of(called)}), strict=False)
     own = net.state_dict()
-    moved = _move_biases(renamed, own)
+    moved = _move_biases(called, own)
     first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
     fitting: OrderedDict[str, Tensor] = OrderedDict()
-    for key, value in renamed.items():
+    for key, value in called.items():
         if key in own and value.is_floating_point() == own[key].is_floating_point():
             shaped = _shaped(value, own[key], key == first)
             if shaped.shape == own[key].shape:
@@ -122,7 +122,7 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
         if key in parameters and not value.is_meta and not torch.isfinite(value).all():
             raise ValueError(f"{key} holds values that are infinite or no numbers.")
     # A file that says nothing of its modules' versions is taken for one of today's.
-    net.load_state_dict(with_metadata(fitting, {**metadata_of(own), **metadata_of(renamed)}), strict=False)
+    net.load_state_dict(with_metadata(fitting, {**metadata_of(own), **metadata_of(called)}), strict=False)
 
     def matters(key: str) -> tuple[bool, bool]:
         return key not in parameters or not parameters[key].requires_grad, own[key].dim() < 2
@@ -132,7 +132,7 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     left.sort(key=lambda old: -tensors[old].numel())
     return Fit(
         tuple(key for key in fitting if not key.endswith(COUNTERS)),
-        tuple(f"{key} {tuple(own[key].shape)}, {_instead(own[key], renamed.get(key))}" for key in fresh),
+        tuple(f"{key} {tuple(own[key].shape)}, {_instead(own[key], called.get(key))}" for key in fresh),
         tuple(left),
     )
 

@@ -169,8 +169,11 @@ def _as_before() -> Iterator[None]:
                 each.setLevel(level)
 
 
-def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str]) -> Result:
-    """Run a job under Hydra for a caller in Python, as the command line would; what it returns."""
+def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str] | DictConfig) -> Result:
+    """Run a job under Hydra for a caller in Python, as the command line would; what it returns. Of a run that Hydra has begun,
+    the job is done at once."""
+    if isinstance(settings, DictConfig):
+        return job(settings)
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra

@@ -1,7 +1,7 @@
-"""The anatomy of a run, and everything that knows Hydra: composing, refusing in the user's words, building the objects.
+"""From a command line to a configuration: a run is model + task + data.
 
-A run is model + task + data. `composed` turns a command line into a configuration, `build_*` turn that into objects,
-`recipe_of` turns it into the names and plain values that a checkpoint carries, and `compose_recipe` back.
+`build.py` turns the configuration into objects; `recipe.py` turns it into the names and plain values that a checkpoint carries,
+and back.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
-from omegaconf import MISSING, SI, DictConfig, OmegaConf
+from omegaconf import MISSING, SI, OmegaConf
+from omegaconf import DictConfig as DictConfig
 
 from zoo.common import trust
 from zoo.common.places import CONF as CONF
