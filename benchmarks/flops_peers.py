@@ -21,7 +21,8 @@ import torchvision
 from torch import Tensor, nn
 
 import zoo
-from zoo.run.report import quantity, versions
+from zoo.common.numbers import quantity
+from zoo.run.report import versions
 
 RESULT = Path(__file__).parent / "results" / "flops_peers.md"
 TOLERANCE = 1e-3

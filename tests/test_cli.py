@@ -27,7 +27,7 @@ from zoo.__main__ import verbs
 from zoo.benchmark.timing import Timing
 from zoo.common import progress
 from zoo.data import base
-from zoo.run import cli
+from zoo.run import cli, signals
 from zoo.run.callbacks import Lines, Progress
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -59,7 +59,7 @@ def replace(name: str, work: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib.import_module(module), function, functools.wraps(original)(work))
 
 
-@pytest.mark.parametrize("number", cli.STOPPING)
+@pytest.mark.parametrize("number", signals.STOPPING)
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_ends_on_every_signal(name: str, number: int, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
     child = []
@@ -69,13 +69,13 @@ def test_every_verb_ends_on_every_signal(name: str, number: int, verb: Verb, mon
         signal.raise_signal(number)
 
     replace(name, work, monkeypatch)
-    before = [signal.getsignal(each) for each in cli.STOPPING]
+    before = [signal.getsignal(each) for each in signals.STOPPING]
     status, _, err = verb(name, *VERBS[name][1])
-    assert status == (130 if number == signal.SIGINT else cli.AGAIN if name in GO_ON else 128 + number)
+    assert status == (130 if number == signal.SIGINT else signals.AGAIN if name in GO_ON else 128 + number)
     assert f"Stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}." in err
     assert "Traceback" not in err
     assert child[0].wait(5) in (-signal.SIGTERM, -signal.SIGKILL), "its processes are ended too"
-    assert [signal.getsignal(each) for each in cli.STOPPING] == before
+    assert [signal.getsignal(each) for each in signals.STOPPING] == before
 
 
 def test_a_reader_that_waits_for_ever_does_not_keep_the_process(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_reader_that_waits_for_ever_does_not_keep_the_process(tmp_path: Path) 
         "import os, sys, threading, time\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from zoo import cli\n"
-        "cli.PATIENCE = 0.2\n"
+        "signals.PATIENCE = 0.2\n"
         "def work(arguments):\n"
         "    with ThreadPoolExecutor(1) as pool:\n"
         "        wait = pool.submit(open, 'pipe')\n"
@@ -189,7 +189,7 @@ sys.argv[1:] = []
 cli.verb(lambda _: list(mapped(time.sleep, [600.0] * 4, "waits", processes=2)), bare=True, goes_on="It goes on.")
 """
     done = started(cwd=tmp_path, code=code)
-    assert done.status == cli.AGAIN, done.err
+    assert done.status == signals.AGAIN, done.err
     assert "Stopped by SIGTERM. It goes on." in done.err[0]
     workers = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
     assert len(workers) == 2

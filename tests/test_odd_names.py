@@ -19,7 +19,7 @@ from tests.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
 from zoo import profile
 from zoo.benchmark import charts, measure
 from zoo.common import draw
-from zoo.run import report, sweep
+from zoo.run import pictures, report, sweep
 from zoo.study import compare
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -116,7 +116,7 @@ def curves(folder: Path) -> None:
         names = [name for name in ODD_NAMES if "/" not in name and "\0" not in name and name.isprintable()]
         table.writerow(["step", *(f"val/{name}" for name in names)])
         table.writerow([1, *(0.5 for _ in names)])
-    assert report.draw_curves(folder)
+    assert pictures.draw_curves(folder)
     (folder / "metrics.csv").unlink()
 
 

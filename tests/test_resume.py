@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.run import resume
-from zoo.run.cli import AGAIN
+from zoo.run import resume, signals
 from zoo.run.logs import MetricsCsv
+from zoo.run.signals import AGAIN
 
 Started = Callable[..., Any]
 
@@ -320,7 +320,7 @@ def test_a_reader_that_waits_for_ever_keeps_no_run_from_stopping(
     computes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that reads ends after a grace; one that computes has its time, until it is asked again."""
-    from zoo.run import cli, resume
+    from zoo.run import resume
 
     monkeypatch.setattr(resume, "GRACE", 0.1)
     monkeypatch.setattr(resume, "_ONE_REQUEST", 0.05)
@@ -332,7 +332,7 @@ def test_a_reader_that_waits_for_ever_keeps_no_run_from_stopping(
     begun = time.monotonic()
 
     def run() -> None:
-        with cli.stopping(""):
+        with signals.stopping(""):
             savepoints.on_train_start(trainer, trainer)
             if computes:
                 savepoints._reads_since = None
@@ -340,7 +340,7 @@ def test_a_reader_that_waits_for_ever_keeps_no_run_from_stopping(
                 timer.start()
             os.open(tmp_path / "film.mp4", os.O_RDONLY)
 
-    with pytest.raises(cli.Stopped, match=str(cli.AGAIN)):
+    with pytest.raises(signals.Stopped, match=str(signals.AGAIN)):
         run()
     assert time.monotonic() - begun >= asked[-1], "a step under way was not waited for"
     assert not savepoints._before, "the signals are handed back"

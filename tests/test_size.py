@@ -14,13 +14,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 import zoo
+from zoo.common.numbers import quantity
 from zoo.common.places import CONF
 from zoo.models._registry import get_builder
 from zoo.run import length, settings
 from zoo.run.build import untrained_net
 from zoo.run.compose import choices_of, composed
 from zoo.run.recipe import compose_recipe, read_checkpoint
-from zoo.run.report import quantity
 from zoo.run.size import SIZES
 
 RECORDS = Path(__file__).parent / "data" / "records"

@@ -20,7 +20,7 @@ from zoo.common.places import CONF
 from zoo.evaluate import evaluate
 from zoo.predict import predict
 from zoo.prepare import prepare
-from zoo.run import cli
+from zoo.run import cli, signals
 from zoo.run.build import make, pretrained_facts
 from zoo.run.compose import composed
 from zoo.run.recipe import read_checkpoint
@@ -141,7 +141,7 @@ def test_a_run_from_python_is_that_of_the_command_line(
     def state() -> list[object]:
         loggers = [logging.getLogger(name) for name in ("zoo", "lightning.pytorch", "lightning.fabric")]
         heard = [(each.level, each.propagate, [*each.handlers]) for each in loggers]
-        return [heard, [signal.getsignal(each) for each in cli.STOPPING], warnings.formatwarning, [*warnings.filters]]
+        return [heard, [signal.getsignal(each) for each in signals.STOPPING], warnings.formatwarning, [*warnings.filters]]
 
     before = state()
     scores = train([*QUICK, "hydra.run.dir=one"])

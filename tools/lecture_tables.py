@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import zoo
+from zoo.common.numbers import quantity
 from zoo.flops.count import Layer, Profile
-from zoo.run.report import quantity
 
 PAGE = Path(__file__).parent.parent / "benchmarks" / "flops.md"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.common.words import printable
-from zoo.run import cli
+from zoo.run import cli, signals
 
 if TYPE_CHECKING:
     from zoo.run.answers import Gallery
@@ -199,7 +199,7 @@ def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
         except BaseException as error:
             if said := sum(counts.values()):
                 kept = f"; their answers are in {printable(where)}" if lines else ""
-                if isinstance(error, cli.Stopped):
+                if isinstance(error, signals.Stopped):
                     error.said += f" It had answered {said:,} files{kept}."
                 elif not isinstance(error, BrokenPipeError):  # a reader that has seen enough, head for instance
                     print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)

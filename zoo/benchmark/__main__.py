@@ -17,14 +17,14 @@ from collections.abc import Sequence
 
 from zoo.benchmark.measure import Options, benchmark
 from zoo.common.words import printable
-from zoo.run import cli
+from zoo.run import cli, signals
 
 
 @functools.wraps(benchmark)
 def _main(patterns: Sequence[str], options: Options = Options()) -> None:
     try:
         benchmark(patterns, options)
-    except cli.Stopped as stopped:
+    except signals.Stopped as stopped:
         stopped.said += f" What was measured is in {printable(options.folder)}."
         raise
     print(f"The table, the pictures, the page (benchmark.html) and all figures are in {printable(options.folder)}")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.common.draw import save
+from zoo.common.numbers import quantity
 from zoo.common.words import caption, code, json_text, markdown, printable
-from zoo.run.report import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,9 +20,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from zoo.flops.field import Extent
 from zoo.flops.figures import Layer, Profile, Shape, Uncounted, times
 from zoo.flops.formulas import FREE, bind, formula_of, is_cheap
-from zoo.flops.receptive import Extent, Fields
+from zoo.flops.receptive import Fields
 
 
 def profile(

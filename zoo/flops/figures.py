@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.common.words import printable
-from zoo.flops.receptive import Extent
+from zoo.flops.field import Extent
 
 Shape = tuple[int, ...]
 

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
-from zoo.common import progress
-from zoo.run import report
+from zoo.common import numbers, progress
+from zoo.run import pictures, report
 from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Lines(Callback):
         if self.epochs:
             main = ("train/loss", f"val/{getattr(pl_module, 'metric', 'loss')}")
             found = {name: float(trainer.callback_metrics[name]) for name in main if name in trainer.callback_metrics}
-            self._say(trainer, ", ".join(f"{name} {report.figure(value)}" for name, value in found.items()))
+            self._say(trainer, ", ".join(f"{name} {numbers.figure(value)}" for name, value in found.items()))
 
     def _beat(self, trainer: lightning.Trainer, what: str, where: str = "") -> None:
         if time.monotonic() - self._said >= progress.EVERY:
@@ -150,11 +150,11 @@ class Pace(Callback):
 
     def _say(self, trainer: lightning.Trainer, step: float, batches: int) -> None:
         left = batches - trainer.fit_loop.epoch_loop.total_batch_idx - 1
-        how = f"{report.duration(step)} a batch, of the first {self._steps + 1}"
-        more = report.duration(step * max(0, left))
+        how = f"{numbers.duration(step)} a batch, of the first {self._steps + 1}"
+        more = numbers.duration(step * max(0, left))
         progress.log.info("training takes about %s more (%s), validation not counted", more, how)
         if self.size == PAPER and step > self.SLOW and trainer.strategy.root_device.type == "cpu":
-            epoch = report.duration(step * int(trainer.num_training_batches))
+            epoch = numbers.duration(step * int(trainer.num_training_batches))
             progress.log.info(
                 "An epoch takes about %s on this processor. size=small is a smaller network on smaller samples.", epoch
             )
@@ -185,9 +185,9 @@ class Pictures(Callback):
             logger.save()
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        report.draw_curves(folder)
+        pictures.draw_curves(folder)
         task, data = cast("Task", pl_module), cast("DataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        report.draw_filters(task.net, folder)
+        pictures.draw_filters(task.net, folder)
         with evaluating(task):
             task.draw(Peek(data.splits["val"], task.device), folder)
 

@@ -29,9 +29,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.common.places import write_whole
 from zoo.common.words import nearest
-from zoo.run.cli import AGAIN, PATIENCE, STOPPING, Stopped, fail, go_on, handled, leave, sentence
+from zoo.run.cli import go_on, sentence
 from zoo.run.compose import quoted
 from zoo.run.report import Clock
+from zoo.run.signals import AGAIN, PATIENCE, STOPPING, Stopped, fail, handled, leave
 from zoo.run.sweep import SweepTable
 from zoo.tasks.base import NotFinite
 

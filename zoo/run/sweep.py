@@ -140,7 +140,7 @@ def grouped(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 def table(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """One line a group of runs: the test metric's mean and spread over seeds, size, time."""
-    from zoo.run.report import figure, quantity
+    from zoo.common.numbers import figure, quantity
 
     lines = ["| run | data | test | scored | parameters | multiply-adds | seeds | time |\n|---|---|---|---|---|---|---|---|\n"]
     for name, done in _done(groups).items():
