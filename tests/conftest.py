@@ -120,7 +120,8 @@ def verb(
         monkeypatch.setattr(sys, "argv", [f"zoo.{name}", *map(str, arguments)])
         status = 0
         try:
-            importlib.import_module(f"zoo.{name}").main()
+            room = importlib.import_module(f"zoo.{name}")
+            (importlib.import_module(f"zoo.{name}.__main__") if hasattr(room, "__path__") else room).main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         captured = capsys.readouterr()

@@ -13,8 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.__main__ import verbs
 from zoo.common.places import CONF
-from zoo.run import completion as completion
-from zoo.run import grammar
+from zoo.run import completion, grammar
 from zoo.run.compose import composed
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -33,7 +32,9 @@ def test_the_options_are_those_of_the_signature(name: str) -> None:
     if name == "train":
         assert completion.own_options(name) == {}
         return
-    known = grammar.parameters(getattr(importlib.import_module(f"zoo.{name}"), FUNCTIONS[name]))
+    folder = name in ("study", "benchmark", "flops")
+    module = importlib.import_module(f"zoo.{name}.__main__" if folder else f"zoo.{name}")
+    known = grammar.parameters(getattr(module, FUNCTIONS[name]))
     options = {each.name: each.hint for each in known if not each.is_plain and not each.is_settings}
     found = completion.own_options(name)
     assert found.keys() == options.keys()
