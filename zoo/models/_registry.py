@@ -8,15 +8,19 @@ import ast
 import fnmatch
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from zoo.common.words import nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
+Arguments = ParamSpec("Arguments")
+Net = TypeVar("Net", bound="nn.Module")
 Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
 _BUILDERS: "dict[str, Callable[..., nn.Module]]" = {}
@@ -41,16 +45,81 @@ def register(builder: Builder) -> Builder:
     return builder
 
 
+def variant(
+    builder: "Callable[Concatenate[str, Arguments], Net]",
+    name: str,
+    doc: str | None = None,
+    *,
+    without: Collection[str] = (),
+    **defaults: Any,
+) -> "Callable[Arguments, Net]":
+    """Register a network of a family: `vgg11 = variant(_vgg, "vgg11", "VGG-11.")`.
+
+    Arguments, hints and their documentation stand once, at the family's builder; a variant states what differs.
+
+    Args:
+        builder: called with the variant's name, then with the network's arguments.
+        name: the network's, and that of the variable which it is assigned to.
+        doc: its docstring; the builder's own by default.
+        without: arguments of the family that this network does not have; they keep their defaults.
+        defaults: those that are not the builder's.
+    """
+    told = inspect.signature(builder)
+    whole = [each.replace(default=defaults.get(each.name, each.default)) for each in [*told.parameters.values()][1:]]
+    hidden = {each.name: each.default for each in whole if each.name in without}
+    signature = told.replace(parameters=[each for each in whole if each.name not in without])
+
+    def built(*args: Any, **kwargs: Any) -> Any:
+        return builder(name, **hidden, **bound(signature, name, args, kwargs))  # type: ignore[call-arg]
+
+    module = str(sys._getframe(1).f_globals["__name__"])
+    named: Callable[Arguments, Net] = presented(
+        built, builder, signature, __name__=name, __qualname__=name, __module__=module, __doc__=doc
+    )
+    return register(named)
+
+
+def bound(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a call by name, defaults among them. Raises TypeError as the call of a function of that name does."""
+    try:
+        arguments = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}() {error}") from None
+    arguments.apply_defaults()
+    return arguments.arguments
+
+
+def presented(function: Any, written: Callable[..., Any], signature: inspect.Signature, **names: str | None) -> Any:
+    """A function that shows itself as another one that is written out, but with this signature and these names."""
+    functools.update_wrapper(function, written)
+    hints = {each.name: each.annotation for each in signature.parameters.values()}
+    function.__annotations__ = {**hints, "return": signature.return_annotation}
+    function.__signature__ = signature
+    for name, value in names.items():
+        if value is not None:
+            setattr(function, name, value)
+    return function
+
+
 @functools.cache
 def _homes() -> dict[str, str]:
-    """Of each builder of this folder the module that it is written in."""
+    """The module of each builder of this folder."""
+    paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
     return {
-        node.name: f"{__package__}.{path.stem}"
-        for path in sorted(Path(__file__).parent.glob("[!_]*.py"))
+        name: f"{__package__}.{path.stem}"
+        for path in paths
         for node in ast.parse(path.read_bytes()).body
-        if isinstance(node, ast.FunctionDef)
-        and any(isinstance(each, ast.Name) and each.id == register.__name__ for each in node.decorator_list)
+        if (name := _registers(node))
     }
+
+
+def _registers(node: ast.stmt) -> str | None:
+    """The name that a statement registers: a decorated function's, or that of a variant's variable."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name if any(ast.unparse(each) == register.__name__ for each in node.decorator_list) else None
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == variant.__name__:
+        return ast.unparse(node.targets[0])
+    return None
 
 
 def registered() -> "dict[str, Callable[..., nn.Module]]":

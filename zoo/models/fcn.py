@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from zoo.models._registry import register
+from zoo.models._registry import register, variant
 from zoo.models._vgg import HIDDEN, STAGES, convolved, he_initialised, narrowed
 
 Padding = Literal["same", "paper"]
@@ -17,6 +17,7 @@ Padding = Literal["same", "paper"]
 # scores, and the margin of the scores before they meet the image.
 _SKIP_MARGIN = {"pool4": 5, "pool3": 9}
 _MARGIN = {32: 19, 16: 27, 8: 31}
+_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 # "voc-fcn8s-atonce", net.py: the skips are scaled down so that all three paths begin at like size.
 _AT_ONCE = {"pool4": 0.01, "pool3": 0.0001}
 
@@ -69,7 +70,6 @@ class FCN(nn.Module):
     def __init__(
         self,
         stride: int,
-        *,
         num_classes: int,
         in_chans: int,
         width: float,
@@ -151,8 +151,8 @@ def _window(x: Tensor, margin: int, like: Tensor) -> Tensor:
     return x[:, :, margin : margin + height, margin : margin + width]
 
 
-@register
-def fcn32s(
+def _fcn(
+    name: str,
     num_classes: int = 21,
     in_chans: int = 3,
     width: float = 1.0,
@@ -161,63 +161,21 @@ def fcn32s(
     padding: Padding = "same",
     at_once: bool = False,
 ) -> FCN:
-    """FCN-32s: scores at stride 32 only. Arguments as of `FCN`; 21 classes are PASCAL VOC's."""
-    return FCN(
-        32,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        width=width,
-        norm=norm,
-        dropout=dropout,
-        padding=padding,
-        at_once=at_once,
-    )
+    """Arguments as of `FCN`."""
+    return FCN(_STRIDES[name], num_classes, in_chans, width, norm, dropout, padding, at_once)
 
 
-@register
-def fcn16s(
-    num_classes: int = 21,
-    in_chans: int = 3,
-    width: float = 1.0,
-    norm: bool = False,
-    dropout: float = 0.5,
-    padding: Padding = "same",
-    at_once: bool = False,
-) -> FCN:
-    """FCN-16s: with a skip from pool4. `pretrained` may be a checkpoint of fcn32s: the paper's second stage."""
-    return FCN(
-        16,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        width=width,
-        norm=norm,
-        dropout=dropout,
-        padding=padding,
-        at_once=at_once,
-    )
-
-
-@register
-def fcn8s(
-    num_classes: int = 21,
-    in_chans: int = 3,
-    width: float = 1.0,
-    norm: bool = False,
-    dropout: float = 0.5,
-    padding: Padding = "same",
-    at_once: bool = False,
-) -> FCN:
-    """FCN-8s: with skips from pool4 and pool3. `pretrained` may be a checkpoint of fcn16s: the paper's third stage."""
-    return FCN(
-        8,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        width=width,
-        norm=norm,
-        dropout=dropout,
-        padding=padding,
-        at_once=at_once,
-    )
+fcn32s = variant(_fcn, "fcn32s", "FCN-32s: scores at stride 32 only. Arguments as of `FCN`; 21 classes are PASCAL VOC's.")
+fcn16s = variant(
+    _fcn,
+    "fcn16s",
+    "FCN-16s: with a skip from pool4. `pretrained` may be a checkpoint of fcn32s: the paper's second stage.",
+)
+fcn8s = variant(
+    _fcn,
+    "fcn8s",
+    "FCN-8s: with skips from pool4 and pool3. `pretrained` may be a checkpoint of fcn16s: the paper's third stage.",
+)
 
 
 class FCNResNet(nn.Module):

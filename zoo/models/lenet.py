@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from torch import nn
 
 from zoo.models._base import Classifier
-from zoo.models._registry import register
+from zoo.models._registry import variant
+
+_FORMS = {"lenet5": ((6, 16), (120, 84)), "lenet_wide": ((20, 50), (500,))}
+"""Filters of the convolutions, widths of the hidden layers."""
 
 
 def _lenet(
-    widths: tuple[int, int],
-    padding: int,
-    hidden: Sequence[int],
-    num_classes: int,
-    in_chans: int,
-    input_shape: Sequence[int],
+    name: str, num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 28, 28), padding: int = 2
 ) -> Classifier:
+    widths, hidden = _FORMS[name]
     edges = list(input_shape[-2:])
     for _ in widths:
         edges = [(extent - 5 + 2 * padding + 1) // 2 for extent in edges]
@@ -47,18 +46,19 @@ def _lenet(
     return Classifier(layers, num_features=features, num_classes=num_classes, in_chans=in_chans, blocks=blocks)
 
 
-@register
-def lenet5(num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 32, 32)) -> Classifier:
-    """LeNet-5 as the PyTorch tutorial's Net: 6 and 16 filters, FC 120, 84; 61,706 parameters at 1x32x32, 10 classes."""
-    return _lenet((6, 16), 0, (120, 84), num_classes, in_chans, input_shape)
-
-
-@register
-def lenet_wide(
-    num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 28, 28), padding: int = 2
-) -> Classifier:
+lenet5 = variant(
+    _lenet,
+    "lenet5",
+    "LeNet-5 as the PyTorch tutorial's Net: 6 and 16 filters, FC 120, 84; 61,706 parameters at 1x32x32, 10 classes.",
+    without=["padding"],
+    input_shape=(1, 32, 32),
+    padding=0,
+)
+lenet_wide = variant(
+    _lenet,
+    "lenet_wide",
     """LeNet of the layer-by-layer lecture (DeepRob 2024): 20 and 50 padded filters, FC 500; 1,256,080 parameters.
 
     `padding=0` is Caffe's own LeNet, with 431,080.
-    """
-    return _lenet((20, 50), padding, (500,), num_classes, in_chans, input_shape)
+    """,
+)

@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from torch import nn
 
 from zoo.models._base import Classifier
-from zoo.models._registry import register
+from zoo.models._registry import variant
 
 
-def _stacked(hidden: Sequence[int], num_classes: int, in_chans: int, input_shape: Sequence[int]) -> Classifier:
+def _stacked(
+    _: str,
+    num_classes: int = 10,
+    in_chans: int = 1,
+    input_shape: Sequence[int] = (1, 28, 28),
+    hidden: Sequence[int] = (512, 256),
+) -> Classifier:
     layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
     features = in_chans * math.prod(input_shape[1:])
     for number, width in enumerate(hidden, start=1):
@@ -24,15 +30,11 @@ def _stacked(hidden: Sequence[int], num_classes: int, in_chans: int, input_shape
     return Classifier(layers, num_features=features, num_classes=num_classes, in_chans=in_chans, blocks=blocks)
 
 
-@register
-def linear(num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 28, 28)) -> Classifier:
-    """Wx + b on the pixels; 7,850 parameters at 1x28x28, 10 classes. With the hinge loss it is a multiclass SVM."""
-    return _stacked((), num_classes, in_chans, input_shape)
-
-
-@register
-def mlp(
-    num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 28, 28), hidden: Sequence[int] = (512, 256)
-) -> Classifier:
-    """Linear layers of these widths, a ReLU after each; 535,818 parameters at 1x28x28, 10 classes."""
-    return _stacked(hidden, num_classes, in_chans, input_shape)
+linear = variant(
+    _stacked,
+    "linear",
+    "Wx + b on the pixels; 7,850 parameters at 1x28x28, 10 classes. With the hinge loss it is a multiclass SVM.",
+    without=["hidden"],
+    hidden=(),
+)
+mlp = variant(_stacked, "mlp", "Linear layers of these widths, a ReLU after each; 535,818 parameters at 1x28x28, 10 classes.")

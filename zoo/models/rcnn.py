@@ -22,7 +22,7 @@ from torchvision.models.detection.transform import resize_keypoints
 
 from zoo.common.words import nearest
 from zoo.models._detector import HEADS, Detector, Found, Head, Norm, Regions, Size, pyramid
-from zoo.models._registry import register
+from zoo.models._registry import variant
 
 BOX = "box"
 """The head that every detector has: it decides which regions there are."""
@@ -155,53 +155,8 @@ def _chosen(
     return [makers[head]() if isinstance(head, str) else head for head in heads[1:]]
 
 
-@register
-def faster_rcnn(
-    num_classes: int = 90,
-    in_chans: int = 3,
-    backbone: str | nn.Module = "resnet50",
-    backbone_weights: str | None = None,
-    levels: int = 4,
-    trained: int | None = None,
-    norm: Norm = "frozen",
-    norm_eps: float | None = None,
-    channels: int = 256,
-    anchors: Sequence[int] = (32, 64, 128, 256, 512),
-    ratios: Sequence[float] = (0.5, 1.0, 2.0),
-    train_proposals: int = 2000,
-    proposals: int = 1000,
-    regions: int = 512,
-    detections: int = 100,
-    score_threshold: float = 0.05,
-    sampling_ratio: int = 2,
-    box_width: int = 1024,
-) -> Detector:
-    """Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `mask_rcnn`."""
-    return mask_rcnn(
-        num_classes=num_classes,
-        in_chans=in_chans,
-        heads=(BOX,),
-        backbone=backbone,
-        backbone_weights=backbone_weights,
-        levels=levels,
-        trained=trained,
-        norm=norm,
-        norm_eps=norm_eps,
-        channels=channels,
-        anchors=anchors,
-        ratios=ratios,
-        train_proposals=train_proposals,
-        proposals=proposals,
-        regions=regions,
-        detections=detections,
-        score_threshold=score_threshold,
-        sampling_ratio=sampling_ratio,
-        box_width=box_width,
-    )
-
-
-@register
-def mask_rcnn(
+def _rcnn(
+    _: str,
     num_classes: int = 90,
     in_chans: int = 3,
     heads: Sequence[str | Head] = (BOX, "mask"),
@@ -283,58 +238,21 @@ def mask_rcnn(
     )
 
 
-@register
-def keypoint_rcnn(
-    num_classes: int = 1,
-    in_chans: int = 3,
-    heads: Sequence[str | Head] = (BOX, "keypoint"),
-    backbone: str | nn.Module = "resnet50",
-    backbone_weights: str | None = None,
-    levels: int = 4,
-    trained: int | None = None,
-    norm: Norm = "frozen",
-    norm_eps: float | None = None,
-    channels: int = 256,
-    anchors: Sequence[int] = (32, 64, 128, 256, 512),
-    ratios: Sequence[float] = (0.5, 1.0, 2.0),
-    train_proposals: int = 2000,
-    proposals: int = 1000,
-    regions: int = 512,
-    detections: int = 100,
-    score_threshold: float = 0.05,
-    sampling_ratio: int = 2,
-    box_width: int = 1024,
-    mask_widths: Sequence[int] = (256, 256, 256, 256),
-    keypoint_widths: Sequence[int] = (512,) * 8,
-    keypoint_margin: float = 0.0,
-    num_keypoints: int = 17,
-) -> Detector:
+mask_rcnn = variant(_rcnn, "mask_rcnn")
+faster_rcnn = variant(
+    _rcnn,
+    "faster_rcnn",
+    "Faster R-CNN on a feature pyramid: boxes with classes. Arguments as of `mask_rcnn`.",
+    without=["heads", "mask_widths", "keypoint_widths", "keypoint_margin", "num_keypoints"],
+    heads=(BOX,),
+)
+keypoint_rcnn = variant(
+    _rcnn,
+    "keypoint_rcnn",
     """Mask R-CNN's keypoints: boxes and, in each, the places of its keypoints; COCO's persons have 17.
 
     Arguments as of `mask_rcnn`.
-    """
-    return mask_rcnn(
-        num_classes=num_classes,
-        in_chans=in_chans,
-        heads=heads,
-        backbone=backbone,
-        backbone_weights=backbone_weights,
-        levels=levels,
-        trained=trained,
-        norm=norm,
-        norm_eps=norm_eps,
-        channels=channels,
-        anchors=anchors,
-        ratios=ratios,
-        train_proposals=train_proposals,
-        proposals=proposals,
-        regions=regions,
-        detections=detections,
-        score_threshold=score_threshold,
-        sampling_ratio=sampling_ratio,
-        box_width=box_width,
-        mask_widths=mask_widths,
-        keypoint_widths=keypoint_widths,
-        keypoint_margin=keypoint_margin,
-        num_keypoints=num_keypoints,
-    )
+    """,
+    num_classes=1,
+    heads=(BOX, "keypoint"),
+)

@@ -7,12 +7,12 @@ import torchvision
 from torch import nn
 
 from zoo.models._base import Classifier, wrapped
-from zoo.models._registry import register
+from zoo.models._registry import variant
 
 Stem = Literal["imagenet", "small"]
 
 
-def _resnet(name: str, num_classes: int, in_chans: int, stem: Stem) -> Classifier:
+def _resnet(name: str, num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
     """`stem`: "imagenet" is a 7x7 convolution of stride 2 and a pooling of stride 2; "small" is one 3x3 convolution of
     stride 1, as the paper's networks for CIFAR-10 begin (section 4.2), for images of 16 to 64 pixels."""
     net = getattr(torchvision.models, name)(num_classes=max(1, num_classes))
@@ -26,31 +26,8 @@ def _resnet(name: str, num_classes: int, in_chans: int, stem: Stem) -> Classifie
     return wrapped(net, "fc", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
 
 
-@register
-def resnet18(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
-    """ResNet-18; 11.69 M parameters, 1.81 G multiply-adds at 3x224x224."""
-    return _resnet("resnet18", num_classes, in_chans, stem)
-
-
-@register
-def resnet34(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
-    """ResNet-34; 21.80 M parameters, 3.66 G multiply-adds at 3x224x224."""
-    return _resnet("resnet34", num_classes, in_chans, stem)
-
-
-@register
-def resnet50(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
-    """ResNet-50; 25.56 M parameters, 4.09 G multiply-adds at 3x224x224."""
-    return _resnet("resnet50", num_classes, in_chans, stem)
-
-
-@register
-def resnet101(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
-    """ResNet-101; 44.55 M parameters, 7.80 G multiply-adds at 3x224x224."""
-    return _resnet("resnet101", num_classes, in_chans, stem)
-
-
-@register
-def resnet152(num_classes: int = 1000, in_chans: int = 3, stem: Stem = "imagenet") -> Classifier:
-    """ResNet-152; 60.19 M parameters, 11.51 G multiply-adds at 3x224x224."""
-    return _resnet("resnet152", num_classes, in_chans, stem)
+resnet18 = variant(_resnet, "resnet18", "ResNet-18; 11.69 M parameters, 1.81 G multiply-adds at 3x224x224.")
+resnet34 = variant(_resnet, "resnet34", "ResNet-34; 21.80 M parameters, 3.66 G multiply-adds at 3x224x224.")
+resnet50 = variant(_resnet, "resnet50", "ResNet-50; 25.56 M parameters, 4.09 G multiply-adds at 3x224x224.")
+resnet101 = variant(_resnet, "resnet101", "ResNet-101; 44.55 M parameters, 7.80 G multiply-adds at 3x224x224.")
+resnet152 = variant(_resnet, "resnet152", "ResNet-152; 60.19 M parameters, 11.51 G multiply-adds at 3x224x224.")

@@ -7,11 +7,17 @@ import torchvision
 from torch import nn
 
 from zoo.models._base import Classifier, wrapped
-from zoo.models._registry import register
+from zoo.models._registry import variant
 
 
 def _vgg(
-    name: str, num_classes: int, in_chans: int, input_shape: Sequence[int], hidden: int, pooled: int, dropout: float
+    name: str,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 224, 224),
+    hidden: int = 4096,
+    pooled: int = 7,
+    dropout: float = 0.5,
 ) -> Classifier:
     """The network of torchvision's.
 
@@ -45,105 +51,19 @@ def _vgg(
     )
 
 
-@register
-def vgg11(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-11 (configuration A); 132.86 M parameters, 7.61 G multiply-adds at 3x224x224."""
-    return _vgg("vgg11", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg11_bn(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-11 (configuration A) with BatchNorm; 132.87 M parameters, 7.61 G multiply-adds at 3x224x224."""
-    return _vgg("vgg11_bn", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg13(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-13 (configuration B); 133.05 M parameters, 11.31 G multiply-adds at 3x224x224."""
-    return _vgg("vgg13", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg13_bn(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-13 (configuration B) with BatchNorm; 133.05 M parameters, 11.31 G multiply-adds at 3x224x224."""
-    return _vgg("vgg13_bn", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg16(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-16 (configuration D); 138.36 M parameters, 15.47 G multiply-adds at 3x224x224."""
-    return _vgg("vgg16", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg16_bn(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-16 (configuration D) with BatchNorm; 138.37 M parameters, 15.47 G multiply-adds at 3x224x224."""
-    return _vgg("vgg16_bn", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg19(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-19 (configuration E); 143.67 M parameters, 19.63 G multiply-adds at 3x224x224."""
-    return _vgg("vgg19", num_classes, in_chans, input_shape, hidden, pooled, dropout)
-
-
-@register
-def vgg19_bn(
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 224, 224),
-    hidden: int = 4096,
-    pooled: int = 7,
-    dropout: float = 0.5,
-) -> Classifier:
-    """VGG-19 (configuration E) with BatchNorm; 143.68 M parameters, 19.63 G multiply-adds at 3x224x224."""
-    return _vgg("vgg19_bn", num_classes, in_chans, input_shape, hidden, pooled, dropout)
+vgg11 = variant(_vgg, "vgg11", "VGG-11 (configuration A); 132.86 M parameters, 7.61 G multiply-adds at 3x224x224.")
+vgg11_bn = variant(
+    _vgg, "vgg11_bn", "VGG-11 (configuration A) with BatchNorm; 132.87 M parameters, 7.61 G multiply-adds at 3x224x224."
+)
+vgg13 = variant(_vgg, "vgg13", "VGG-13 (configuration B); 133.05 M parameters, 11.31 G multiply-adds at 3x224x224.")
+vgg13_bn = variant(
+    _vgg, "vgg13_bn", "VGG-13 (configuration B) with BatchNorm; 133.05 M parameters, 11.31 G multiply-adds at 3x224x224."
+)
+vgg16 = variant(_vgg, "vgg16", "VGG-16 (configuration D); 138.36 M parameters, 15.47 G multiply-adds at 3x224x224.")
+vgg16_bn = variant(
+    _vgg, "vgg16_bn", "VGG-16 (configuration D) with BatchNorm; 138.37 M parameters, 15.47 G multiply-adds at 3x224x224."
+)
+vgg19 = variant(_vgg, "vgg19", "VGG-19 (configuration E); 143.67 M parameters, 19.63 G multiply-adds at 3x224x224.")
+vgg19_bn = variant(
+    _vgg, "vgg19_bn", "VGG-19 (configuration E) with BatchNorm; 143.68 M parameters, 19.63 G multiply-adds at 3x224x224."
+)

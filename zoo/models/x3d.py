@@ -8,13 +8,19 @@ from typing import Literal
 from torch import nn
 
 from zoo.models._base import Classifier, wrapped
-from zoo.models._registry import register
+from zoo.models._registry import variant
 
 Stem = Literal["paper", "small"]
 
 
 def _x3d(
-    num_classes: int, in_chans: int, input_shape: Sequence[int], stem: Stem, dropout: float, checkpointing: bool
+    _: str,
+    num_classes: int = 400,
+    in_chans: int = 3,
+    input_shape: Sequence[int] = (3, 16, 224, 224),
+    stem: Stem = "paper",
+    dropout: float = 0.5,
+    checkpointing: bool = False,
 ) -> Classifier:
     """S and M differ in what they read only.
 
@@ -49,27 +55,10 @@ def _x3d(
     return result
 
 
-@register
-def x3d_s(
-    num_classes: int = 400,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 13, 160, 160),
-    stem: Stem = "paper",
-    dropout: float = 0.5,
-    checkpointing: bool = False,
-) -> Classifier:
-    """X3D-S; 3.79 M parameters and 1.96 G multiply-adds at 400 classes and 3x13x160x160."""
-    return _x3d(num_classes, in_chans, input_shape, stem, dropout, checkpointing)
-
-
-@register
-def x3d_m(
-    num_classes: int = 400,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 224, 224),
-    stem: Stem = "paper",
-    dropout: float = 0.5,
-    checkpointing: bool = False,
-) -> Classifier:
-    """X3D-M; 3.79 M parameters and 4.73 G multiply-adds at 400 classes and 3x16x224x224."""
-    return _x3d(num_classes, in_chans, input_shape, stem, dropout, checkpointing)
+x3d_s = variant(
+    _x3d,
+    "x3d_s",
+    "X3D-S; 3.79 M parameters and 1.96 G multiply-adds at 400 classes and 3x13x160x160.",
+    input_shape=(3, 13, 160, 160),
+)
+x3d_m = variant(_x3d, "x3d_m", "X3D-M; 3.79 M parameters and 4.73 G multiply-adds at 400 classes and 3x16x224x224.")
