@@ -81,7 +81,7 @@ def test_a_width_of_nothing_is_refused(name: str) -> None:
 
 
 def test_a_padding_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="padding is 'wide'; it must be 'same' or 'paper'"):
+    with pytest.raises(ValueError, match="padding is 'wide'; there are same and paper"):
         small("fcn8s", padding="wide")
 
 

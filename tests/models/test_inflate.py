@@ -463,7 +463,7 @@ def tied() -> nn.Module:
         (lambda: nn.Sequential(nn.Conv3d(3, 2, 3)), {}, "nothing in this Sequential inflates"),
         (lambda: inflate(small()), {}, "nothing in this Inflated inflates"),
         (small, {"time": 1}, "time=1 inflates nothing"),
-        (small, {"padding": "reflect"}, "replicate, zeros"),
+        (small, {"padding": "reflect"}, "replicate and zeros"),
         (lambda: nn.Sequential(nn.LazyConv2d(3, 3)), {}, "cannot inflate '0': .*not initialised"),
         (lambda: nn.Sequential(Stubborn(3, 3, 3)), {}, "cannot inflate '0': this Stubborn has a forward of its own"),
         (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3))), {}, "weight is computed"),

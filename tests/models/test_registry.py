@@ -1,10 +1,13 @@
 """What a name is made into: the network, its recipe, its weights."""
 
+import ast
 import importlib
 import inspect
 import json
+import pickle
 import subprocess
 import sys
+import typing
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import zoo
 from tests.models.test_models import CLASSIFIERS, small
 from zoo.models import Head, Weights, _detector, _entries, _registry, get_weights, list_models, register, register_head
 from zoo.models._create import weights_file
+from zoo.models._registry import variant
 
 FEW = ("lenet5", "c3d", "cnn_rnn")
 MARKED = [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in zoo.list_models()]
@@ -114,6 +118,62 @@ def test_a_builder_of_a_users_file() -> None:
         zoo.create_model("two_layers")
     with pytest.raises(ValueError, match="two_layers has no published weights"):
         zoo.create_model("two_layers", width=3, pretrained=True)
+
+
+FAMILIES = [name for name in zoo.list_models() if hasattr(_registry.get_builder(name), "__wrapped__")]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_builder_whose_arguments_stand_elsewhere_is_a_function_like_any_other(name: str) -> None:
+    builder: Any = _registry.get_builder(name)
+    signature = inspect.signature(builder)
+    assert pickle.loads(pickle.dumps(builder)) is builder
+    assert getattr(sys.modules[builder.__module__], name) is builder
+    assert typing.get_type_hints(builder).keys() == {*signature.parameters, "return"}
+    assert next(iter(signature.parameters)) in ("num_classes", "in_chans")
+    with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected keyword argument 'colour'"):
+        builder(colour=3)
+    with pytest.raises(TypeError, match=rf"{name}\(\) too many positional arguments"):
+        builder(*range(30))
+
+
+@pytest.mark.usefixtures("own")
+def test_a_variant_states_what_differs() -> None:
+    said: list[Any] = []
+
+    def family(name: str, num_classes: int = 10, width: float = 1.0, deep: bool = True) -> nn.Module:
+        """A family."""
+        said.append((name, num_classes, width, deep))
+        return nn.Linear(2, num_classes)
+
+    plain = variant(family, "plain")
+    narrow = variant(family, "narrow", "A narrow one.", without=["deep"], width=0.5, deep=False)
+    known = {"num_classes": 10, "width": 1.0, "deep": True}
+    for built, arguments in ((plain, known), (narrow, {"num_classes": 10, "width": 0.5})):
+        signature = inspect.signature(built)
+        assert {name: each.default for name, each in signature.parameters.items()} == arguments
+        assert signature.return_annotation is nn.Module
+    for built, name, doc in ((plain, "plain", "A family."), (narrow, "narrow", "A narrow one.")):
+        assert (built.__name__, built.__qualname__, built.__doc__, built.__module__) == (name, name, doc, __name__)
+    plain(3)
+    zoo.create_model("narrow", num_classes=4)
+    assert said == [("plain", 3, 1.0, True), ("narrow", 4, 0.5, False)]
+    with pytest.raises(ValueError, match="narrow takes no argument 'deep'"):
+        zoo.create_model("narrow", deep=True)
+    with pytest.raises(ValueError, match=r"There is a model lenet5 already \(zoo\.models\.lenet\.lenet5\)"):
+        variant(family, "lenet5")
+
+
+def test_names_of_variants_are_read_from_the_source() -> None:
+    source = """
+plain = variant(family, "plain")
+other = family("other")
+@register
+@composed(num_classes=3)
+def decorated(): ...
+def helper(): ...
+"""
+    assert [_registry._registers(node) for node in ast.parse(source).body] == ["plain", None, "decorated", None]
 
 
 @pytest.mark.usefixtures("own")

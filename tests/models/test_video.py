@@ -529,7 +529,7 @@ def test_small_frames_get_a_small_stem_unless_told() -> None:
         ("space_time_attention", {"width": 30}, "cannot be shared by 4 heads"),
         ("space_time_attention", {"backbone": "mlp"}, "has no maps"),
         ("two_stream", {"in_chans": 2}, "set model.motion to difference"),
-        ("two_stream", {"streams": "three"}, "there are both, spatial, temporal"),
+        ("two_stream", {"streams": "three"}, "there are both, spatial and temporal"),
         ("two_stream", {"backbone": Plain()}, "serves one; set streams"),
         ("slow_fusion", {}, "slow_fusion fuses 10 frames, not 4. Set data.shape"),
         ("slow_fusion", {"input_shape": (3, 10, 16, 16)}, "too small"),

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -152,10 +153,30 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
+def kaiming_init_(
+    net: nn.Module,
+    kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.ConvTranspose2d),
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+) -> None:
+    """Draw the weights of all layers of these kinds as ReLUs want them, and set their biases to 0 (He et al. 2015, "Delving
+    deep into rectifiers").
+
+    PyTorch's default shrinks the signal from layer to layer; a deep network without BatchNorm would hardly start to learn.
+    """
+    for layer in net.modules():
+        if isinstance(layer, kinds):
+            weight, bias = layer.weight, layer.bias
+            assert isinstance(weight, Tensor)
+            # A transposed convolution's second axis is its outputs: what reaches one of them is its fan out.
+            turned = isinstance(layer, nn.ConvTranspose2d)
+            nn.init.kaiming_normal_(weight, mode="fan_out" if turned else mode, nonlinearity="relu")
+            if isinstance(bias, Tensor):
+                nn.init.zeros_(bias)
+
+
 def wrapped(
     net: nn.Module,
     head: str,
-    *,
     num_classes: int,
     in_chans: int,
     blocks: tuple[str, ...],

@@ -32,6 +32,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
+from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
 from zoo.models._create import weights_file
 from zoo.models._extract import extracted
@@ -402,6 +403,7 @@ def pyramid(
     Raises:
         ValueError: the network has too few strides, or cannot be cut.
     """
+    check_choice("norm", norm, Norm)
     net = build_2d(backbone, in_chans, (in_chans, 1, _PROBE, _PROBE), None)
     if weights is not None:
         if not isinstance(backbone, str):

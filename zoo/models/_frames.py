@@ -1,22 +1,23 @@
 """What the networks composed of a 2-D one share: that network by name, its maps, and its results frame by frame."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Concatenate
 
 import torch
 from torch import Tensor, nn
 
 from zoo.common.words import nearest
+from zoo.models._arguments import Stem
 from zoo.models._base import Classifier, first_convolution
 from zoo.models._extract import extracted
 from zoo.models._inflate import fold
-from zoo.models._registry import get_builder, list_models
+from zoo.models._registry import Arguments, Net, bound, get_builder, list_models, presented
 from zoo.models.backbone import backbone as from_library
 from zoo.models.backbone import headless
 
-Stem = Literal["imagenet", "small"]
 SMALL = 64
 """Frames of fewer pixels than this get a backbone's small stem, where it has one and none is asked for."""
 
@@ -24,6 +25,68 @@ SMALL = 64
 def stem_for(shape: Sequence[int]) -> Stem:
     """Which stem a network has that reads samples of this shape, where none is asked for."""
     return "small" if min(shape[-2:]) < SMALL else "imagenet"
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The arguments of every network that is composed of a 2-D one, which `composed` puts in front of its own."""
+
+    num_classes: int = 487
+    in_chans: int = 3
+    input_shape: Sequence[int] = (3, 16, 112, 112)
+    """(C, T, H, W)."""
+    backbone: str | nn.Module = "resnet18"
+    stem: Stem | None = None
+
+    @property
+    def frames(self) -> int:
+        return self.input_shape[1]
+
+    def build_2d(self, in_chans: int | None = None, num_classes: int = 0) -> Classifier:
+        """The 2-D network; it reads the clips' channels unless others are given."""
+        return build_2d(
+            self.backbone, self.in_chans if in_chans is None else in_chans, self.input_shape, self.stem, num_classes
+        )
+
+    def classifier(
+        self,
+        features: nn.Module | Mapping[str, nn.Module],
+        num_features: int,
+        blocks: tuple[str, ...],
+        renames: Mapping[str, str],
+    ) -> Classifier:
+        """See `Classifier`."""
+        return Classifier(
+            features,
+            num_features=num_features,
+            num_classes=self.num_classes,
+            in_chans=self.in_chans,
+            blocks=blocks,
+            renames=renames,
+        )
+
+
+def composed(**defaults: Any) -> Callable[[Callable[Concatenate[Clips, Arguments], Net]], Callable[..., Net]]:
+    """Decorate a builder of `Clips` and arguments of its own: it is called with the fields of `Clips`, then with its own.
+
+    Args:
+        defaults: those that are not the ones of `Clips`.
+    """
+
+    def decorate(builder: Callable[Concatenate[Clips, Arguments], Net]) -> Callable[..., Net]:
+        told, fields = inspect.signature(builder), inspect.signature(Clips).parameters.values()
+        shared = [each.replace(default=defaults.get(each.name, each.default)) for each in fields]
+        signature = told.replace(parameters=[*shared, *[*told.parameters.values()][1:]])
+
+        def built(*args: Any, **kwargs: Any) -> Any:
+            own = bound(signature, builder.__name__, args, kwargs)
+            clips = Clips(**{each.name: own.pop(each.name) for each in shared})
+            return builder(clips, **own)  # type: ignore[call-arg]
+
+        network: Callable[..., Net] = presented(built, builder, signature)
+        return network
+
+    return decorate
 
 
 def build_2d(
@@ -183,12 +246,12 @@ class Mean(nn.Module):
         return x.mean(self.axes)
 
 
-def inside(net: Classifier, place: str) -> dict[str, str]:
-    """How weights of a 2-D network, published ones or ours, call tensors that now stand behind `features.{place}.`."""
-    renames = {old: new.replace("features.", f"features.{place}.", 1) for old, new in net.renames.items()}
-    return renames | {"": f"features.{place}."}
+def prefixed_renames(net: Classifier, prefix: str) -> dict[str, str]:
+    """`renames` of a network whose features are the part `prefix` of another one's features."""
+    renames = {old: new.replace("features.", f"features.{prefix}.", 1) for old, new in net.renames.items()}
+    return renames | {"": f"features.{prefix}."}
 
 
-def blocks_inside(net: Classifier, place: str, *more: str) -> tuple[str, ...]:
-    """The blocks of a 2-D network that now stands at `place` in the features, then others."""
-    return (*(f"{place}.{block}" for block in net.blocks), *more)
+def prefixed_blocks(net: Classifier, prefix: str) -> tuple[str, ...]:
+    """`blocks` of such a network."""
+    return tuple(f"{prefix}.{block}" for block in net.blocks)

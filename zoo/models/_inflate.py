@@ -15,12 +15,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+
+from zoo.models._arguments import check_choice
 
 Padding = Literal["replicate", "zeros"]
 
@@ -258,8 +260,7 @@ def inflate(
         raise ValueError(f"pool_time={pool_time}: a pool sees at least 1 frame, which is the 2-D network's.")
     if time < 2:
         raise ValueError(f"time={time} inflates nothing: a kernel must see at least 2 frames.")
-    if padding not in get_args(Padding):
-        raise ValueError(f"padding={padding!r}: choose one of {', '.join(get_args(Padding))}.")
+    check_choice("padding", padding, Padding)
     strides = dict(time_stride or {})
     named = dict(net2d.named_modules(remove_duplicate=False))
     for name, stride in strides.items():

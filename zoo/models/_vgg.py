@@ -1,7 +1,6 @@
 """VGG-16's convolutions, which FCN and DeconvNet start from (Simonyan and Zisserman 2015, table 1, configuration D)."""
 
 from torch import nn
-from torch.nn.init import kaiming_normal_, zeros_
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of each 3x3 convolution; a stage ends in a 2x2 pooling."""
@@ -19,16 +18,3 @@ def narrowed(channels: int, width: float) -> int:
 def convolved(layer: nn.Module, channels: int, norm: bool) -> list[nn.Module]:
     """A convolution of so many filters, its BatchNorm if asked for, and a ReLU."""
     return [layer, *([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
-
-
-def he_initialised(net: nn.Module) -> None:
-    """He initialisation of every (transposed) convolution that follows the net's rule of ReLUs; biases start at 0.
-
-    The papers start from VGG-16's weights. From scratch, PyTorch's default shrinks the signal in each of sixteen layers.
-    """
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            # A transposed convolution's second axis is its outputs: what reaches one of them is its fan out.
-            kaiming_normal_(module.weight, mode="fan_out" if module.transposed else "fan_in", nonlinearity="relu")
-            if module.bias is not None:
-                zeros_(module.bias)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torchvision
 from torch import nn
 
+from zoo.models._arguments import check_extents
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import register
 
@@ -29,8 +30,7 @@ def alexnet(
         pooled: edge of the map that enters them, pixels; torchvision's is 6.
         dropout: before each of them.
     """
-    if min(input_shape[1:]) < 63:
-        raise ValueError(f"An image of {tuple(input_shape)} is too small for alexnet: three poolings take at least 63 x 63.")
+    check_extents("alexnet", input_shape, (63, 63))  # three poolings
     net = torchvision.models.alexnet(dropout=dropout, num_classes=max(1, num_classes))
     if (hidden, pooled) != (4096, 6):
         net.avgpool = nn.AdaptiveAvgPool2d(pooled)
@@ -38,4 +38,4 @@ def alexnet(
         net.classifier[4] = nn.Linear(hidden, hidden)
         net.classifier[6] = nn.Linear(hidden, max(1, num_classes))
     blocks = ("features.2", "features.5", "features.12", "classifier.2", "classifier.5")
-    return wrapped(net, "classifier.6", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    return wrapped(net, "classifier.6", num_classes, in_chans, blocks)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from zoo.models._base import kaiming_init_
 from zoo.models._registry import register
-from zoo.models._vgg import convolved, he_initialised, narrowed
+from zoo.models._vgg import convolved, narrowed
 
 _FILTERS = (32, 64, 128)
 
@@ -76,5 +77,5 @@ def autoencoder(
     encoder += [nn.Flatten(), nn.Linear(before * area, embedding)]
     decoder = [nn.Linear(embedding, before * area), nn.ReLU(inplace=True), nn.Unflatten(1, (before, *sizes[-1])), *decoder]
     net = Autoencoder(nn.Sequential(*encoder), nn.Sequential(*decoder), embedding, in_chans)
-    he_initialised(net)
+    kaiming_init_(net)
     return net

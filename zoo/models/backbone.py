@@ -44,7 +44,7 @@ def _from_timm(name: str, num_classes: int, in_chans: int, input_shape: Sequence
     info = getattr(net, "feature_info", None)
     stages = info if isinstance(info, list) else info.info if info else []
     blocks = tuple(dict.fromkeys(stage["module"] for stage in stages)) or _children(net)
-    return wrapped(net, head, num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    return wrapped(net, head, num_classes, in_chans, blocks)
 
 
 def _from_torchvision(name: str, num_classes: int, in_chans: int) -> Classifier:
@@ -64,7 +64,7 @@ def headless(net: nn.Module, name: str, num_classes: int, in_chans: int) -> Clas
     last = [(place, module) for place, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1:]
     if not last or not isinstance(last[0][1], nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer, so its head cannot be replaced. Choose another.")
-    return wrapped(net, last[0][0], num_classes=num_classes, in_chans=in_chans, blocks=_children(net))
+    return wrapped(net, last[0][0], num_classes, in_chans, _children(net))
 
 
 def _children(net: nn.Module) -> tuple[str, ...]:

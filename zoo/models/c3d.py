@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from zoo.models._base import Classifier
+from zoo.models._arguments import check_extents
+from zoo.models._base import Classifier, kaiming_init_
 from zoo.models._registry import register
 
 _STAGES = {  # convolutions of each stage: name, filters
@@ -37,6 +38,8 @@ def c3d(
         pool5_padding: the released model pads pool5 by 1 in space (4x4 at 112x112, FC6 8192 to 4096). Without, it is the
             geometry of the lectures (3x3, 4608 to 4096).
     """
+    least = 16 if pool5_padding else 32
+    check_extents("c3d", input_shape, (16, least, least))  # five poolings
     layers: dict[str, nn.Module] = {}
     extents = list(input_shape[1:])
     channels = in_chans
@@ -52,15 +55,7 @@ def c3d(
         kernel = (1, 2, 2) if stage == 1 else (2, 2, 2)
         padding = (0, 1, 1) if stage == 5 and pool5_padding else (0, 0, 0)
         layers[f"pool{stage}"] = nn.MaxPool3d(kernel, padding=padding)
-        if min(extents) < 1:
-            break
         extents = [(extent + 2 * pad) // step for extent, step, pad in zip(extents, kernel, padding, strict=True)]
-    if min(extents) < 1:
-        least = 16 if pool5_padding else 32
-        raise ValueError(
-            f"A clip of {tuple(input_shape)} is too small for the five poolings of c3d. It takes at least 16 frames of "
-            f"{least} x {least} pixels."
-        )
     layers["flatten"] = nn.Flatten()
     features = channels * extents[0] * extents[1] * extents[2]
     for name in ("fc6", "fc7"):
@@ -84,11 +79,5 @@ def c3d(
             "": "features.",
         },
     )
-    for module in net.features.modules():
-        if isinstance(module, (nn.Conv3d, nn.Linear)):
-            # He initialisation keeps the scale through ten layers; PyTorch's default shrinks it, and without
-            # normalisation the network would hardly start to learn.
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    kaiming_init_(net.features, (nn.Conv3d, nn.Linear))
     return net

@@ -2,14 +2,14 @@
 convolutional networks for visual recognition and description"), or a convolutional one over its maps (Ballas et al. 2016,
 "Delving deeper into convolutional networks for learning video representations", section 3.1)."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
-from zoo.models._frames import Frames, Mean, Stem, blocks_inside, build_2d, inside, maps_of
+from zoo.models._frames import Clips, Frames, Mean, composed, maps_of, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 Cell = Literal["lstm", "gru", "conv_gru"]
@@ -56,12 +56,9 @@ class ConvGRU(nn.Module):
 
 
 @register
+@composed()
 def cnn_rnn(
-    num_classes: int = 487,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 112, 112),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     cell: Cell = "lstm",
     hidden: int = 256,
     layers: int = 1,
@@ -81,32 +78,27 @@ def cnn_rnn(
         layers: of recurrence, one on another.
         block: of the backbone, whose maps "conv_gru" reads (what comes later is cut off); None is the deepest.
     """
+    check_choice("cell", cell, Cell)
     if layers < 1:
         raise ValueError(f"layers is {layers}; a recurrent network has at least 1.")
-    net = build_2d(backbone, in_chans, input_shape, stem)
+    net = clips.build_2d()
     if cell == "conv_gru":
         if layers > 1:
             raise ValueError("conv_gru has one layer; set layers to 1.")
-        maps, (channels, _, _) = maps_of(net, input_shape, block)
-        return Classifier(
+        maps, (channels, _, _) = maps_of(net, clips.input_shape, block)
+        return clips.classifier(
             {"frames": Frames(maps), "rnn": ConvGRU(channels, hidden), "pool": Mean(2, 3)},
-            num_features=hidden,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            blocks=("frames", "rnn"),
-            renames=inside(net, "frames.net.net"),
+            hidden,
+            ("frames", "rnn"),
+            prefixed_renames(net, "frames.net.net"),
         )
     if block is not None:
         raise ValueError(f"block={block!r} is of conv_gru; {cell} reads the backbone's features. Set block to null.")
-    if cell not in ("lstm", "gru"):
-        raise ValueError(f"cell is {cell!r}; there are lstm, gru and conv_gru.")
     kind = nn.LSTM if cell == "lstm" else nn.GRU
     rnn = kind(net.num_features, hidden, layers, batch_first=True)
-    return Classifier(
+    return clips.classifier(
         {"frames": Frames(net.features), "last": _Last(rnn)},
-        num_features=hidden,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=blocks_inside(net, "frames.net", "last"),
-        renames=inside(net, "frames.net"),
+        hidden,
+        (*prefixed_blocks(net, "frames.net"), "last"),
+        prefixed_renames(net, "frames.net"),
     )

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
+from zoo.models._base import kaiming_init_
 from zoo.models._registry import register
-from zoo.models._vgg import HIDDEN, STAGES, convolved, he_initialised, narrowed
+from zoo.models._vgg import HIDDEN, STAGES, convolved, narrowed
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ class DeconvNet(nn.Module):
         for name, place in (("fc6", 0), ("fc7", second)):
             self.renames |= {f"{name}.{at}.": f"fc.{place + at}." for at in range(2)}
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
-        he_initialised(self)
+        kaiming_init_(self)
         for mirror in self.decoder:
             _starts_as_enlarging(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))
 

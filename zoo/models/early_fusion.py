@@ -1,12 +1,10 @@
 """Early fusion: the frames are channels, and the first 2-D convolution collapses time (Karpathy et al. 2014, section 3.1).
 One layer of temporal processing, and none that is the same at all times."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips, inside
+from zoo.models._frames import Clips, check_clips, composed, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 
@@ -23,12 +21,9 @@ class Stack(nn.Module):
 
 
 @register
+@composed()
 def early_fusion(
-    num_classes: int = 487,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 112, 112),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
 ) -> Classifier:
     """A 2-D network on T x 3 channels, frame behind frame.
 
@@ -39,13 +34,6 @@ def early_fusion(
             channels, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
     """
-    frames = input_shape[1]
-    net = build_2d(backbone, in_chans * frames, input_shape, stem)
-    return Classifier(
-        {"stack": Stack(frames), "net": net.features},
-        num_features=net.num_features,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=blocks_inside(net, "net"),
-        renames=inside(net, "net"),
-    )
+    net = clips.build_2d(clips.in_chans * clips.frames)
+    features = {"stack": Stack(clips.frames), "net": net.features}
+    return clips.classifier(features, net.num_features, prefixed_blocks(net, "net"), prefixed_renames(net, "net"))

@@ -2,14 +2,16 @@
 pool3 (Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation", section 4.2, figure 3;
 Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet-50."""
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from zoo.models._arguments import check_choice
+from zoo.models._base import kaiming_init_
 from zoo.models._registry import register, variant
-from zoo.models._vgg import HIDDEN, STAGES, convolved, he_initialised, narrowed
+from zoo.models._vgg import HIDDEN, STAGES, convolved, narrowed
 
 Padding = Literal["same", "paper"]
 
@@ -79,8 +81,7 @@ class FCN(nn.Module):
         at_once: bool,
     ) -> None:
         super().__init__()
-        if padding not in get_args(Padding):
-            raise ValueError(f"padding is {padding!r}; it must be 'same' or 'paper'.")
+        check_choice("padding", padding, Padding)
         self.stride = stride
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -111,7 +112,7 @@ class FCN(nn.Module):
         for pool in self.scales:
             self.add_module(f"enlarge_{pool}", enlarging(num_classes, 2, padding))
             self.add_module(f"score_{pool}", nn.Conv2d(depths[pool], num_classes, 1))
-        he_initialised(nn.ModuleList([self.features, self.fc6, self.fc7]))
+        kaiming_init_(nn.ModuleList([self.features, self.fc6, self.fc7]))
         for name in ("score", *(f"score_{pool}" for pool in self.scales)):
             # "We zero-initialize the class scoring layer" (section 4.2): a new skip changes nothing at first.
             layer = self.get_submodule(name)

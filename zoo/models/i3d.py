@@ -5,12 +5,12 @@ Layers are called as in the released weights' conversion to PyTorch (piergiaj/py
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, pad, relu
 
+from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier
 from zoo.models._registry import register
 
@@ -100,7 +100,7 @@ def i3d(
     num_classes: int = 400,
     in_chans: int = 3,
     input_shape: Sequence[int] = (3, 64, 224, 224),
-    stem: Literal["paper", "small"] = "paper",
+    stem: ClipStem = "paper",
     dropout: float = 0.5,
     checkpointing: bool = False,
 ) -> Classifier:
@@ -117,8 +117,7 @@ def i3d(
         dropout: before the head.
         checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
-    if stem not in ("paper", "small"):
-        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    check_choice("stem", stem, ClipStem)
     step = 2 if stem == "paper" else 1
     layers: dict[str, nn.Module] = {
         "Conv3d_1a_7x7": _Unit(in_chans, 64, 7, (step, step, step)),

@@ -1,23 +1,16 @@
 """An inflated network: a 2-D one whose convolutions reach over neighbouring frames (Carreira and Zisserman 2017, "Quo
 Vadis, Action Recognition?", section 2.4.1); see `zoo.inflate`."""
 
-from collections.abc import Sequence
-
-from torch import nn
-
 from zoo.models._base import Classifier
-from zoo.models._frames import Stem, blocks_inside, build_2d
+from zoo.models._frames import Clips, composed, prefixed_blocks
 from zoo.models._inflate import Padding, inflate
 from zoo.models._registry import register
 
 
 @register
+@composed(num_classes=400, input_shape=(3, 64, 224, 224))
 def inflated(
-    num_classes: int = 400,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 64, 224, 224),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     time: int = 3,
     padding: Padding = "replicate",
     pool_time: int = 1,
@@ -38,15 +31,9 @@ def inflated(
         pool_time: frames that a pool sees: 1 leaves pools 2-D; the paper's cubic pools are those of 2x2 with 2, of 3x3 with 3.
         checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
-    net2d = build_2d(backbone, in_chans, input_shape, stem, num_classes)
-    net = Classifier(
-        inflate(net2d.features, time, padding=padding, pool_time=pool_time),
-        num_features=net2d.num_features,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=blocks_inside(net2d, "net"),
-        renames=net2d.renames,
-    )
+    net2d = clips.build_2d(num_classes=clips.num_classes)
+    features = inflate(net2d.features, time, padding=padding, pool_time=pool_time)
+    net = clips.classifier(features, net2d.num_features, prefixed_blocks(net2d, "net"), net2d.renames)
     net.head = net2d.head
     if checkpointing:
         net.checkpoint_blocks()

@@ -4,25 +4,22 @@
 Concatenated and read by an MLP, features can tell the order of frames. Averaged, they cannot.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
+from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
-from zoo.models._frames import Frames, Mean, Stem, blocks_inside, build_2d, inside
+from zoo.models._frames import Clips, Frames, Mean, composed, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 Fusion = Literal["fc", "pool"]
 
 
 @register
+@composed()
 def late_fusion(
-    num_classes: int = 487,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 112, 112),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     fusion: Fusion = "fc",
     hidden: int = 512,
 ) -> Classifier:
@@ -37,21 +34,15 @@ def late_fusion(
             over space already) into the linear head, which is blind to order.
         hidden: width of the MLP.
     """
-    net = build_2d(backbone, in_chans, input_shape, stem)
-    width, layers = net.num_features, {"frames": Frames(net.features, input_shape[1] if fusion == "fc" else None)}
-    more: dict[str, nn.Module]
-    if fusion == "fc":
-        more = {"flatten": nn.Flatten(), "fc": nn.Linear(input_shape[1] * width, hidden), "relu": nn.ReLU(inplace=True)}
-        width = hidden
-    elif fusion == "pool":
-        more = {"pool": Mean(1)}
-    else:
-        raise ValueError(f"fusion is {fusion!r}; there are fc and pool.")
-    return Classifier(
-        {**layers, **more},
-        num_features=width,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=blocks_inside(net, "frames.net", *(["relu"] if fusion == "fc" else [])),
-        renames=inside(net, "frames.net"),
-    )
+    check_choice("fusion", fusion, Fusion)
+    net = clips.build_2d()
+    blocks, renames = prefixed_blocks(net, "frames.net"), prefixed_renames(net, "frames.net")
+    if fusion == "pool":
+        return clips.classifier({"frames": Frames(net.features), "pool": Mean(1)}, net.num_features, blocks, renames)
+    layers = {
+        "frames": Frames(net.features, clips.frames),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(clips.frames * net.num_features, hidden),
+        "relu": nn.ReLU(inplace=True),
+    }
+    return clips.classifier(layers, hidden, (*blocks, "relu"), renames)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from zoo.models._arguments import check_extents
 from zoo.models._base import Classifier
 from zoo.models._registry import variant
 
@@ -20,15 +21,11 @@ def _lenet(
     name: str, num_classes: int = 10, in_chans: int = 1, input_shape: Sequence[int] = (1, 28, 28), padding: int = 2
 ) -> Classifier:
     widths, hidden = _FORMS[name]
+    least = 16 - 6 * padding  # two 5x5 convolutions with poolings
+    check_extents(name, input_shape, (least, least))
     edges = list(input_shape[-2:])
     for _ in widths:
         edges = [(extent - 5 + 2 * padding + 1) // 2 for extent in edges]
-    if min(edges) < 1:
-        least = 16 - 6 * padding
-        raise ValueError(
-            f"An input of {tuple(input_shape)} is too small for two 5x5 convolutions with poolings: they take at least "
-            f"{least} x {least}."
-        )
     layers: dict[str, nn.Module] = {}
     channels = in_chans
     for number, width in enumerate(widths, start=1):

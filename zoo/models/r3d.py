@@ -2,10 +2,10 @@
 action recognition", section 3); torchvision's network."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torchvision
 
+from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import register
 
@@ -15,7 +15,7 @@ def r3d_18(
     num_classes: int = 400,
     in_chans: int = 3,
     input_shape: Sequence[int] = (3, 16, 112, 112),
-    stem: Literal["paper", "small"] = "paper",
+    stem: ClipStem = "paper",
     checkpointing: bool = False,
 ) -> Classifier:
     """R3D-18; 33.37 M parameters and 40.70 G multiply-adds at 400 classes and 3x16x112x112.
@@ -27,13 +27,12 @@ def r3d_18(
             same.
         checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
-    if stem not in ("paper", "small"):
-        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    check_choice("stem", stem, ClipStem)
     net = torchvision.models.video.r3d_18(num_classes=max(1, num_classes))
     if stem == "small":
         net.stem[0].stride = (1, 1, 1)
     blocks = ("layer1", "layer2", "layer3", "layer4")
-    result = wrapped(net, "fc", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    result = wrapped(net, "fc", num_classes, in_chans, blocks)
     if checkpointing:
         result.checkpoint_blocks()
     return result

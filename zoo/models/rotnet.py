@@ -3,7 +3,7 @@ rotations", section 3.1; blocks of Lin, Chen and Yan 2014)."""
 
 from torch import nn
 
-from zoo.models._base import Classifier
+from zoo.models._base import Classifier, kaiming_init_
 from zoo.models._registry import register
 
 
@@ -25,7 +25,7 @@ def rotnet(num_classes: int = 10, in_chans: int = 3, num_blocks: int = 4, width:
         steps: list[nn.Module] = []
         for out, extent in zip(outs, (kernel, 1, 1), strict=True):
             convolution = nn.Conv2d(channels, out, extent, padding=extent // 2, bias=False)
-            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+            kaiming_init_(convolution, mode="fan_out")
             steps += [convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
             channels = out
         if number == 1:

@@ -3,14 +3,14 @@
 blind to motion."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
-from zoo.models._frames import Frames, Mean, Stem, blocks_inside, build_2d, check_clips, inside
+from zoo.models._frames import Clips, Frames, Mean, check_clips, composed, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 Average = Literal["probabilities", "scores"]
@@ -30,8 +30,8 @@ class SingleFrame(Classifier):
             num_features=net.num_features,
             num_classes=num_classes,
             in_chans=in_chans,
-            blocks=blocks_inside(net, "frames.net"),
-            renames=inside(net, "frames.net"),
+            blocks=prefixed_blocks(net, "frames.net"),
+            renames=prefixed_renames(net, "frames.net"),
         )
         self.average = average
 
@@ -49,12 +49,9 @@ class SingleFrame(Classifier):
 
 
 @register
+@composed()
 def single_frame(
-    num_classes: int = 487,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 112, 112),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     average: Average = "probabilities",
 ) -> Classifier:
     """A 2-D network on single frames, predictions averaged over the clip.
@@ -66,6 +63,5 @@ def single_frame(
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         average: "probabilities" (the lectures'), or "scores" before the softmax.
     """
-    if average not in get_args(Average):
-        raise ValueError(f"average is {average!r}; there are {' and '.join(get_args(Average))}.")
-    return SingleFrame(build_2d(backbone, in_chans, input_shape, stem), num_classes, in_chans, average)
+    check_choice("average", average, Average)
+    return SingleFrame(clips.build_2d(), clips.num_classes, clips.in_chans, average)

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from zoo.models._base import Classifier
+from zoo.models._arguments import check_choice, check_extents
+from zoo.models._base import Classifier, kaiming_init_
 from zoo.models._frames import Checked
 from zoo.models._registry import register
 
@@ -44,12 +45,10 @@ def slow_fusion(
             and after every other convolution, to train from scratch in a short run.
         dropout: after FC6 and FC7 (the paper does not state it; AlexNet's).
     """
-    if norm not in ("local", "batch"):
-        raise ValueError(f"norm is {norm!r}; there are local and batch.")
+    check_choice("norm", norm, Norm)
     if input_shape[1] != FRAMES:
         raise ValueError(f"slow_fusion fuses {FRAMES} frames, not {input_shape[1]}. Set data.shape to (C, {FRAMES}, H, W).")
-    if min(input_shape[2:]) < 32:
-        raise ValueError(f"A clip of {tuple(input_shape)} is too small for slow_fusion. It takes at least 32 x 32 pixels.")
+    check_extents("slow_fusion", input_shape, (FRAMES, 32, 32))
     layers: dict[str, nn.Module] = {"clip": Checked(FRAMES)}
     edges, channels = list(input_shape[2:]), in_chans
     for number, (width, edge, step, time, time_step) in enumerate(_CONVOLUTIONS, start=1):
@@ -77,10 +76,5 @@ def slow_fusion(
         features = hidden
     blocks = ("relu1", "relu2", "relu3", "relu4", "relu5", "relu6", "relu7")
     net = Classifier(layers, num_features=features, num_classes=num_classes, in_chans=in_chans, blocks=blocks)
-    for module in net.features.modules():
-        if isinstance(module, nn.Conv3d | nn.Linear):
-            # As in c3d: PyTorch's default would shrink the scale from layer to layer.
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    kaiming_init_(net.features, (nn.Conv3d, nn.Linear))
     return net

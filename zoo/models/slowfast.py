@@ -2,10 +2,10 @@
 "SlowFast networks for video recognition", table 1); pytorchvideo's network."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
+from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier, wrapped
 from zoo.models._frames import check_clips
 from zoo.models._registry import register
@@ -57,7 +57,7 @@ def slowfast_r50_4x16(
     input_shape: Sequence[int] = (3, 32, 224, 224),
     alpha: int = 8,
     fusion_kernel: int = 5,
-    stem: Literal["paper", "small"] = "paper",
+    stem: ClipStem = "paper",
     dropout: float = 0.5,
     checkpointing: bool = False,
 ) -> Classifier:
@@ -78,8 +78,7 @@ def slowfast_r50_4x16(
     """
     from pytorchvideo.models.slowfast import create_slowfast
 
-    if stem not in ("paper", "small"):
-        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    check_choice("stem", stem, ClipStem)
     if alpha < 1 or input_shape[1] % alpha:
         raise ValueError(
             f"A clip of {input_shape[1]} frames cannot be shared by pathways {alpha} to 1. Choose a multiple of {alpha}, or "
@@ -102,10 +101,10 @@ def slowfast_r50_4x16(
     result = wrapped(
         _Packed(net, alpha),
         "net.blocks.6.proj",
-        num_classes=num_classes,
-        in_chans=in_chans,
+        num_classes,
+        in_chans,
         # Of the slow pathway: pool1 (before the lateral connection), res2 to res5.
-        blocks=tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
+        tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
         renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks.", **_mmaction2()},
     )
     if checkpointing:

@@ -2,14 +2,12 @@
 neural networks"; blocks and normalisation as in Dosovitskiy et al. 2021, with the joint space-time attention of Bertasius
 et al. 2021, "Is space-time attention all you need for video understanding?")."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Checked, Frames, Mean, Stem, build_2d, inside, maps_of
+from zoo.models._frames import Checked, Clips, Frames, Mean, composed, maps_of, prefixed_renames
 from zoo.models._inflate import inflate
 from zoo.models._registry import register
 
@@ -59,12 +57,9 @@ class _Block(nn.Module):
 
 
 @register
+@composed()
 def space_time_attention(
-    num_classes: int = 487,
-    in_chans: int = 3,
-    input_shape: Sequence[int] = (3, 16, 112, 112),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     block: str | None = None,
     time: int = 1,
     width: int = 256,
@@ -89,22 +84,19 @@ def space_time_attention(
     """
     if width % heads:
         raise ValueError(f"width={width} cannot be shared by {heads} heads; choose a multiple.")
-    net = build_2d(backbone, in_chans, input_shape, stem)
-    frames = input_shape[1]
-    maps, (channels, height, across) = maps_of(net, input_shape, block)
+    net = clips.build_2d()
+    maps, (channels, height, across) = maps_of(net, clips.input_shape, block)
     blocks = {f"block{number}": _Block(width, heads, dropout) for number in range(1, depth + 1)}
-    return Classifier(
+    return clips.classifier(
         {
-            "clip": Checked(frames),
+            "clip": Checked(clips.frames),
             "frames": inflate(maps, time, per_frame=True) if time > 1 else Frames(maps),
-            "tokens": _Tokens(channels, width, frames, height, across),
+            "tokens": _Tokens(channels, width, clips.frames, height, across),
             **blocks,
             "norm": nn.LayerNorm(width),
             "mean": Mean(1),
         },
-        num_features=width,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=("frames", *blocks),
-        renames=inside(net, "frames.net" if time > 1 else "frames.net.net"),
+        width,
+        ("frames", *blocks),
+        prefixed_renames(net, "frames.net" if time > 1 else "frames.net.net"),
     )

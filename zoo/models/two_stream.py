@@ -2,14 +2,15 @@
 fused (Simonyan and Zisserman 2014, "Two-stream convolutional networks for action recognition in videos")."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
-from zoo.models._frames import Stem, blocks_inside, build_2d, check_clips, inside
+from zoo.models._frames import Clips, check_clips, composed, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 Streams = Literal["both", "spatial", "temporal"]
@@ -92,12 +93,9 @@ class TwoStream(Classifier):
 
 
 @register
+@composed(num_classes=101, in_chans=5, input_shape=(5, 10, 224, 224))
 def two_stream(
-    num_classes: int = 101,
-    in_chans: int = 5,
-    input_shape: Sequence[int] = (5, 10, 224, 224),
-    backbone: str | nn.Module = "resnet18",
-    stem: Stem | None = None,
+    clips: Clips,
     streams: Streams = "both",
     motion: Motion = "flow",
 ) -> Classifier:
@@ -122,10 +120,9 @@ def two_stream(
         motion: "flow"; or "difference": the differences of consecutive frames of a clip without flow stand in for it (Wang
             et al., section 3.2), of T frames T - 1.
     """
-    for name, value, choices in (("streams", streams, get_args(Streams)), ("motion", motion, get_args(Motion))):
-        if value not in choices:
-            raise ValueError(f"{name} is {value!r}; there are {', '.join(choices)}.")
-    frames = input_shape[1]
+    check_choice("streams", streams, Streams)
+    check_choice("motion", motion, Motion)
+    in_chans, frames = clips.in_chans, clips.frames
     pictures = in_chans - FLOW if motion == "flow" else in_chans
     if pictures < (0 if streams == "temporal" else 1):
         raise ValueError(
@@ -134,20 +131,20 @@ def two_stream(
         )
     if motion == "difference" and frames < 2:
         raise ValueError("The differences of frames need a clip of at least 2 frames.")
-    if streams == "both" and isinstance(backbone, nn.Module):
+    if streams == "both" and isinstance(clips.backbone, nn.Module):
         raise ValueError("The two streams read different channels, so a backbone that is a network serves one; set streams.")
     stack = FLOW * frames if motion == "flow" else in_chans * (frames - 1)
-    spatial = None if streams == "temporal" else build_2d(backbone, pictures, input_shape, stem)
-    temporal = None if streams == "spatial" else build_2d(backbone, stack, input_shape, stem)
+    spatial = None if streams == "temporal" else clips.build_2d(pictures)
+    temporal = None if streams == "spatial" else clips.build_2d(stack)
     nets = {name: net for name, net in (("spatial", spatial), ("temporal", temporal)) if net is not None}
     first = next(iter(nets))
     return TwoStream(
         _Streams(spatial and spatial.features, temporal and temporal.features, motion, frames),
         [net.num_features for net in nets.values()],
-        num_classes,
+        clips.num_classes,
         in_chans,
-        tuple(block for name, net in nets.items() for block in blocks_inside(net, name)),
-        inside(nets[first], first),
+        tuple(block for name, net in nets.items() for block in prefixed_blocks(net, name)),
+        prefixed_renames(nets[first], first),
     )
 
 

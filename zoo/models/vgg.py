@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torchvision
 from torch import nn
 
+from zoo.models._arguments import check_extents
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import variant
 
@@ -27,8 +28,7 @@ def _vgg(
         pooled: edge of the map that enters FC6, 7 in the paper; of 32x32 pixels 1 is left.
         dropout: after each of them.
     """
-    if min(input_shape[1:]) < 32:
-        raise ValueError(f"An image of {tuple(input_shape)} is too small for {name}: five poolings take at least 32 x 32.")
+    check_extents(name, input_shape, (32, 32))  # five poolings
     net = getattr(torchvision.models, name)(dropout=dropout, num_classes=max(1, num_classes))
     if (hidden, pooled) != (4096, 7):
         net.avgpool = nn.AdaptiveAvgPool2d(pooled)
@@ -39,9 +39,9 @@ def _vgg(
     return wrapped(
         net,
         "classifier.6",
-        num_classes=num_classes,
-        in_chans=in_chans,
-        blocks=(*(f"features.{index}" for index in pools), "classifier.1", "classifier.4"),
+        num_classes,
+        in_chans,
+        (*(f"features.{index}" for index in pools), "classifier.1", "classifier.4"),
         # timm turns the fully connected layers into convolutions.
         renames={
             "pre_logits.fc1.": "features.classifier.0.",

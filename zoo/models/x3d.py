@@ -3,14 +3,12 @@ architectures for efficient video recognition", table 1); pytorchvideo's network
 
 import operator
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import nn
 
+from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import variant
-
-Stem = Literal["paper", "small"]
 
 
 def _x3d(
@@ -18,7 +16,7 @@ def _x3d(
     num_classes: int = 400,
     in_chans: int = 3,
     input_shape: Sequence[int] = (3, 16, 224, 224),
-    stem: Stem = "paper",
+    stem: ClipStem = "paper",
     dropout: float = 0.5,
     checkpointing: bool = False,
 ) -> Classifier:
@@ -35,8 +33,7 @@ def _x3d(
     from pytorchvideo.models.resnet import ResBlock
     from pytorchvideo.models.x3d import create_x3d
 
-    if stem not in ("paper", "small"):
-        raise ValueError(f"stem is {stem!r}; there are paper and small.")
+    check_choice("stem", stem, ClipStem)
     net = create_x3d(
         input_channel=in_chans,
         model_num_class=max(1, num_classes),
@@ -49,7 +46,7 @@ def _x3d(
             module.branch_fusion = operator.add  # pytorchvideo's is a lambda, which torch.save cannot write
     net.blocks[5].pool.pool = nn.AdaptiveAvgPool3d(1)  # pytorchvideo's window is of one size
     blocks = tuple(f"blocks.{stage}" for stage in range(5))
-    result = wrapped(net, "blocks.5.proj", num_classes=num_classes, in_chans=in_chans, blocks=blocks)
+    result = wrapped(net, "blocks.5.proj", num_classes, in_chans, blocks)
     if checkpointing:
         result.checkpoint_blocks()
     return result
