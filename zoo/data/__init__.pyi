@@ -1,5 +1,6 @@
 from .base import DataModule as DataModule
 from .base import Decoded as Decoded
+from .base import Loading as Loading
 from .base import Samples as Samples
 from .base import Unreadable as Unreadable
 from .camvid import CamVid as CamVid
@@ -10,8 +11,10 @@ from .digits import Digits as Digits
 from .fashion_mnist import FashionMnist as FashionMnist
 from .hmdb51 import Hmdb51 as Hmdb51
 from .image_csv import ImageCsv as ImageCsv
+from .image_folder import FolderLoading as FolderLoading
 from .image_folder import ImageFolder as ImageFolder
 from .image_shards import ImageShards as ImageShards
+from .images import PictureLoading as PictureLoading
 from .images import PictureSet as PictureSet
 from .images import Pixels as Pixels
 from .jhmdb import Jhmdb as Jhmdb
@@ -29,9 +32,11 @@ from .mnist import Mnist as Mnist
 from .motion_digits import MotionDigits as MotionDigits
 from .pennfudan import PennFudan as PennFudan
 from .stored import Stored as Stored
+from .stored import StoredLoading as StoredLoading
 from .ucf101 import Ucf101 as Ucf101
 from .video_csv import VideoCsv as VideoCsv
 from .video_folder import VideoFolder as VideoFolder
+from .video_folder import VideoLoading as VideoLoading
 from .video_shards import VideoShards as VideoShards
 from .voc_detection import VocDetection as VocDetection
 from .voc_segmentation import VocSegmentation as VocSegmentation

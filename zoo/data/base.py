@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
+from typing import Any, ClassVar, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 import lightning
 import torch
@@ -22,7 +22,7 @@ from zoo.common.chance import AUGMENT, SPREAD, permutation, uniform
 from zoo.common.files import File
 from zoo.common.files import Unreadable as Unreadable
 from zoo.common.progress import beating
-from zoo.common.signature import parameters
+from zoo.common.signature import ConstructorSignature, check_names, filled, parameters
 from zoo.data.loading.augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
 
 Draw = tuple[int, int]
@@ -371,6 +371,17 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+class Loading(TypedDict, total=False):
+    """What the constructor of every data set takes; one hands them on as `**loading: Unpack[Loading]`."""
+
+    shape: Sequence[int] | None
+    batch_size: int
+    num_workers: int | None
+    seed: int
+    max_bad: float
+    augment: Mapping[str, Augment] | None
+
+
 class DataModule(lightning.LightningDataModule):
     """A data set in three splits. A subclass fills in the facts and `load`.
 
@@ -416,39 +427,35 @@ class DataModule(lightning.LightningDataModule):
     """Arguments on which no figure of an evaluation depends: they change the training alone, or what is refused."""
     landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
+    default_arguments: ClassVar[Loading] = Loading(shape=None, num_workers=None, seed=0, max_bad=0.01, augment=None)
+    """What a shared argument is where nobody says it. A subclass adds its `batch_size`, and what is another in it."""
+    __signature__ = ConstructorSignature("shape")
     _given: Mapping[str, Any]
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         """Keep what was said: the rest is asked of the task when there is one (see `suit`)."""
+        check_names(cls, arguments)
         self = super().__new__(cls)
         self._given = arguments
         return self
 
-    def __init__(
-        self,
-        *,
-        shape: Sequence[int] | None = None,
-        batch_size: int,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
-    ) -> None:
+    def __init__(self, **loading: Unpack[Loading]) -> None:
         super().__init__()
-        shape = self.default_shape if shape is None else shape
+        said = filled(type(self), Loading, loading)
+        shape = self.default_shape if said["shape"] is None else said["shape"]
         if len(shape) != self.layout:
             raise ValueError(
                 f"{type(self).__name__} serves {AXES[self.layout]}, but the shape asked for is {tuple(shape)}. "
                 f"Choose another data= or model=."
             )
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size is {batch_size}; it must be at least 1.")
         self.shape = tuple(shape)
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.seed = seed
-        self.max_bad = max_bad
-        self.augment = tuple(each for each in (augment or {}).values() if each is not None)
+        self.batch_size = said["batch_size"]
+        self.num_workers = said["num_workers"]
+        self.seed = said["seed"]
+        self.max_bad = said["max_bad"]
+        self.augment = tuple(each for each in (said["augment"] or {}).values() if each is not None)
+        if self.batch_size < 1:
+            raise ValueError(f"data.batch_size is {self.batch_size}; it must be at least 1.")
         self.bad: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.strict = True

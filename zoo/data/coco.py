@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import msgspec
 import numpy as np
@@ -19,9 +19,8 @@ from zoo.batch import VOID
 from zoo.common.files import File, Unreadable
 from zoo.common.places import data_root, inside
 from zoo.data.base import Samples
-from zoo.data.images import PictureSet
+from zoo.data.images import IMAGENET, PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
-from zoo.data.loading.augment import Augment
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.data.reading.rle import check_segmentation, object_mask
 from zoo.data.reading.schema import checked, plain, read_json
@@ -217,14 +216,12 @@ class Coco(PictureSet):
     facts = FACTS
     full_size = True
     scored_at_end = "val2017"
-    # ImageNet's, the field's usual numbers.
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
+    mean, std = IMAGENET
+    default_arguments = PictureLoading(batch_size=8)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
         folder: str = "coco",
@@ -232,22 +229,9 @@ class Coco(PictureSet):
         short_side: int | None = None,
         scale: Sequence[float] | None = None,
         flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[PictureLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.folder = data_root(root) / folder
         self.target = target
         self.annotations = annotations

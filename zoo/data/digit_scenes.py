@@ -1,8 +1,8 @@
 """Scenes of several handwritten digits: labels for every pixel and for every object, rendered once from real digits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -12,9 +12,8 @@ from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.common.files import File, Unreadable
 from zoo.common.places import rendered_root
 from zoo.data.base import SPLITS, Draw, Samples
-from zoo.data.images import PictureSet
+from zoo.data.images import PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
-from zoo.data.loading.augment import Augment
 from zoo.data.masks import WholeImages
 from zoo.data.rendered import scenes as _scenes
 from zoo.data.rendered.synth import render_files, renewed
@@ -45,29 +44,16 @@ class DigitScenes(PictureSet):
     # Over the training scenes.
     mean = (0.273, 0.273, 0.273)
     std = (0.279, 0.279, 0.279)
+    default_arguments = PictureLoading(batch_size=8)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         target: Literal["semantic", "instances"] = "semantic",
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[PictureLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         if self.shape[0] != 3:
             raise ValueError(f"digit_scenes are colour images, but the shape asked for is {self.shape}. Ask for 3 channels.")
         self.folder = rendered_root(root) / _scenes.FOLDER

@@ -1,15 +1,23 @@
 """One's own images, one folder a class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 from zoo.common.crops import Crops
 from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, check_image
 from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.images import ImageFiles, PictureSet
-from zoo.data.loading.augment import Augment
+from zoo.data.images import ImageFiles, PictureLoading, PictureSet, imagenet
 from zoo.data.reading.folders import Labelled, labelled_splits
+
+
+class FolderLoading(PictureLoading, total=False):
+    """What sets take that are read as `ImageFolder` is."""
+
+    short_side: Sequence[int] | None
+    crops: int
+    scales: Sequence[int] | None
 
 
 class ImageFolder(PictureSet):
@@ -27,31 +35,18 @@ class ImageFolder(PictureSet):
 
     spoken = frozenset(["shape", "crops", "scales"])
     unscored = PictureSet.unscored | {"short_side"}
+    default_arguments = PictureLoading(batch_size=64)
 
     def __init__(
         self,
         *,
         root: str,
-        shape: Sequence[int] | None = None,
         short_side: Sequence[int] | None = None,
         crops: int = 1,
         scales: Sequence[int] | None = None,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[PictureLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.root = data_root(root)
         if self.shape[0] not in (1, 3):
             raise ValueError(f"Image files are served in 1 or 3 channels, not in {self.shape[0]}; set data.shape.")
@@ -63,10 +58,7 @@ class ImageFolder(PictureSet):
         self.short_side = (short_side[0], short_side[1]) if short_side else None
         self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
         self.protocol = str(self.crops)
-        # ImageNet's, the field's usual numbers; a grey image takes their mean.
-        grey = self.shape[0] == 1
-        self.mean = (0.449,) if grey else (0.485, 0.456, 0.406)
-        self.std = (0.226,) if grey else (0.229, 0.224, 0.225)
+        self.mean, self.std = imagenet(self.shape[0])
 
     def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
         """The classes, and the labelled files of each split."""
@@ -83,16 +75,14 @@ class ImageFolder(PictureSet):
         splits: dict[str, Samples] = {}
         for split, labelled in files.items():
             good = self.sound(labelled, split)
-            train = split == "train"
-            splits[split] = ImageFiles(
-                [path for path, _ in good],
-                [label for _, label in good],
-                Crops(self.shape) if train else self.crops,
-                short_side=self.short_side if train else None,
-                seed=self.seed,
-                ground=self.ground,
-            )
+            splits[split] = self.samples([path for path, _ in good], [label for _, label in good], train=split == "train")
         return splits
+
+    def samples(self, paths: Sequence[File], labels: Sequence[int], *, train: bool) -> ImageFiles:
+        """Of a split: in training at a random place and scale if wished, else the views of `crops`."""
+        crops = Crops(self.shape) if train else self.crops
+        short_side = self.short_side if train else None
+        return ImageFiles(paths, labels, crops, short_side=short_side, seed=self.seed, ground=self.ground)
 
     def files(self, paths: Sequence[File]) -> Samples:
         return ImageFiles(paths, None, self.crops, ground=self.ground)

@@ -2,7 +2,8 @@
 
 import importlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -13,11 +14,33 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.crops import Crops, recoloured, region
 from zoo.common.files import File
 from zoo.common.pictures import _COMPILED, _PLUGINS, SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
-from zoo.data.base import DataModule, Decoded, Draw, labelled
-from zoo.data.loading.augment import Augment
+from zoo.data.base import DataModule, Decoded, Draw, Loading, labelled
 
 for _name in _COMPILED:
     importlib.import_module(f"PIL.{_PLUGINS[_name][0]}ImagePlugin")
+
+
+class PictureLoading(Loading, total=False):
+    """What the constructor of every data set of pictures takes."""
+
+    ground: str | Sequence[int]
+
+
+class WholeLoading(PictureLoading, total=False):
+    """What sets take whose images are scored at their own size."""
+
+    short_side: int | None
+    scale: Sequence[float]
+    flip: bool
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of each channel over ImageNet: the field's usual numbers."""
+
+
+def imagenet(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The same of images of so many channels; a grey image takes the mean of the three."""
+    return ((0.449,), (0.226,)) if channels == 1 else IMAGENET
 
 
 class PictureSet(DataModule):
@@ -32,20 +55,8 @@ class PictureSet(DataModule):
     layout = 3
     suffixes = SUFFIXES
 
-    def __init__(
-        self,
-        *,
-        shape: Sequence[int] | None = None,
-        ground: str | Sequence[int] = "white",
-        batch_size: int,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
-    ) -> None:
-        super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
-        )
+    def __init__(self, *, ground: str | Sequence[int] = "white", **loading: Unpack[Loading]) -> None:
+        super().__init__(**loading)
         self.ground = ground_of(ground)
         self.wide: Counter[str] = Counter()
         """How many pictures are of numbers wider than bytes, by `Header.wide`."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
 from zoo.data.base import Decoded, Draw, Item, Samples
-from zoo.data.images import PictureSet
+from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeLoading
 from zoo.data.reading.folders import some
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
@@ -285,6 +285,41 @@ def stacked(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _column(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     return [sample[name] for sample in samples]
+
+
+class SceneSet(PictureSet):
+    """A data set of images with objects. A subclass fills in the facts and `load`; it knows of no keypoints if it says nothing.
+
+    Args:
+        short_side: pixels to which the shorter side is scaled; None is the shorter side of `shape`, whose longer one limits
+            an image's longer side. Scores are at full size anyway.
+        scale: training images are scaled further by a factor between these two.
+        flip: mirror half of the training images.
+    """
+
+    default_shape = (3, 800, 1333)
+    targets = ("instances",)
+    facts = FACTS
+    full_size = True
+    default_arguments = WholeLoading(batch_size=8)
+    keypoint_names: tuple[str, ...] = ()
+    keypoint_sigmas: tuple[float, ...] = ()
+    num_keypoints = 0
+    mean, std = IMAGENET
+
+    def __init__(
+        self,
+        *,
+        short_side: int | None = None,
+        scale: Sequence[float] = (1.0, 1.0),
+        flip: bool = True,
+        **loading: Unpack[PictureLoading],
+    ) -> None:
+        super().__init__(**loading)
+        self.sizing = Sizing(self.shape, short_side, scale, flip)
+
+    def files(self, paths: Sequence[File]) -> Samples:
+        return BareImages(paths, self.sizing, self.ground)
 
 
 class BareImages:

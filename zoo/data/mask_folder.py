@@ -1,18 +1,17 @@
 """One's own images with masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-from zoo.common.files import File
 from zoo.common.places import data_root
 from zoo.data.base import SPLITS, Samples
-from zoo.data.images import PictureSet
-from zoo.data.loading.augment import Augment
-from zoo.data.masks import FilePair, Geometry, WholeImages, carved, mask_files, paired
+from zoo.data.images import WholeLoading
+from zoo.data.masks import FilePair, MaskSet, carved, mask_files, paired
 from zoo.data.reading.lists import lines
 
 
-class MaskFolder(PictureSet):
+class MaskFolder(MaskSet):
     """`root/images/NAME.jpg` with `root/masks/NAME.png`, or the same inside `root/{train,val,test}/`.
 
     A mask is a grey or palette picture whose values are classes, counted from 0; `void` counts for nothing. Class names
@@ -29,44 +28,18 @@ class MaskFolder(PictureSet):
         flip: mirror half of the training images.
     """
 
-    default_shape = (3, 500, 500)
-    targets = ("semantic",)
-    full_size = True
-
     def __init__(
         self,
         *,
         root: str,
-        shape: Sequence[int] | None = None,
         classes: Sequence[str] | None = None,
         void: int | None = 255,
-        short_side: int | None = None,
-        scale: Sequence[float] = (0.5, 2.0),
-        flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[WholeLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.root = data_root(root)
         self.classes = classes
         self.void = void
-        # ImageNet's, the field's usual numbers; a grey image takes their mean.
-        grey = self.shape[0] == 1
-        self.mean = (0.449,) if grey else (0.485, 0.456, 0.406)
-        self.std = (0.226,) if grey else (0.229, 0.224, 0.225)
-        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
         path = self.root / "classes.txt"
@@ -94,6 +67,3 @@ class MaskFolder(PictureSet):
 
     def _pairs(self, folder: Path) -> list[FilePair]:
         return paired(folder / "images", folder / "masks", self.num_classes, self.void, self.notes)
-
-    def files(self, paths: Sequence[File]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
 from zoo.data.base import Decoded, Draw, Samples
-from zoo.data.images import PictureSet
+from zoo.data.images import PictureLoading, PictureSet, WholeLoading, imagenet
 from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
@@ -324,6 +324,37 @@ class MaskFiles(Decoded):
         chances = uniform(self.seed, epoch, torch.tensor([number]), 4, CROP)[0].tolist()
         image, mask = self.geometry.cut(image, mask, chances)
         return {"input": image, "mask": mask}
+
+
+class MaskSet(PictureSet):
+    """A data set of images with masks. A subclass fills in the facts and `load`.
+
+    Args:
+        short_side: pixels to which the shorter side is scaled; None leaves it. Scores are at full size anyway.
+        scale: training images are scaled further by a factor between these two.
+        flip: mirror half of the training images.
+    """
+
+    default_shape = (3, 500, 500)
+    targets = ("semantic",)
+    full_size = True
+    default_arguments = WholeLoading(batch_size=8)
+
+    def __init__(
+        self,
+        *,
+        short_side: int | None = None,
+        scale: Sequence[float] = (0.5, 2.0),
+        flip: bool = True,
+        **loading: Unpack[PictureLoading],
+    ) -> None:
+        super().__init__(**loading)
+        if not hasattr(self, "mean"):  # a subclass that states none takes ImageNet's
+            self.mean, self.std = imagenet(self.shape[0])
+        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
+
+    def files(self, paths: Sequence[File]) -> Samples:
+        return WholeImages(paths, self.shape[0], self.geometry, self.ground)
 
 
 class WholeImages:

@@ -1,12 +1,12 @@
 """Six motions of a handwritten digit, as real video files: the label is in the order of the frames and nowhere else."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Unpack
 
 from zoo.common.files import Unreadable
 from zoo.common.places import rendered_root
-from zoo.data.loading.augment import Augment
+from zoo.data.base import Loading
 from zoo.data.reading.decode import Video
 from zoo.data.reading.fields import FlowFile
 from zoo.data.reading.folders import Labelled
@@ -35,28 +35,18 @@ class MotionDigits(VideoFolder):
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         clips: int = 1,
         flow: FlowKind | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
         super().__init__(
             root=str(rendered_root(root) / "motion_digits" / motion.EDITION),
-            shape=shape,
             rate=motion.RATE,
             clips=clips,
-            flip=False,  # mirroring would swap left and right
+            flip=False,
             flow=flow,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
+            **loading,
         )
         self.given_root = root
         if self.clips.has_pictures:

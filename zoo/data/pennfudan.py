@@ -1,20 +1,19 @@
 """Penn-Fudan: pedestrians with masks, in the layout of its release (Wang et al. 2007)."""
 
 import functools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.common.files import File, Unreadable
+from zoo.common.files import Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, picture
 from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.images import PictureSet
-from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
-from zoo.data.loading.augment import Augment
+from zoo.data.images import WholeLoading
+from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
 from zoo.data.masks import carved
 from zoo.data.reading.folders import listing
 
@@ -28,7 +27,7 @@ class MaskedFile:
     number: int
 
 
-class PennFudan(PictureSet):
+class PennFudan(SceneSet):
     """`root/FOLDER/PNGImages/NAME.png` with `root/FOLDER/PedMasks/NAME_mask.png`: boxes and masks of one class.
 
     One's own images in this layout will do as well. 20 % are test and 10 % validation, chosen by the names alone.
@@ -43,48 +42,20 @@ class PennFudan(PictureSet):
         flip: mirror half of the training images.
     """
 
-    default_shape = (3, 800, 1333)
-    targets = ("instances",)
-    facts = FACTS
-    full_size = True
     category_ids = (1,)
     fields = ("boxes", "masks")
-    keypoint_names = ()
-    keypoint_sigmas = ()
-    num_keypoints = 0
-    # ImageNet's, the field's usual numbers.
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         folder: str = "PennFudanPed",
         class_name: str = "pedestrian",
-        short_side: int | None = None,
-        scale: Sequence[float] = (1.0, 1.0),
-        flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[WholeLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.folder = data_root(root) / folder
         self.class_names = (class_name,)
-        self.sizing = Sizing(self.shape, short_side, scale, flip)
 
     def load(self) -> dict[str, Samples]:
         images, masks = self.folder / "PNGImages", self.folder / "PedMasks"
@@ -95,9 +66,6 @@ class PennFudan(PictureSet):
         rest, test = carved(files, 0.2)
         train, val = carved(rest, 0.125)
         return scene_splits(self, {"train": train, "val": val, "test": test}, _scene, self.sizing)
-
-    def files(self, paths: Sequence[File]) -> Samples:
-        return BareImages(paths, self.sizing, self.ground)
 
 
 def _scene(file: MaskedFile) -> Scene:

@@ -1,9 +1,9 @@
 """Small sets of images: held in memory as bytes, served by one gather a batch, augmented on the device."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -13,9 +13,16 @@ from zoo.common.crops import Crops
 from zoo.common.files import File, reason
 from zoo.common.places import alone, data_root
 from zoo.data.base import Samples
-from zoo.data.images import ImageFiles, PictureSet, Pixels
-from zoo.data.loading.augment import Augment
+from zoo.data.images import ImageFiles, PictureLoading, PictureSet, Pixels
 from zoo.data.reading.stratified import stratified
+
+
+class StoredLoading(PictureLoading, total=False):
+    """What the constructor of every set in memory takes."""
+
+    fraction: float
+    crops: int
+    scales: Sequence[int] | None
 
 
 class Stored(PictureSet):
@@ -31,30 +38,17 @@ class Stored(PictureSet):
     source_mean: ClassVar[tuple[float, ...]]
     source_std: ClassVar[tuple[float, ...]]
     """Over the training split, of the channels that the source has: one or three."""
+    default_arguments = PictureLoading(batch_size=64)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         fraction: float = 1.0,
         crops: int = 1,
         scales: Sequence[int] | None = None,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 64,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[PictureLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.fraction = fraction
         self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
         self.protocol = str(self.crops)
@@ -101,36 +95,17 @@ class TorchvisionSet(Stored):
     """The class in torchvision.datasets."""
     source_size: ClassVar[tuple[int, int]] = (28, 28)
     """(H, W) of its images."""
+    default_arguments = StoredLoading(batch_size=256)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         download: bool = False,
         val: float = 0.1,
-        fraction: float = 1.0,
-        crops: int = 1,
-        scales: Sequence[int] | None = None,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 256,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[StoredLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            fraction=fraction,
-            crops=crops,
-            scales=scales,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.root = data_root(root)
         self.download = download
         self.val = val

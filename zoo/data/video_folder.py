@@ -1,8 +1,8 @@
 """One's own videos, one folder a class; and what all sets of video files share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 
@@ -12,8 +12,7 @@ from zoo.common.flow import from_bytes, picture, wheel
 from zoo.common.places import data_root
 from zoo.common.progress import log
 from zoo.common.words import printable, shell_word
-from zoo.data.base import DataModule, Samples
-from zoo.data.loading.augment import Augment
+from zoo.data.base import DataModule, Loading, Samples
 from zoo.data.reading.decode import SUFFIXES, Video, probe, read_frames
 from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data.reading.folders import Labelled, labelled_splits
@@ -21,6 +20,25 @@ from zoo.data.reading.prepared import PATIENCE, Store, prepare
 from zoo.data.video import ClipFiles, Clips
 
 FlowKind = Literal["dis", "raft"]
+
+
+class ClipLoading(Loading, total=False):
+    """What the constructor of every set of video files takes."""
+
+    rate: float | None
+    clips: int
+    short_side: int | None
+    flip: bool
+
+
+class VideoLoading(ClipLoading, total=False):
+    """What sets take that are read as `VideoFolder` is."""
+
+    segments: bool
+    crops: int
+    decoder: Literal["pyav", "torchcodec"]
+    prepared: int | None
+    flow: FlowKind | None
 
 
 class VideoFolder(DataModule):
@@ -51,12 +69,12 @@ class VideoFolder(DataModule):
     layout = 4
     suffixes = SUFFIXES
     spoken = frozenset(["shape", "rate", "segments", "clips", "crops", "short_side", "decoder"])
+    default_arguments = Loading(batch_size=16)
 
     def __init__(
         self,
         *,
         root: str,
-        shape: Sequence[int] | None = None,
         rate: float | None = 5,
         segments: bool = False,
         clips: int = 4,
@@ -66,15 +84,9 @@ class VideoFolder(DataModule):
         decoder: Literal["pyav", "torchcodec"] = "pyav",
         prepared: int | None = None,
         flow: FlowKind | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
-        super().__init__(
-            shape=shape, batch_size=batch_size, num_workers=num_workers, seed=seed, max_bad=max_bad, augment=augment
-        )
+        super().__init__(**loading)
         self.root = data_root(root)
         self.given_root: str | None = root
         """As on the command line; None where the set has a place of its own."""

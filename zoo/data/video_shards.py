@@ -1,17 +1,15 @@
 """Videos in tar archives: more of them than a disk holds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
-from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.loading.augment import Augment
 from zoo.data.reading import shards
 from zoo.data.reading.decode import SUFFIXES, probe
-from zoo.data.reading.folders import labelled_splits
+from zoo.data.reading.folders import Labelled
 from zoo.data.reading.prepared import PATIENCE
 from zoo.data.video import ClipFiles
-from zoo.data.video_folder import FlowKind, VideoFolder
+from zoo.data.video_folder import ClipLoading, FlowKind, VideoFolder
 
 
 class VideoShards(VideoFolder):
@@ -31,48 +29,23 @@ class VideoShards(VideoFolder):
         self,
         *,
         root: str,
-        shape: Sequence[int] | None = None,
         source: str | None = None,
         shard_bytes: int = 1_000_000_000,
         cache_bytes: int = 100_000_000_000,
-        rate: float | None = 5,
-        clips: int = 4,
-        short_side: int | None = None,
-        flip: bool = True,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[ClipLoading],
     ) -> None:
-        super().__init__(
-            root=root,
-            shape=shape,
-            rate=rate,
-            clips=clips,
-            short_side=short_side,
-            flip=flip,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(root=root, **loading)
         self.store = shards.Store(root, cache_bytes)
         self.source = source
         self.shard_bytes = shard_bytes
 
     def prepare_data(self) -> None:
         """Write the archives that are missing, of the videos that can be demuxed."""
-        if self.source is None or self.store.remote or (self.store.folder / shards.CONTENTS).is_file():
-            return
-        shards.check_writer()
-        names, files = labelled_splits(data_root(self.source), SUFFIXES)
-        good = {
-            split: [found[at] for at, _ in self.readable([path for path, _ in found], probe, split)]
-            for split, found in files.items()
-        }
-        shards.write(self.store.folder, names, good, self.shard_bytes)
+        shards.write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound)
+
+    def sound(self, labelled: Labelled, split: str) -> Labelled:
+        """Those of a split that can be demuxed."""
+        return [labelled[at] for at, _ in self.readable([path for path, _ in labelled], probe, split)]
 
     def prepare(self, short_side: int | None = None, flow: FlowKind | None = None, patience: float = PATIENCE) -> None:
         """Archives are read as they are. Raises ValueError: more is asked for."""

@@ -1,19 +1,17 @@
 """PASCAL VOC detection, in the layout of its release (Everingham et al. 2010)."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 from xml.etree import ElementTree
 
 import numpy as np
 
-from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.files import Unreadable, reason, regular
 from zoo.common.places import data_root, inside
 from zoo.data.base import Samples
-from zoo.data.images import PictureSet
-from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
-from zoo.data.loading.augment import Augment
+from zoo.data.images import WholeLoading
+from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
 from zoo.data.masks import apart, carved
 from zoo.data.reading.lists import lines, once, placed
 from zoo.data.voc_segmentation import VocSegmentation
@@ -30,7 +28,7 @@ class VocFile:
     number: int
 
 
-class VocDetection(PictureSet):
+class VocDetection(SceneSet):
     """`root/VOCdevkit/VOC{YEAR}/{JPEGImages,Annotations,ImageSets/Main}`: boxes of twenty classes, without masks.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
@@ -50,52 +48,24 @@ class VocDetection(PictureSet):
         flip: mirror half of the training images.
     """
 
-    default_shape = (3, 800, 1333)
-    targets = ("instances",)
-    facts = FACTS
-    full_size = True
     class_names = VocSegmentation.class_names[1:]
     category_ids = tuple(range(1, 21))
     fields = ("boxes",)
-    keypoint_names = ()
-    keypoint_sigmas = ()
-    num_keypoints = 0
-    # ImageNet's, the field's usual numbers.
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         year: int = 2012,
         train_list: str = "train",
         test_list: str = "val",
-        short_side: int | None = None,
-        scale: Sequence[float] = (1.0, 1.0),
-        flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[WholeLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.folder = data_root(root) / "VOCdevkit" / f"VOC{year}"
         self.train_list = train_list
         self.test_list = test_list
         self.scored_at_end = "" if test_list == "test" else test_list
-        self.sizing = Sizing(self.shape, short_side, scale, flip)
 
     def load(self) -> dict[str, Samples]:
         learned = self._listed(self.train_list, 1)
@@ -134,9 +104,6 @@ class VocDetection(PictureSet):
             strange=[each.name for each in listed if each.name not in known],
         )
         return check_scene(scene)
-
-    def files(self, paths: Sequence[File]) -> Samples:
-        return BareImages(paths, self.sizing, self.ground)
 
 
 @dataclass(frozen=True)

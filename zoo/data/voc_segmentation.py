@@ -1,18 +1,16 @@
 """PASCAL VOC 2012 segmentation, in the layout of its release (Everingham et al. 2015)."""
 
-from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from zoo.batch import VOID
-from zoo.common.files import File
 from zoo.common.places import data_root
 from zoo.data.base import Samples
-from zoo.data.images import PictureSet
-from zoo.data.loading.augment import Augment
-from zoo.data.masks import FilePair, Geometry, WholeImages, apart, carved, mask_files
+from zoo.data.images import IMAGENET, WholeLoading
+from zoo.data.masks import FilePair, MaskSet, apart, carved, mask_files
 from zoo.data.reading.lists import lines, once, placed
 
 
-class VocSegmentation(PictureSet):
+class VocSegmentation(MaskSet):
     """`root/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`: the background and twenty classes.
 
     The list `val` is what is scored at the end, as test; validation is a tenth of the training list, chosen by the names
@@ -26,9 +24,6 @@ class VocSegmentation(PictureSet):
         flip: mirror half of the training images.
     """
 
-    default_shape = (3, 500, 500)
-    targets = ("semantic",)
-    full_size = True
     scored_at_end = "val"
     class_names = tuple(
         (
@@ -36,38 +31,18 @@ class VocSegmentation(PictureSet):
             "pottedplant sheep sofa train tvmonitor"
         ).split()
     )
-    # ImageNet's, the field's usual numbers.
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
+    mean, std = IMAGENET
 
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         train_list: str = "train",
-        short_side: int | None = None,
-        scale: Sequence[float] = (0.5, 2.0),
-        flip: bool = True,
-        ground: str | Sequence[int] = "white",
-        batch_size: int = 8,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[WholeLoading],
     ) -> None:
-        super().__init__(
-            shape=shape,
-            ground=ground,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(**loading)
         self.folder = data_root(root) / "VOCdevkit" / "VOC2012"
         self.train_list = train_list
-        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
     def load(self) -> dict[str, Samples]:
         learned, scored = self._listed(self.train_list), self._listed("val")
@@ -91,6 +66,3 @@ class VocSegmentation(PictureSet):
             )
             for row in names
         ]
-
-    def files(self, paths: Sequence[File]) -> Samples:
-        return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -1,6 +1,7 @@
 from .autoencoder import AutoencoderTask as AutoencoderTask
 from .base import Answer as Answer
 from .base import NotFinite as NotFinite
+from .base import Optimization as Optimization
 from .base import Records as Records
 from .base import Task as Task
 from .classification import ClassificationTask as ClassificationTask

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.batch import Batch
 from zoo.common import draw
-from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import Answer, Optimization, Records, Task
 
 
 class AutoencoderTask(Task):
@@ -21,29 +21,7 @@ class AutoencoderTask(Task):
     """
 
     target = "none"
-
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str = "mse",
-        mode: str = "min",
-        channels_last: bool = False,
-    ) -> None:
-        super().__init__(
-            net,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            mean=mean,
-            std=std,
-            metric=metric,
-            mode=mode,
-            channels_last=channels_last,
-        )
+    default_arguments = Optimization(metric="mse", mode="min", channels_last=False)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> (B, embedding)."""

@@ -18,7 +18,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 import lightning
 import numpy as np
@@ -30,7 +30,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch, channels_of, foreign
 from zoo.common.bfloat16 import pad_beforehand
-from zoo.common.signature import parameters
+from zoo.common.signature import ConstructorSignature, filled, parameters
 from zoo.common.trust import harmless
 
 if TYPE_CHECKING:
@@ -79,6 +79,18 @@ def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> Answe
     )
 
 
+class Optimization(TypedDict, total=False):
+    """What every task takes beside the network, and hands on as `**optimization: Unpack[Optimization]`."""
+
+    optimizer: MakeOptimizer
+    scheduler: MakeScheduler | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    metric: str
+    mode: str
+    channels_last: bool
+
+
 class Task(lightning.LightningModule):
     """What every task is built from.
 
@@ -107,25 +119,19 @@ class Task(lightning.LightningModule):
     )
     """Arguments on which no figure of an evaluation depends. Any other that is set is written beside a figure."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str,
-        mode: str,
-        channels_last: bool,
-    ) -> None:
+    default_arguments: ClassVar[Optimization] = Optimization(optimizer=ADAMW, scheduler=None, mean=None, std=None)
+    """A subclass adds its `metric`, `mode` and `channels_last`, and what is another in it."""
+    __signature__ = ConstructorSignature()
+
+    def __init__(self, net: nn.Module, **optimization: Unpack[Optimization]) -> None:
         super().__init__()
+        said = filled(type(self), Optimization, optimization)
         self.net = net
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.metric = metric
-        self.mode = mode
-        self.channels_last = channels_last
+        self.optimizer = said["optimizer"]
+        self.scheduler = said["scheduler"]
+        self.metric = said["metric"]
+        self.mode = said["mode"]
+        self.channels_last = said["channels_last"]
         self.class_names: tuple[str, ...] = ()
         self.recipe: dict[str, Any] = {}
         """What built this task, as names and plain values; the checkpoint carries it."""
@@ -135,6 +141,7 @@ class Task(lightning.LightningModule):
         """Split to the number of samples that its last evaluation counted."""
         self.mean: Tensor
         self.std: Tensor
+        mean, std = said["mean"], said["std"]
         if (mean is None) != (std is None):
             raise ValueError("mean and std belong together: give both, or neither.")
         self.register_buffer("mean", torch.zeros(1))
@@ -149,7 +156,7 @@ class Task(lightning.LightningModule):
         self._records: list[Records] = []
         self._data: dict[str, Any] = {}
         self._seen = 0
-        if channels_last:
+        if self.channels_last:
             for parameter in net.parameters():
                 # Not net.to(memory_format=...): it refuses a network with both 2-D and 3-D convolutions.
                 if parameter.dim() in CHANNELS_LAST:

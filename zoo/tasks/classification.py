@@ -1,7 +1,7 @@
 """Classification: of images, of videos by their clips, of anything with one label."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
-from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, check_classes, outputs, ranked, together
+from zoo.tasks.base import Answer, Optimization, Records, Task, check_classes, outputs, ranked, together
 
 
 class ClassificationTask(Task):
@@ -29,35 +29,21 @@ class ClassificationTask(Task):
     """
 
     unscored = Task.unscored | {"loss", "margin", "label_smoothing", "mixup", "cutmix"}
+    default_arguments = Optimization(metric="accuracy", mode="max", channels_last=False)
 
     def __init__(
         self,
         net: nn.Module,
         *,
         num_outputs: int | None = None,
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str = "accuracy",
-        mode: str = "max",
-        channels_last: bool = False,
         loss: Literal["cross_entropy", "hinge"] = "cross_entropy",
         margin: float = 1.0,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        **optimization: Unpack[Optimization],
     ) -> None:
-        super().__init__(
-            net,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            mean=mean,
-            std=std,
-            metric=metric,
-            mode=mode,
-            channels_last=channels_last,
-        )
+        super().__init__(net, **optimization)
         self.num_outputs = outputs(net) if num_outputs is None else num_outputs
         self.loss = loss
         self.margin = margin

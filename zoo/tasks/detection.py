@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torchvision.ops import box_convert
 from zoo.batch import InstanceBatch, Instances
 from zoo.common import coco, draw
 from zoo.common.places import write_whole
-from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task
+from zoo.tasks.base import Answer, Optimization, Records, Task
 
 Found = dict[str, Tensor]
 """Of one image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
@@ -41,6 +41,7 @@ class DetectionTask(Task):
     target = "instances"
     facts = ("class_names", "category_ids", "fields", "keypoint_sigmas")
     unscored = Task.unscored | {"threshold", "results"}
+    default_arguments = Optimization(metric="box_ap", mode="max", channels_last=False)
 
     def __init__(
         self,
@@ -50,27 +51,12 @@ class DetectionTask(Task):
         category_ids: Sequence[int] = (),
         fields: Sequence[str] = (),
         keypoint_sigmas: Sequence[float] = (),
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str = "box_ap",
-        mode: str = "max",
-        channels_last: bool = False,
         threshold: float = 0.5,
         max_detections: int | None = None,
         results: str | None = None,
+        **optimization: Unpack[Optimization],
     ) -> None:
-        super().__init__(
-            net,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            mean=mean,
-            std=std,
-            metric=metric,
-            mode=mode,
-            channels_last=channels_last,
-        )
+        super().__init__(net, **optimization)
         heads: Any = getattr(net, "heads", None)
         if heads is None:
             raise ValueError(f"A {type(net).__name__} does not detect objects. Choose model=mask_rcnn, or another task=.")

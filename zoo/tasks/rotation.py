@@ -2,7 +2,7 @@
 "Unsupervised representation learning by predicting image rotations")."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from zoo.batch import Batch
 from zoo.common.chance import ROTATION, uniform
 from zoo.common.words import warn
-from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, ranked, together
+from zoo.tasks.base import Answer, Optimization, Records, Task, ranked, together
 
 TURNS = 4
 CLASS_NAMES = ("0°", "90°", "180°", "270°")
@@ -33,32 +33,18 @@ class RotationTask(Task):
 
     target = "none"
     unscored = Task.unscored | {"copies", "seed"}
+    default_arguments = Optimization(metric="accuracy", mode="max", channels_last=False)
 
     def __init__(
         self,
         net: nn.Module,
         *,
         num_outputs: int = TURNS,
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str = "accuracy",
-        mode: str = "max",
-        channels_last: bool = False,
         copies: Literal["all", "one"] = "all",
         seed: int = 0,
+        **optimization: Unpack[Optimization],
     ) -> None:
-        super().__init__(
-            net,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            mean=mean,
-            std=std,
-            metric=metric,
-            mode=mode,
-            channels_last=channels_last,
-        )
+        super().__init__(net, **optimization)
         if num_outputs != TURNS:
             raise ValueError(f"task.num_outputs is {num_outputs}, but there are {TURNS} quarter turns to tell apart.")
         self.num_outputs = num_outputs

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from zoo.batch import VOID, MaskBatch
 from zoo.common import draw
 from zoo.common.words import printable
-from zoo.tasks.base import ADAMW, Answer, MakeOptimizer, MakeScheduler, Records, Task, check_classes, outputs
+from zoo.tasks.base import Answer, Optimization, Records, Task, check_classes, outputs
 
 
 class SegmentationTask(Task):
@@ -29,6 +29,7 @@ class SegmentationTask(Task):
     """
 
     target = "semantic"
+    default_arguments = Optimization(metric="miou", mode="max", channels_last=True)
 
     def __init__(
         self,
@@ -36,26 +37,11 @@ class SegmentationTask(Task):
         *,
         num_outputs: int | None = None,
         class_names: Sequence[str] = (),
-        optimizer: MakeOptimizer = ADAMW,
-        scheduler: MakeScheduler | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        metric: str = "miou",
-        mode: str = "max",
-        channels_last: bool = True,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        **optimization: Unpack[Optimization],
     ) -> None:
-        super().__init__(
-            net,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            mean=mean,
-            std=std,
-            metric=metric,
-            mode=mode,
-            channels_last=channels_last,
-        )
+        super().__init__(net, **optimization)
         if not scales or min(scales) <= 0:
             raise ValueError(f"task.scales is {list(scales)}; name at least one factor, each above 0, as [0.75, 1.0, 1.25].")
         self.num_outputs = outputs(net) if num_outputs is None else num_outputs

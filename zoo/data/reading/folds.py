@@ -1,13 +1,11 @@
 """Video sets with three official splits into train and test."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Unpack
 
 from zoo.common.places import data_root
-from zoo.data.loading.augment import Augment
 from zoo.data.reading.folders import Labelled, unscored
 from zoo.data.reading.groups import Listed, grouped_splits
-from zoo.data.video_folder import FlowKind, VideoFolder
+from zoo.data.video_folder import VideoFolder, VideoLoading
 
 
 class Folds(VideoFolder):
@@ -25,42 +23,11 @@ class Folds(VideoFolder):
     def __init__(
         self,
         *,
-        shape: Sequence[int] | None = None,
         root: str | None = None,
         fold: int = 1,
-        rate: float | None = 5,
-        segments: bool = False,
-        clips: int = 4,
-        crops: int = 1,
-        short_side: int | None = None,
-        flip: bool = True,
-        decoder: Literal["pyav", "torchcodec"] = "pyav",
-        prepared: int | None = None,
-        flow: FlowKind | None = None,
-        batch_size: int = 16,
-        num_workers: int | None = None,
-        seed: int = 0,
-        max_bad: float = 0.01,
-        augment: Mapping[str, Augment] | None = None,
+        **loading: Unpack[VideoLoading],
     ) -> None:
-        super().__init__(
-            root=str(data_root(root) / self.place),
-            shape=shape,
-            rate=rate,
-            segments=segments,
-            clips=clips,
-            crops=crops,
-            short_side=short_side,
-            flip=flip,
-            decoder=decoder,
-            prepared=prepared,
-            flow=flow,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            max_bad=max_bad,
-            augment=augment,
-        )
+        super().__init__(root=str(data_root(root) / self.place), **loading)
         if fold not in (1, 2, 3):
             raise ValueError(f"data.fold is {fold}; there are the official splits 1, 2 and 3.")
         self.fold = fold

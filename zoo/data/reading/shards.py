@@ -15,7 +15,7 @@ import shutil
 import tarfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from zoo.common.chance import permutation
 from zoo.common.files import reason
-from zoo.common.places import alone, cache_folder, inside, write_whole, written
+from zoo.common.places import alone, cache_folder, data_root, inside, write_whole, written
 from zoo.common.words import json_text
 from zoo.data.reading.arrays import read_arrays
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labelled, labelled_splits
 from zoo.data.reading.schema import read_json
 
 CONTENTS = "shards.json"
@@ -302,6 +302,28 @@ def _check(shards: Sequence[_Shard], places: Places, classes: int) -> None:
 
 
 # Writing
+
+
+def write_missing(
+    store: Store,
+    source: str | None,
+    shard_bytes: int,
+    suffixes: frozenset[str],
+    sound: Callable[[Labelled, str], Labelled],
+    wide: Mapping[str, int] | None = None,
+) -> None:
+    """Write the archives of a store from the folder `source`, unless they are there already, or elsewhere.
+
+    Args:
+        sound: those of a split's files that can be read.
+        wide: see `write`; what `sound` counts meanwhile is in it.
+    """
+    if source is None or store.remote or (store.folder / CONTENTS).is_file():
+        return
+    check_writer()
+    names, files = labelled_splits(data_root(source), suffixes)
+    good = {split: sound(found, split) for split, found in files.items()}
+    write(store.folder, names, good, shard_bytes, wide)
 
 
 def write(
