@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo.common.bfloat16 import pad_beforehand
+from zoo.common.bfloat16 import pad_explicitly
 from zoo.run.report import hardware, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -53,7 +53,7 @@ def main() -> None:
             layout = torch.channels_last_3d if choice[0] == "channels_last_3d" else torch.contiguous_format
             net = copy.deepcopy(first).to(memory_format=layout)
             if choice[1] is torch.bfloat16:
-                pad_beforehand(net, "bf16-mixed", "cpu")  # without it these gradients are wrong, and in time the loss is NaN
+                pad_explicitly(net, "bf16-mixed", "cpu")  # without it these gradients are wrong, and in time the loss is NaN
             nets[choice] = (net, torch.optim.SGD(net.parameters(), 0.01, momentum=0.9), x.contiguous(memory_format=layout))
         for _ in range(STEPS):
             for choice in CHOICES:

@@ -55,7 +55,7 @@ def test_gradients_of_convolutions_in_bfloat16_are_those_of_float64(kernel, padd
     net = nn.Sequential(kind(32, 32, kernel, stride=stride, padding=padding, groups=groups, bias=False))
     x = torch.randn(2, 32, *extents)
     expected = gradients(net, x, torch.float64)
-    bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
+    bfloat16.pad_explicitly(net, "bf16-mixed", "cpu")
     for memory in (torch.contiguous_format, layout):
         found = gradients(net.to(memory_format=memory), x.contiguous(memory_format=memory), torch.bfloat16)
         # Input, weights and result are rounded, each by a unit at most: three, and thrice that for what cancels in a sum (2.4
@@ -84,7 +84,7 @@ def test_padding_beforehand_changes_no_output(name, shape):
     x = torch.randn(2, *shape)
     with torch.no_grad():
         before = net(x)
-        bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
+        bfloat16.pad_explicitly(net, "bf16-mixed", "cpu")
         assert_same(net(x), before)
 
 
@@ -96,7 +96,7 @@ def test_padding_beforehand_changes_no_output_of_an_inflated_network(name):
     x = torch.randn(1, 3, 4, 64, 64)
     with torch.no_grad():
         before = net(x)
-        bfloat16.pad_beforehand(net, "bf16-mixed", "cpu")
+        bfloat16.pad_explicitly(net, "bf16-mixed", "cpu")
         assert_same(net(x), before)
     assert modes(net) == {"constant"}
 

@@ -186,7 +186,7 @@ def stop():
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=stop, daemon=True).start()
 sys.argv[1:] = []
-cli.verb(lambda _: list(mapped(time.sleep, [600.0] * 4, "waits", processes=2)), bare=True, goes_on="It goes on.")
+cli.verb(lambda _: list(mapped(time.sleep, [600.0] * 4, "waits", processes=2)), bare=True, resumes="It goes on.")
 """
     done = started(cwd=tmp_path, code=code)
     assert done.status == signals.AGAIN, done.err

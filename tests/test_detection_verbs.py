@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from zoo.common.draw import Film
+from zoo.common.draw import VideoWriter
 from zoo.data.reading.decode import probe
 from zoo.data.rendered import scenes
 from zoo.data.rendered.synth import SPLITS
@@ -89,7 +89,7 @@ def test_evaluate_and_predict_images_and_videos(verb: Verb, root: Path, tmp_path
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, (75, 101, 3)).astype(np.uint8)) for _ in range(4)]
     pictures[0].save(tmp_path / "one.png")
-    with Film(tmp_path / "film (1).mp4", 5) as film:
+    with VideoWriter(tmp_path / "film (1).mp4", 5) as film:
         for picture in pictures:
             film.add(picture)
     (tmp_path / "torn.mp4").write_bytes(b"no video")

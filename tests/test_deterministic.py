@@ -11,7 +11,7 @@ from torch import nn
 import zoo
 from zoo.run.build import build_task, publish
 from zoo.run.compose import composed
-from zoo.run.determinism import UNSTEADY, refused, unsteady
+from zoo.run.determinism import NONDETERMINISTIC, refused, unsteady
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -96,7 +96,7 @@ def test_they_are_named_for_a_model(name: str) -> None:
 def test_the_list_is_the_installed_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pooling of C3D had no deterministic algorithm on a GPU once, and has one since."""
     assert {"AvgPool3d", "AdaptiveAvgPool3d", "NLLLoss", "interpolate", "grid_sample", "CTCLoss"} <= refused()
-    assert refused() <= {listed for listed, _ in UNSTEADY.values()} | OF_NO_LAYER
+    assert refused() <= {listed for listed, _ in NONDETERMINISTIC.values()} | OF_NO_LAYER
     loss = {"loss": nn.MaxPool3d(2)(torch.rand(1, 1, 4, 4, 4, requires_grad=True)).sum()}
     for entry, found in (
         ("nn.MaxPool3d` when attempting to differentiate a CUDA tensor", ["max_pool3d (backward)"]),

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from zoo.common.files import Unreadable
-from zoo.common.places import inside
+from zoo.common.places import safe_join
 from zoo.data.rendered import motion
 from zoo.predict import Limits
 from zoo.run.build import build_data, build_task, facts_of, publish
@@ -33,12 +33,12 @@ ESCAPES = ["../x.png", "/etc/passwd", "a/../../x.png", "", "..", "a\0b", "./../x
 @pytest.mark.parametrize("name", ESCAPES)
 def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leads out of"):
-        inside(tmp_path, name)
+        safe_join(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["x.png", "a/b/x.png", "a/../x.png", "..x/y.png", "ü (1).png"])
 def test_other_names_stay(name: str, tmp_path: Path) -> None:
-    assert tmp_path in inside(tmp_path, name).parents
+    assert tmp_path in safe_join(tmp_path, name).parents
 
 
 def listed(folder: Path, name: str) -> list[str]:

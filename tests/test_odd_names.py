@@ -50,7 +50,7 @@ def sweeps(folder: Path) -> None:
         place = folder / str(number)
         place.mkdir()
         (place / "result.json").write_text(json.dumps(result(name, number % 2)))
-    sweep.summarise(folder)
+    sweep.summarize(folder)
     print((folder / "sweep.md").read_text())
 
 

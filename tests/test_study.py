@@ -12,7 +12,7 @@ from PIL import Image
 
 from zoo.study import compare as studied
 from zoo.study import probes
-from zoo.study.probes import neighbour_votes
+from zoo.study.probes import neighbor_votes
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -26,7 +26,7 @@ def test_neighbours_against_scikit_learn(p: int) -> None:
     known, x = torch.randn(60, 5), torch.randn(40, 5)
     labels = torch.randint(0, 3, (60,))
     counts = [1, 4, 7]
-    for k, votes in zip(counts, neighbour_votes(x, known, labels, 3, p, counts), strict=True):
+    for k, votes in zip(counts, neighbor_votes(x, known, labels, 3, p, counts), strict=True):
         shares = KNeighborsClassifier(k, p=p).fit(known.numpy(), labels.numpy()).predict_proba(x.numpy())
         assert np.allclose(votes.numpy() / k, shares, atol=2e-3), (
             "what decides between equals is at most a thousandth of a vote"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from zoo.common.words import markdown
 from zoo.run.resume import Savepoints
-from zoo.run.sweep import grouped, summarise
+from zoo.run.sweep import grouped, summarize
 
 
 def result(folder: Path, number: int, overrides: list[str], score: float, seed: int = 0) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_runs_that_differ_by_their_seed_are_one_line(tmp_path: Path) -> None:
         for k, (model, seed, score) in enumerate([("c3d", 0, 0.9), ("c3d", 1, 0.94), ("single_frame", 0, 0.17)])
     ]
     assert {name: [run["seed"] for run in its] for name, its in grouped(runs).items()} == {"c3d": [0, 1], "single_frame": [0]}
-    assert summarise(tmp_path) == runs
+    assert summarize(tmp_path) == runs
     lines = (tmp_path / "sweep.md").read_text().splitlines()[2:4]
     assert lines[0].startswith(
         f"| c3d | motion_digits | accuracy 0.920 ± {statistics.stdev([0.9, 0.94]):.3f} | 600 | 1,000 | 2,000 at"
@@ -65,7 +65,7 @@ def test_bars_are_as_long_as_the_scores(tmp_path: Path) -> None:
     """On the pixels: the blue bar of 0.8 is twice as long as that of 0.4."""
     for number, (name, score) in enumerate((("c3d", 0.8), ("r3d_18", 0.4))):
         result(tmp_path, number, [f"model={name}"], score)
-    summarise(tmp_path)
+    summarize(tmp_path)
     with Image.open(tmp_path / "sweep.png") as chart:
         pixels = np.asarray(chart.convert("RGB")).astype(int)
     blue = (pixels[..., 2] - pixels[..., 0] > 60) & (pixels[..., 2] > 120)
@@ -76,7 +76,7 @@ def test_bars_are_as_long_as_the_scores(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_gets_no_table(tmp_path: Path) -> None:
-    assert summarise(tmp_path) == []
+    assert summarize(tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -132,7 +132,7 @@ def test_an_outcome_that_cannot_be_read_is_named_and_the_others_are_in_the_table
         (tmp_path / str(number) / "result.json").write_bytes(content)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "result.json")
-    assert summarise(tmp_path) == [good]
+    assert summarize(tmp_path) == [good]
     assert "c3d" in (tmp_path / "sweep.md").read_text()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(contents) + 1

@@ -24,7 +24,7 @@ class Batch(TypedDict):
     """What every data set serves."""
 
     input: Tensor
-    """uint8, 0 to 255: images (B, C, H, W) or clips (B, C, T, H, W). The task scales and normalises on the device."""
+    """uint8, 0 to 255: images (B, C, H, W) or clips (B, C, T, H, W). The task scales and normalizes on the device."""
     id: Tensor
     """int64 (B,): which image or video of the split. Results are joined, and padding is dropped, by it."""
     view: Tensor
@@ -54,7 +54,7 @@ class MaskBatch(Batch):
 
     mask: Tensor
     """uint8 (B, H, W): 0 to num_classes - 1, or `VOID`. In evaluation it may be larger than the input: scores are then
-    enlarged to it, so that what counts is the file's own pixels."""
+    upsampled to it, so that what counts is the file's own pixels."""
 
 
 class Instances(TypedDict):
@@ -84,17 +84,17 @@ class InstanceBatch(Batch):
     """int64 (B, 2): height and width in whose pixels the instances are given and results are wanted. In training it is
     `size`; in evaluation it may be larger: what counts is the file's own pixels."""
     image_id: Tensor
-    """int64 (B,): the data set's own number of each image, or ours where it has none, under which results are written. No two
-    images of a split have the same."""
+    """int64 (B,): the data set's own number of each image, or a running number where it has none; results are written
+    under it. No two images of a split have the same."""
     file: NotRequired[list[str]]
-    """Of each image the file that it is."""
+    """The file of each image."""
     instances: list[Instances]
 
 
 # Batches of other loaders
 
 _KEYS = {"label": "label", "semantic": "mask", "instances": "instances"}
-"""By what is learned from, the field that holds it."""
+"""Target to the field that holds it."""
 _FORMS = {
     "none": "images or clips alone",
     "label": "(input, label), the label int64 (B,)",
@@ -107,7 +107,8 @@ _FORMS = {
 
 
 def channels_of(net: Any) -> int | None:
-    """That a network reads: its `in_chans`, what it was built with, or what its first convolution takes; else None."""
+    """The channels that a network reads: its `in_chans`, what it was built with, or what its first convolution takes; else
+    None."""
     if not isinstance(net, nn.Module):
         return None
     said = getattr(net, "in_chans", None) or getattr(net, "recipe", {}).get("arguments", {}).get("in_chans")
@@ -116,7 +117,7 @@ def channels_of(net: Any) -> int | None:
 
 
 def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *, told: bool = True) -> dict[str, Any]:
-    """The fields of a batch that no data set of ours has made: a pair of input and target, or a dictionary of both.
+    """The fields of a batch that a loader of another package made: a pair of input and target, or a dictionary of both.
 
     Args:
         target: what is learned from, a key of `TARGETS`.

@@ -1,7 +1,7 @@
 """Say what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=answers.jsonl`.
 
-Paths are plain arguments, whatever characters are in them. Geometry and normalisation are the checkpoint's own. Of a video,
-a network of images predicts every frame. A file beyond one of the limits is refused, for a small one may unpack to more than
+Paths are plain arguments, whatever characters are in them. Geometry and normalization are the checkpoint's own. A network of
+images predicts every frame of a video. A file beyond one of the limits is refused, for a small one may unpack to more than
 the memory holds; a larger number, or 0 for no limit, lets it in.
 """
 
@@ -16,7 +16,7 @@ from zoo.common.words import printable
 from zoo.run import cli, signals
 
 if TYPE_CHECKING:
-    from zoo.run.answers import Gallery
+    from zoo.run.predictions import Gallery
     from zoo.run.trained import Prediction, Trained
     from zoo.tasks.base import Answer
 
@@ -28,7 +28,7 @@ class Limits:
     max_bytes: int = 4_000_000_000
     """The largest file."""
     max_pixels: int = 100_000_000
-    """Of an image, or of a video's frame, as its header tells."""
+    """Pixels of an image, or of a video's frame, as its header tells."""
     max_frames: int = 100_000
     """The longest video."""
 
@@ -65,7 +65,7 @@ def predict(
 
     Args:
         checkpoint: a run folder, a checkpoint or published weights, MODEL:TAG.
-        paths: files, and folders, of which those of the kind that the network reads are taken, at any depth.
+        paths: files, and folders, whose files of the kind that the network reads are taken, at any depth.
         overrides: settings that replace the recipe's, as on the command line.
         top_k: how many classes are named of a file, the likeliest first; at least 1.
         out: the folder for what is drawn, of tasks that draw.
@@ -82,7 +82,7 @@ def predict(
     from zoo.data.base import AXES
     from zoo.data.reading.folders import counted
     from zoo.run import report
-    from zoo.run.answers import Gallery
+    from zoo.run.predictions import Gallery
     from zoo.run.trained import Prediction, listed, load
 
     report.quiet()
@@ -122,21 +122,21 @@ def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
 
 def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
     """What is said of each frame of a video by a task of images; its pictures become videos too."""
-    from zoo.common.draw import Film
+    from zoo.common.draw import VideoWriter
     from zoo.data.reading.decode import probe
-    from zoo.run.answers import mark
+    from zoo.run.predictions import mark
     from zoo.run.trained import of_frames
 
     rate = probe(path).rate
     answers = []
-    films: dict[str, Film] = {}
+    films: dict[str, VideoWriter] = {}
     with contextlib.ExitStack() as places:
         with contextlib.ExitStack() as stack:
             for answer in trained.frames(path, top_k=top_k):
                 answers.append(answer)
                 if answer.pictures and not films:
                     place = places.enter_context(gallery.room())
-                    films = {name: stack.enter_context(Film(place / name, rate, mark(path))) for name in answer.pictures}
+                    films = {name: stack.enter_context(VideoWriter(place / name, rate, mark(path))) for name in answer.pictures}
                 for name, picture in answer.pictures.items():
                     films[name].add(picture)
         drawn = gallery.add(path, films)
@@ -164,7 +164,7 @@ def _main(
         json: a file for JSON lines, one a file, besides the text; - prints them instead of it.
         limits: the largest files that are read.
     """
-    from zoo.run.answers import Gallery
+    from zoo.run.predictions import Gallery
 
     if str(out) != "predictions":
         Gallery(out).check()
@@ -177,7 +177,7 @@ def _main(
 def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
     """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were answered
     before it was stopped, is said at the end."""
-    from zoo.run.answers import Lines, is_standard_output
+    from zoo.run.predictions import Lines, is_standard_output
 
     counts = {"answered": 0, "unreadable": 0}
     alone = where is not None and (where == "-" or is_standard_output(where))

@@ -51,7 +51,7 @@ def prepare(
     data = make(config.data, "data")()
     check_values(data.prepare, options, name)
     data.strict = False  # what cannot be read is listed here, and refused where it is trained on
-    data.augment = ()  # fitted to training samples, of which there may be none
+    data.augment = ()  # fitted to training samples, and there may be none
     try:
         data.prepare(**options)
         data.setup()
@@ -70,7 +70,7 @@ def prepare(
 
 
 def main() -> None:
-    cli.command(prepare, goes_on="The same command goes on where it stopped.")
+    cli.command(prepare, resumes="The same command goes on where it stopped.")
 
 
 if __name__ == "__main__":

@@ -43,13 +43,13 @@ def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
 def _train(config: "DictConfig") -> dict[str, float]:
     """Train in a folder of the run's own, anew or from where it stopped."""
     from zoo.run import folder, report
-    from zoo.run.resume import how_to_go_on
+    from zoo.run.resume import saying_how_to_resume
 
     resume = resumable(config)
     others = differences(config, resume) if resume else {}
     if report.finished(config, resume):
         return {}
-    with how_to_go_on(config.run_dir), folder.held(config, resume):
+    with saying_how_to_resume(config.run_dir), folder.held(config, resume):
         report.differences(others)
         return _fit(config, resume)
 
@@ -100,15 +100,15 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
 
     if asked := config.trainer.deterministic:
         on_gpu = trainer.strategy.root_device.type != "cpu"
-        unsteady = determinism.check(task, data.splits["train"], on_gpu, asked)
-        task.recipe["training"]["unsteady_on_gpu"] = unsteady
+        nondeterministic = determinism.check(task, data.splits["train"], on_gpu, asked)
+        task.recipe["training"]["unsteady_on_gpu"] = nondeterministic
     check_step(task, data, trainer.world_size, synchronized=config.trainer.sync_batchnorm)
     macs = profile(task.net, data.shape).macs
     # A short epoch, or a short run, is logged once at least.
     trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
     report.before(trainer, task, data, config, macs, size)
     if asked:
-        report.steadiness(unsteady)
+        report.determinism(nondeterministic)
     if freeze:
         report.parts(freeze)
     for logger in trainer.loggers:
@@ -134,7 +134,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
 
 
 def main() -> None:
-    cli.verb(functools.partial(cli.launch, _train), goes_on="")
+    cli.verb(functools.partial(cli.launch, _train), resumes="")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     zoo benchmark c3d mode=eager precision=32-true,bf16-mixed layout=contiguous,channels_last
 
 Each model is its paper's network at its paper's input shape, as `zoo flops` counts it, on noise that lies on the
-device: no data set is read, but for the accuracy. Of a run it is the network that was trained, at the shape it was trained at.
+device: no data set is read, but for the accuracy. A run's network is measured at the shape it was trained at.
 Networks and steps take settings as a run does: model.num_classes=101, size=small, input_shape=[3,16,112,112], optimizer=sgd.
 
 The folder gets benchmark.json and benchmark.csv, written after each row; benchmark.md; accuracy over multiply-adds and over

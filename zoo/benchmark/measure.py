@@ -180,7 +180,7 @@ def _cost(name: str, overrides: Sequence[str]) -> tuple[Row, Any]:
 
 
 def _with_accuracy(row: Row, options: Options) -> Row:
-    """Of the default weights: measured where that can be done, else as published. Of a run likewise, else as it states."""
+    """The accuracy of the default weights, or of the run: measured where that is possible, else as it is stated."""
     from zoo.models._entries import entries_of
     from zoo.verify import verify_weights
 

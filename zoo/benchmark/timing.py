@@ -29,7 +29,7 @@ LEAST_LATENCIES = 20
 """Rounds at least, however long they take; of fewer latencies a p95 would say nothing."""
 
 KEYPOINTS = 17
-"""Of an object of noise: COCO's."""
+"""Keypoints of an object of noise: as many as COCO's."""
 
 _STATUS = Path("/proc/self/status")  # Linux; elsewhere memory on the CPU is not measured
 
@@ -43,7 +43,7 @@ class Trial:
     """What to run, and how.
 
     model, overrides: as for `zoo.run.recipe.named_net`.
-    training: whole steps (forward, loss, backward, optimiser), else forward passes.
+    training: whole steps (forward, loss, backward, optimizer), else forward passes.
     mode: eager or compiled. precision: the Trainer's name of it, 32-true or bf16-mixed. layout: contiguous or channels_last.
     seconds: for how long to measure at least.
     limit: bytes that the process may take on a CPU beyond its libraries; None is all that the machine has left.
@@ -95,7 +95,7 @@ def measure(trial: Trial) -> Timing:
     """The trial itself, in this process."""
     import torch
 
-    from zoo.common.bfloat16 import pad_beforehand
+    from zoo.common.bfloat16 import pad_explicitly
     from zoo.run import build
     from zoo.run.build import publish
     from zoo.run.recipe import named_net
@@ -123,7 +123,7 @@ def measure(trial: Trial) -> Timing:
     task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
 
     if trial.training:
-        pad_beforehand(task.net, trial.precision, device.type)
+        pad_explicitly(task.net, trial.precision, device.type)
     make = _training if trial.training else _inference
     step = make(task, random_batch(task.target, shape, outputs, trial.batch, device), trial)
     for _ in range(WARM_UP):

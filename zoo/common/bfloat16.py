@@ -3,7 +3,7 @@
 oneDNN's gradient for the weights of a bfloat16 convolution is not to be trusted where the kernel is longer than the input
 that it pads: three frames over two, say, as in C3D's last stage. It is then made of memory that was never written: infinite,
 NaN, or plausible and wrong, and in some shapes the heap is damaged (seen on AVX-512 without AMX, torch 2.15; outputs and the
-gradient for the input are right). Of an input that is padded before the convolution it is right in every shape that was tried.
+gradient for the input are right). It is right in every shape that was tried where the input is padded before the convolution.
 
 Without instructions for bfloat16 a CPU adds up the gradient for the input in bfloat16, over the kernel's taps: it is off by
 0.5, 0.9 and 1.1 % for kernels of 3, 5 and 7 cubed (seen on AVX2, torch 2.14), three to six times as much as outputs are. So
@@ -30,7 +30,7 @@ def precision(asked: str, on_gpu: bool) -> str:
     return "bf16-mixed" if on_gpu or (asked == "native" and native()) else "32-true"
 
 
-def pad_beforehand(net: nn.Module, precision: str, device: str) -> None:
+def pad_explicitly(net: nn.Module, precision: str, device: str) -> None:
     """Have the convolutions pad their input with zeros in a step of its own, if they are to train in bfloat16 on a CPU.
 
     Args:

@@ -1,4 +1,4 @@
-"""Geometry and colour of images on tensors: what data serve, what weights were trained on, and what a prediction sees."""
+"""Geometry and color of images on tensors: what data serve, what weights were trained on, and what a prediction sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 CROPS = {1: "1 crop, the centre,", 3: "3 crops (centre, both ends)", 10: "10 crops (centre, corners, mirrored)"}
 """How many views are cut from an image at test, and which."""
 
-_PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, left): the centre, then the corners
+_PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, left): the center, then the corners
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Crops:
         shape: (C, H, W) of a view. One channel of three is their brightness (ITU-R 601), three of one are its copies.
         scales: pixels to which the shorter side is scaled before H x W is cut out; None cuts the largest region of the
             right proportions and scales that.
-        crops: a scale's views: 1, the centre; 3, the centre and both ends of the longer side (Feichtenhofer et al. 2019,
-            section 4); or 10, the centre, the corners, and the five mirrored (Krizhevsky et al. 2012, section 4.1). ResNet's
+        crops: a scale's views: 1, the center; 3, the center and both ends of the longer side (Feichtenhofer et al. 2019,
+            section 4); or 10, the center, the corners, and the five mirrored (Krizhevsky et al. 2012, section 4.1). ResNet's
             fifty are ten at 224, 256, 384, 480, 640 (He et al. 2016, section 3.4).
     """
 
@@ -53,7 +53,7 @@ class Crops:
         """(B, c, h, w) -> (B, C, H, W): view 0 <= view < views of each. Floats, 0 to 255, are not rounded."""
         scale, crop = divmod(view, self.crops)
         top, left, mirrored = place(crop, self.crops, *pixels.shape[2:])
-        pixels = recoloured(pixels, self.shape[0])
+        pixels = with_channels(pixels, self.shape[0])
         height, width = self.shape[1:]
         if self.scales is None:
             rows, columns = window(pixels.shape[2:], top, left, float(max(pixels.shape[2:])), (height, width))
@@ -96,14 +96,14 @@ def in_mirror(columns: slice, width: int) -> slice:
 
 
 def brightness(x: Tensor) -> Tensor:
-    """Of red, green and blue what the eye sees (ITU-R 601), of other channels the mean: (B, C, ...) -> (B, 1, ...)."""
+    """The luminance of red, green and blue (ITU-R 601), the mean of other channels: (B, C, ...) -> (B, 1, ...)."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
     weights = torch.tensor([0.299, 0.587, 0.114], device=x.device).reshape(1, 3, *(1,) * (x.dim() - 2))
     return (x * weights).sum(1, keepdim=True)
 
 
-def recoloured(pixels: Tensor, channels: int) -> Tensor:
+def with_channels(pixels: Tensor, channels: int) -> Tensor:
     """(B, c, H, W) -> (B, C, H, W), bytes or floats."""
     if pixels.shape[1] == 3 and channels == 1:
         bright = brightness(pixels.float())

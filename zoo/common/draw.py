@@ -1,4 +1,4 @@
-"""Drawing with class masks and objects: colours, overlays, contact sheets. Pictures are uint8 tensors (3, H, W)."""
+"""Drawing with class masks and objects: colors, overlays, contact sheets. Pictures are uint8 tensors (3, H, W)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 @cache
 def palette() -> Tensor:
-    """(256, 3) uint8: a colour for each class, PASCAL VOC's (VOC2012 devkit, `VOClabelcolormap`): the bits of a class's
-    number are dealt to red, green and blue, so that near numbers have far colours. 0 is black, 255 (void) near white."""
+    """(256, 3) uint8: a color for each class, PASCAL VOC's (VOC2012 devkit, `VOClabelcolormap`): the bits of a class's
+    number are dealt to red, green and blue, so that near numbers have far colors. 0 is black, 255 (void) near white."""
     number = torch.arange(256)
-    colours = torch.zeros(256, 3, dtype=torch.uint8)
+    colors = torch.zeros(256, 3, dtype=torch.uint8)
     for bit in range(8):
         for channel in range(3):
-            colours[:, channel] |= (((number >> (3 * bit + channel)) & 1) << (7 - bit)).to(torch.uint8)
-    return colours
+            colors[:, channel] |= (((number >> (3 * bit + channel)) & 1) << (7 - bit)).to(torch.uint8)
+    return colors
 
 
-def coloured(mask: Tensor) -> Tensor:
-    """(H, W) uint8 classes -> their colours."""
+def colored(mask: Tensor) -> Tensor:
+    """(H, W) uint8 classes -> their colors."""
     return palette()[mask.long()].permute(2, 0, 1)
 
 
 def overlay(image: Tensor, mask: Tensor) -> Tensor:
-    """Half the image, (1 or 3, H, W) uint8, half the colours of its classes."""
-    return ((image.expand(3, -1, -1).int() + coloured(mask)) // 2).to(torch.uint8)
+    """Half the image, (1 or 3, H, W) uint8, half the colors of its classes."""
+    return ((image.expand(3, -1, -1).int() + colored(mask)) // 2).to(torch.uint8)
 
 
 def at_size(pixels: Tensor, size: Sequence[int]) -> Tensor:
@@ -52,7 +52,7 @@ _LEGIBLE = 400
 
 def objects(image: Tensor, found: Mapping[str, Tensor], class_names: Sequence[str]) -> Tensor:
     """An image, (1 or 3, H, W) uint8, with objects on it: boxes, and if there are any masks, keypoints, names with scores.
-    Each has a colour of its own. A small image is enlarged by a whole number first, or names could not be read.
+    Each has a color of its own. A small image is enlarged by a whole number first, or names could not be read.
 
     Args:
         found: `boxes` (N, 4), `labels` from 1, perhaps `scores`, `masks` (N, H, W) or (N, 1, H, W), `keypoints` (N, K, 3).
@@ -64,8 +64,8 @@ def objects(image: Tensor, found: Mapping[str, Tensor], class_names: Sequence[st
     picture = image.cpu().expand(3, -1, -1).repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
     if not len(found["boxes"]):
         return picture
-    colours = [(red, green, blue) for red, green, blue in palette()[1:].tolist()]
-    chosen = [colours[number % len(colours)] for number in range(len(found["boxes"]))]
+    colors = [(red, green, blue) for red, green, blue in palette()[1:].tolist()]
+    chosen = [colors[number % len(colors)] for number in range(len(found["boxes"]))]
     names = [printable(class_names[label - 1]) for label in found["labels"].tolist()]
     if "scores" in found:
         names = [f"{name} {score:.2f}" for name, score in zip(names, found["scores"].tolist(), strict=True)]
@@ -74,9 +74,9 @@ def objects(image: Tensor, found: Mapping[str, Tensor], class_names: Sequence[st
         masks = masks.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
         picture = draw_segmentation_masks(picture, masks, alpha=0.5, colors=chosen)
     picture = draw_bounding_boxes(picture, zoom * found["boxes"], names, chosen, width=2)
-    for keypoints, colour in zip(found.get("keypoints", ()), chosen, strict=False):
+    for keypoints, color in zip(found.get("keypoints", ()), chosen, strict=False):
         seen = keypoints[keypoints[:, 2] > 0, :2]
-        picture = draw_keypoints(picture, zoom * seen[None], colors=colour, radius=3) if len(seen) else picture
+        picture = draw_keypoints(picture, zoom * seen[None], colors=color, radius=3) if len(seen) else picture
     drawn: Tensor = picture
     return drawn
 
@@ -109,8 +109,8 @@ def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str], edge: int = 1
     return canvas
 
 
-class Film:
-    """An H.264 file written picture by picture: `with Film(path, rate) as film: film.add(picture)`.
+class VideoWriter:
+    """An H.264 file written picture by picture: `with VideoWriter(path, rate) as film: film.add(picture)`.
 
     Args:
         rate: pictures a second.
@@ -129,7 +129,7 @@ class Film:
         self._stream.pix_fmt = "yuv420p"  # what every player shows
 
     def add(self, picture: Image.Image) -> None:
-        """All pictures have one size; of an odd number of rows or columns the last is left out, as colours lie in pairs."""
+        """All pictures have one size; of an odd number of rows or columns the last is left out, as colors lie in pairs."""
         import av
 
         pixels = np.asarray(picture.convert("RGB"))[: picture.height // 2 * 2, : picture.width // 2 * 2]
@@ -137,7 +137,7 @@ class Film:
             self._stream.height, self._stream.width = pixels.shape[:2]
         self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
 
-    def __enter__(self) -> "Film":
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(self, *error: object) -> None:

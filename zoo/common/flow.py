@@ -22,7 +22,7 @@ _BYTES = 255 / (2 * BOUND)
 """Bytes a pixel: 6.375, which binary fractions hold exactly, so that standing still is the same byte everywhere."""
 
 STEP = 1 / _BYTES
-"""Pixels between two neighbouring bytes."""
+"""Pixels between two neighboring bytes."""
 
 
 # Bytes
@@ -67,16 +67,16 @@ def turned(flow: Tensor, quarters: int) -> Tensor:
 
 
 def picture(flow: Tensor) -> Tensor:
-    """(N, 2, H, W) -> (N, 3, H, W) uint8 by the colour wheel of Baker et al. 2011: hue is direction, saturation length
+    """(N, 2, H, W) -> (N, 3, H, W) uint8 by the color wheel of Baker et al. 2011: hue is direction, saturation length
     relative to the longest. White stands still."""
     from torchvision.utils import flow_to_image
 
-    coloured: Tensor = flow_to_image(flow.float())
-    return coloured
+    colored: Tensor = flow_to_image(flow.float())
+    return colored
 
 
 def wheel(size: int = 101) -> Tensor:
-    """(3, size, size) uint8: the legend. A displacement is coloured as the place that it points to from the centre."""
+    """(3, size, size) uint8: the legend. A displacement is colored as the place that it points to from the center."""
     place = torch.linspace(-1, 1, size)
     field = torch.stack([place.expand(size, size), place[:, None].expand(size, size)])
     field = torch.where(field.norm(dim=0) <= 1, field, 0.0)
@@ -110,15 +110,15 @@ def _dis(frames: NDArray[np.uint8]) -> Tensor:
     fields = np.empty((max(0, len(frames) - 1), 2, height, width), dtype=np.float32)
     before = None
     for number, frame in enumerate(frames):
-        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         if factor > 1:
-            grey = cv2.resize(grey, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
+            gray = cv2.resize(gray, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
         if before is not None:
-            field = search.calc(before, grey, None)
+            field = search.calc(before, gray, None)
             if factor > 1:
                 field = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA) / factor
             fields[number - 1] = field.transpose(2, 0, 1)
-        before = grey
+        before = gray
     return torch.from_numpy(fields)
 
 

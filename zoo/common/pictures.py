@@ -35,7 +35,7 @@ of them is read by starting another program, as PostScript is."""
 _COMPILED = tuple(name for name, (_, feature) in _PLUGINS.items() if feature is None or features.check(feature))
 FORMATS = tuple(name for name in _COMPILED if name in Image.OPEN)  # an MPO is opened as the JPEG that it begins with
 LOSSLESS = tuple(name for name in FORMATS if name in ("PNG", "GIF", "BMP", "DIB", "TIFF", "PPM"))
-"""Of them those that keep each pixel's number."""
+"""Those that keep each pixel's number."""
 
 
 def suffixes_of(formats: Sequence[str]) -> frozenset[str]:
@@ -119,7 +119,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
-    """An image file as (1, C, h, w) uint8 at its own size, grey or RGB, turned upright (EXIF).
+    """An image file as (1, C, h, w) uint8 at its own size, gray or RGB, turned upright (EXIF).
 
     CMYK and palettes are converted, the first picture of an animation is read, numbers of 16 bits are scaled to bytes by the
     range of their type. Integers of 32 bits are taken where they are bytes, 0 to 255; they have no range of their own, nor

@@ -60,7 +60,7 @@ def checkpoint_of(folder: Path) -> Path:
     raise ValueError(f"The folder {folder} holds no checkpoint (checkpoints/best.ckpt). Name a checkpoint or a run folder.")
 
 
-def inside(folder: Path, name: str) -> Path:
+def safe_join(folder: Path, name: str) -> Path:
     """A file of a folder, by the name that a table or an archive gives it. Raises ValueError: the name leads out of it."""
     path = PurePath(os.path.normpath(name))
     if not name or "\0" in name or path.is_absolute() or path.parts[:1] == (os.pardir,):
@@ -70,7 +70,7 @@ def inside(folder: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Of the processes that would make the same file or folder, one works and the others wait; then they find it there.
+    """Let one process make a file or a folder, and the others that would make it wait; then they find it there.
 
     The system itself takes the lock back from a process that is killed. Where it has no such locks nobody waits.
     """

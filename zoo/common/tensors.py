@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from zoo.common.words import warn
 
 NET = "net."
-"""Prefix of the network's tensors in a checkpoint of ours: the task calls its network `net`."""
+"""Prefix of the network's tensors in a checkpoint of zoo: the task calls its network `net`."""
 CONTAINERS = (*("state_dict", "model_state", "model", "model_state_dict", "model_ema", "state_dict_ema", "params", "net"),)
-"""Entries under which training scripts save a network's tensors, of several the first."""
+"""Entries under which training scripts save a network's tensors; the first of several is taken."""
 _DEPTH = 3  # containers in one another
 _SMALL = 1 << 20  # bytes that a tensor may have in any file
 _SHOWN = 3
@@ -36,14 +36,14 @@ def read_tensors(path: Path, suffix: str | None = None) -> dict[str, Tensor]:
 
 
 def read_whole(path: Path, suffix: str | None = None) -> tuple[dict[str, Tensor], Mapping[str, object]]:
-    """The same, and all that a pickled file holds, the recipe of a checkpoint of ours for instance."""
+    """The same, and all that a pickled file holds, the recipe of a zoo checkpoint for instance."""
     if not path.is_file():
         raise ValueError(f"There is no weights file {path}. Check the path.")
     if (suffix or path.suffix) == ".safetensors":
         return _plain(path, _read_safetensors(path)), {}
     content = read_pickle(path)
     found = _state_dict(path, content)
-    if "state_dict" in content:  # Lightning's, ours among them: what is beside `net` are the task's normalization and losses
+    if "state_dict" in content:  # Lightning's and zoo's: beside `net` are the task's normalization and losses
         found = renamed(found, {key: key.removeprefix(NET) for key in found if key.startswith(NET)}) or found
     return _plain(path, found), content
 
@@ -111,7 +111,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _hash_of(content: bytes) -> str:
-    """Of a safetensors file's tensors: their table, without what is said beside it, and their bytes."""
+    """The hash of a safetensors file's tensors: their table, without its metadata, and their bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     table = {key: value for key, value in json.loads(content[8:end]).items() if key != "__metadata__"}
     said = hashlib.sha256(json.dumps(table, sort_keys=True).encode())
@@ -125,7 +125,7 @@ def _state_dict(path: Path, content: Mapping[str, object], depth: int = 0) -> di
     held = [name for name in CONTAINERS if isinstance(entries.get(name), dict)]
     if held and depth < _DEPTH:
         if len(held) > 1:
-            warn(f"{path} holds {' and '.join(held)}, of which {held[0]} is taken.")
+            warn(f"{path} holds {' and '.join(held)}; {held[0]} is taken.")
         return _state_dict(path, entries[held[0]], depth + 1)  # type: ignore[arg-type]
     if not any(isinstance(value, Tensor) for value in entries.values()):
         names = ", ".join(str(key) for key in list(entries)[:_SHOWN]) + (", ..." if len(entries) > _SHOWN else "")

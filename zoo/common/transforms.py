@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.common.crops import Crops, recoloured, region
+from zoo.common.crops import Crops, region, with_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +48,8 @@ class Transforms:
         shape: (C, H, W) or (C, T, H, W) of what the network reads.
         mean: of each channel, in 0..1.
         std: likewise.
-        resize: pixels to which the shorter side is scaled (bilinear, antialiased) before the centre is cut out; None cuts the
-            largest centred region and scales it.
+        resize: pixels to which the shorter side is scaled (bilinear, antialiased) before the center is cut out; None cuts the
+            largest centered region and scales it.
 
     Raises:
         ValueError: what is handed over has another form, another type, or floats beyond 0..1.
@@ -91,7 +91,7 @@ class Transforms:
         """(B, c, h, w) -> (B, C, H, W), cut as the frames of films are: before they are scaled."""
         height, width = self.shape[-2:]
         scale = min(frames.shape[2:]) / self.resize if self.resize else float(max(frames.shape[2:]))
-        return recoloured(region(frames, 0.5, 0.5, scale, (height, width)), self.shape[0])
+        return with_channels(region(frames, 0.5, 0.5, scale, (height, width)), self.shape[0])
 
     def _batch(self, pixels: Any) -> tuple[Tensor, bool]:
         """(B, C, H, W) or (B, C, T, H, W), uint8 or float32 from 0 to 255; and whether it was one sample. Raises ValueError."""

@@ -3,7 +3,8 @@
 A checkpoint chooses among our networks, tasks and data sets, fills in their numbers, and states facts. Where data lie, what is
 fetched, written or started is never read from it. So that the user's own runs are scored without naming their data again, the
 places that a run was given are kept on this machine, in the cache folder, under the run's number: a number drawn by lot, which
-a checkpoint carries. Of a stranger's this machine has none; of one's own, changed by a stranger, the places are one's own.
+a checkpoint carries. This machine has none for a stranger's checkpoint; those of the user's own, changed by a stranger, are the
+user's own.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ USERS = {
 }
 """What only the user says. (A network's and a task's other arguments are numbers.)"""
 PLACES = ("root", "source", "folder")
-"""Of the data's those without which others would be read; they are asked for."""
+"""Arguments of the data without which other files would be read; they are asked for."""
 
 
 def may(group: str, key: str, value: Any, *, own: bool = False) -> bool:
@@ -102,7 +103,7 @@ def _word(text: str, group: str) -> bool:
 def decided(
     group: str, values: Any, known: Collection[str], said: Collection[str] = (), *, own: bool = False
 ) -> dict[str, Any]:
-    """Of a checkpoint's arguments of a group those that it decides.
+    """The arguments of a group that a checkpoint decides.
 
     Args:
         known: the arguments that there are.

@@ -303,7 +303,7 @@ class EpochSampler(DistributedSampler[Any]):
         self.epoch = 0
         self._begun = (0, 0)
 
-    def go_on(self, epoch: int, samples: int) -> None:
+    def resume_command(self, epoch: int, samples: int) -> None:
         """Begin in this epoch, of which this rank has had so many samples."""
         self.epoch = epoch
         self._begun = (epoch, samples)
@@ -578,7 +578,7 @@ class DataModule(lightning.LightningDataModule):
             views=samples.views,
         )
         if train:
-            sampler.go_on(*self._begun)
+            sampler.resume_command(*self._begun)
         elif trainer and not trainer.overfit_batches:  # type: ignore[attr-defined]
             limit = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
             batches = limit if isinstance(limit, int) else int(math.ceil(len(sampler) / size) * limit)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.batch import VOID
 from zoo.common.files import File, Unreadable
-from zoo.common.places import data_root, inside
+from zoo.common.places import data_root, safe_join
 from zoo.data.base import Samples
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
@@ -183,7 +183,7 @@ def _segmentation(each: Annotation) -> Any:
 def _placed(path: Path, folder: Path, image: Picture) -> Path:
     """Raises ValueError: its name leads out of the folder."""
     try:
-        return inside(folder, image.file_name)
+        return safe_join(folder, image.file_name)
     except ValueError as error:
         raise ValueError(f"Image {image.id} of {path}: {error}") from None
 

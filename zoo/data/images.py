@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.batch import Batch, LabelBatch
 from zoo.common.chance import CROP, uniform
-from zoo.common.crops import Crops, recoloured, region
+from zoo.common.crops import Crops, region, with_channels
 from zoo.common.files import File
 from zoo.common.pictures import _COMPILED, _PLUGINS, SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
 from zoo.data.base import DataModule, Decoded, Draw, Loading, labelled
@@ -140,4 +140,4 @@ class ImageFiles(Decoded):
         # Cut first and scaled once: the scaled image is never needed whole.
         scale = min(image.shape[2:]) / (low + length * (high - low))
         cut = region(image, top, left, scale, (height, width))
-        return labelled(recoloured(cut, self.crops.shape[0])[0], self.labels, number)
+        return labelled(with_channels(cut, self.crops.shape[0])[0], self.labels, number)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from zoo.common.files import Unreadable, reason, regular
-from zoo.common.places import data_root, inside
+from zoo.common.places import data_root, safe_join
 from zoo.data.base import Samples
 from zoo.data.images import WholeLoading
 from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
@@ -76,7 +76,7 @@ class VocDetection(SceneSet):
 
     def _listed(self, name: str, first: int) -> list[VocFile]:
         """The images of a list, numbered from `first` on: the digits in their names need not be theirs alone."""
-        path = inside(self.folder / "ImageSets" / "Main", f"{name}.txt")
+        path = safe_join(self.folder / "ImageSets" / "Main", f"{name}.txt")
         names = once(path, lines(path, "Unpack the archive of VOC in the data root, or set data.root."), "line", self.notes)
         images, annotations = self.folder / "JPEGImages", self.folder / "Annotations"
         return [

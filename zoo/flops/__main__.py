@@ -1,7 +1,7 @@
 """Count what a network costs, layer by layer, multiply-adds, parameters, receptive fields, memory: `zoo flops model=c3d`.
 
 From the command line it is the paper's network at the paper's input shape, but for what is set; size=small is the one for small
-data. Of a run it is the network that was trained, at the shape it was trained at.
+data. A run's network is counted at the shape it was trained at.
 """
 
 from collections.abc import Sequence

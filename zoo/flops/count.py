@@ -39,8 +39,8 @@ def profile(
     """Count what `net` costs on one sample, in evaluation mode. The network itself is not run, moved or changed: a copy
     is, with its hooks.
 
-    input_shape: one sample without the batch: (3, 16, 112, 112). Of several inputs a tuple of shapes goes in as
-        separate arguments, a list of shapes as one list (pytorchvideo's SlowFast).
+    input_shape: one sample without the batch: (3, 16, 112, 112). A tuple of shapes goes in as separate arguments, a list
+        of shapes as one list (pytorchvideo's SlowFast).
     clips, crops: how many views of a sample a prediction averages; stated with the result.
     regions: proposals that reach the heads of a two-stage detector (default: its own limit); the mask and keypoint
         heads get as many, up to its detections per image. Their true number depends on the picture.

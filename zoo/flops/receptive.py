@@ -4,7 +4,7 @@ A receptive field is the range of input samples that one output may depend on. A
 tensor carries a `Span`: which samples its positions read. A convolution widens it, a stride spreads it, a branch that
 joins takes the union, and whatever mixes all positions (global pooling, attention, a linear layer over a flattened map)
 loses it: a dash. Padding is virtual, as in 1 + L * (K - 1), so that the field does not depend on the size of the input.
-Statistics of normalisation layers are not followed. An operation without a rule gives a dash, never a number that may
+Statistics of normalization layers are not followed. An operation without a rule gives a dash, never a number that may
 be wrong.
 """
 

@@ -115,7 +115,7 @@ class _Conv(nn.Conv3d):
             axes = zip(x.shape[:1:-1], self.kernel_size[:0:-1], self.stride[:0:-1], self.dilation[:0:-1], strict=True)
             short = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in axes]
             x = F.pad(x, [side for n in short for side in (n // 2, n - n // 2)])
-        elif not self.native or self.padding_mode != "zeros":  # the latter: `bfloat16.pad_beforehand`
+        elif not self.native or self.padding_mode != "zeros":  # the latter: `bfloat16.pad_explicitly`
             x = F.pad(x, self.spatial, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
             padding = (0, 0, 0)
         weight, time = self._filters(), self.kernel_size[0]

@@ -47,7 +47,7 @@ def in_words(config: DictConfig, data: "DataModule") -> str:
 
 
 def contradiction(config: DictConfig, data: "DataModule") -> str | None:
-    """Of classes that are mirror images of one another, where samples are mirrored; None where there are none."""
+    """The warning where classes are mirror images of one another and samples are mirrored; None elsewhere."""
     by_augment = any(isinstance(each, Flip) for each in data.augment)
     classes = mirrored_classes(data.class_names)
     if not classes or not (config.data.get("flip") or by_augment):

@@ -140,7 +140,7 @@ def network_of(config: DictConfig) -> "nn.Module":
 
 
 def arguments_of(config: DictConfig) -> dict[str, Any]:
-    """Of the network's arguments those that are known, as plain values."""
+    """The network's arguments that are known, as plain values."""
     from zoo.models._registry import get_builder
 
     arguments: dict[str, Any] = {}

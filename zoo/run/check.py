@@ -89,7 +89,7 @@ def check_parts(config: DictConfig) -> None:
         names = [name for name in map(str, node) if f"{part}.{name}" in values and not OmegaConf.is_missing(node, name)]
         known = {name: node[name] for name in names}
         if part == "trainer":
-            known.pop("precision", None)  # some of its words are ours; see `limits`
+            known.pop("precision", None)  # `limits` knows words that Lightning does not
         if part == "model":
             _check_names(config.model)
             check_values(get_builder(config.model.name), {key: known[key] for key in known if key not in _OF_ALL_MODELS}, part)

@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
 
-def command(function: Callable[..., object], *, bare: bool = False, goes_on: str | None = None) -> None:
+def command(function: Callable[..., object], *, bare: bool = False, resumes: str | None = None) -> None:
     """Run a verb whose options are its function's parameters, as `grammar` reads them; the rest as of `verb`."""
     module = inspect.unwrap(function).__globals__
     name = module["__spec__"].name.split(".")[1]  # however it was started; of a folder's `__main__` the folder
@@ -44,7 +44,7 @@ def command(function: Callable[..., object], *, bare: bool = False, goes_on: str
     def work(arguments: list[str]) -> None:
         function(**grammar.read(function, arguments, name))
 
-    verb(work, lambda: grammar.usage(function, name, module["__doc__"]), bare=bare, goes_on=goes_on)
+    verb(work, lambda: grammar.usage(function, name, module["__doc__"]), bare=bare, resumes=resumes)
 
 
 def verb(
@@ -52,14 +52,14 @@ def verb(
     usage: Callable[[], str] | None = None,
     *,
     bare: bool = False,
-    goes_on: str | None = None,
+    resumes: str | None = None,
 ) -> None:
     """Run a verb on the command line's arguments.
 
     Args:
         usage: makes what is printed for `--help`, and without arguments; None where `work` sees to that.
         bare: whether it also runs without arguments.
-        goes_on: what to add for the user where the same command goes on with a verb that was stopped; its status is then
+        resumes: what to add for the user where the same command goes on with a verb that was stopped; its status is then
             `AGAIN`, else 128 and the signal's number. Ctrl-C's is always 130.
     """
     arguments = sys.argv[1:]
@@ -69,7 +69,7 @@ def verb(
     )  # a library imports it, and it speaks of its fonts once
     before = _descendants()
     try:
-        with speaking(to_a_person=True), stopping(goes_on), plainly(debug="debug=true" in arguments):
+        with speaking(to_a_person=True), stopping(resumes), plainly(debug="debug=true" in arguments):
             if any("--version".startswith(each) for each in arguments if len(each) > 2):  # or Hydra would say which it is
                 print(f"zoo {__version__}")
             elif usage is not None and ({"-h", "--help"} & {*arguments} or not (arguments or bare)):
@@ -142,8 +142,8 @@ def _as_before() -> Iterator[None]:
 
 
 def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str] | DictConfig) -> Result:
-    """Run a job under Hydra for a caller in Python, as the command line would; what it returns. Of a run that Hydra has begun,
-    the job is done at once."""
+    """Run a job under Hydra for a caller in Python, as the command line would; what it returns. A configuration that
+    Hydra has composed is used as it is."""
     if isinstance(settings, DictConfig):
         return job(settings)
     from hydra._internal.hydra import Hydra
@@ -201,7 +201,7 @@ _given: list[str] = []
 """The arguments of the run that is under way, as they were given."""
 
 
-def go_on(folder: Path) -> str:
+def resume_command(folder: Path) -> str:
     """The command that takes up again the run of this folder, or the sweep that it is part of."""
     again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
     earlier = [*plugins.imported(), *(argument for argument in _given if not argument.startswith(again))]
@@ -232,12 +232,12 @@ def plainly(debug: bool) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str | None:
-    """What to tell the user of an error; None if it is not one of theirs."""
+    """What to tell the user of an error; None if the user did not cause it."""
     from hydra.errors import HydraException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     from yaml import YAMLError
 
-    # Of a library that is not imported there is no error, and to import it takes seconds.
+    # A library that is not imported has raised nothing, and to import it takes seconds.
     lightning: Any = sys.modules.get("lightning.fabric.utilities.exceptions")
     refusals = (lightning.MisconfigurationException,) if lightning else ()
     cause: BaseException | None = error

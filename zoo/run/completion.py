@@ -45,7 +45,7 @@ _zoo() {
 compdef _zoo zoo""",
     "fish": r"""complete -c zoo -a '(zoo --complete (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'""",
 }
-"""Of each shell what has to be evaluated once, in its start-up file: `eval "$(zoo --completion bash)"`."""
+"""What each shell evaluates once, in its start-up file: `eval "$(zoo --completion bash)"`."""
 
 
 def candidates(words: Sequence[str], verbs: Sequence[str]) -> list[str]:

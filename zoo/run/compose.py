@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """The keys of a run. A misspelt one, in a YAML or on the command line, is an error."""
+    """The keys of a run. A misspelled one, in a YAML or on the command line, is an error."""
 
     model: Any = MISSING
     """Arguments of the network's builder; `name` is its name."""
@@ -53,7 +53,7 @@ class Run:
     input_shape: list[int] = MISSING
     """The shape of one sample, (C, H, W) or (C, T, H, W)."""
     seed: int = 0
-    """Of the initial weights, the order of the samples, clip times and augmentation."""
+    """Seed of the initial weights, the order of the samples, clip times and augmentation."""
     run_dir: str = "${hydra:runtime.output_dir}"
     """Where checkpoints, logs and pictures go."""
     freeze: Any = None

@@ -1,6 +1,6 @@
 """The same bits twice: which operations of a training step cannot give them on a GPU.
 
-`trainer.deterministic=true` makes torch choose deterministic algorithms. On a CPU every operation of ours has one. On a GPU
+`trainer.deterministic=true` makes torch choose deterministic algorithms. On a CPU each operation has one. On a GPU
 some add up in an order that differs from run to run, and torch refuses them in the midst of the first step. Here they are found
 before it, from the graph of one step on the CPU. What they are changes from release to release, so the list is the installed
 torch's own, which stands in what it says of `torch.use_deterministic_algorithms`.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.data.base import Samples
     from zoo.tasks.base import Task
 
-UNSTEADY = {
+NONDETERMINISTIC = {
     "AvgPool3D": ("AvgPool3d", "avg_pool3d (backward)"),
     "AdaptiveAvgPool2D": ("AdaptiveAvgPool2d", "adaptive_avg_pool2d (backward)"),
     "AdaptiveAvgPool3D": ("AdaptiveAvgPool3d", "adaptive_avg_pool3d (backward)"),
@@ -51,7 +51,7 @@ def refused() -> set[str]:
     return {name for entry in entries for name in re.findall(r"`torch\.(?:\w+\.)*(\w+)`", entry)}
 
 
-def unsteady(losses: dict[str, Tensor]) -> list[str]:
+def nondeterministic(losses: dict[str, Tensor]) -> list[str]:
     """The operations behind these losses that have no deterministic algorithm on a GPU."""
     without, found = refused(), set()
     seen: set[Any] = set()
@@ -62,7 +62,7 @@ def unsteady(losses: dict[str, Tensor]) -> list[str]:
             continue
         seen.add(node)
         name = node.name().partition("Backward")[0]
-        listed, operation = UNSTEADY.get(name, ("", ""))
+        listed, operation = NONDETERMINISTIC.get(name, ("", ""))
         if listed in without:
             found.add(operation)
         waiting += [parent for parent, _ in node.next_functions]
@@ -75,7 +75,7 @@ def check(task: "Task", samples: "Samples", on_gpu: bool, asked: bool | str) -> 
     trial.log = trial.log_dict = lambda *arguments, **named: None  # there is no trainer yet
     with torch.random.fork_rng(devices=[]):
         batch: Any = samples.__getitems__([(0, 0), (0, len(samples) - 1)])
-        found = unsteady(trial.losses(batch)) if len(batch["id"]) else []
+        found = nondeterministic(trial.losses(batch)) if len(batch["id"]) else []
     if found and on_gpu and asked is True:
         raise ValueError(
             f"trainer.deterministic=true cannot be had on a GPU: {', '.join(found)} add up in no fixed order. Set "

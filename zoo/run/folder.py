@@ -108,9 +108,9 @@ def held(config: DictConfig, resumed: str | None) -> Iterator[None]:
         resumed: the checkpoint that it goes on from.
     """
     folder = Path(config.run_dir)
-    goes_on = resumed is not None and Path(resumed).absolute().parent.parent == folder.absolute()
-    begins_anew = not goes_on and (config.overwrite or config.resume == "auto")
-    if not (goes_on or begins_anew):
+    resumes = resumed is not None and Path(resumed).absolute().parent.parent == folder.absolute()
+    begins_anew = not resumes and (config.overwrite or config.resume == "auto")
+    if not (resumes or begins_anew):
         refuse_used(folder)
     if not first_process():
         yield

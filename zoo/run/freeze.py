@@ -84,7 +84,7 @@ class Freeze(Callback):
             raise ValueError(f"freeze holds all that the network has ({', '.join(self.parts)}), so nothing would be trained.")
 
     def rows(self) -> Iterator[tuple[str, int, str]]:
-        """Of each part its name, its parameters, and whether it trains."""
+        """The name of each part, its parameters, and whether it trains."""
         for name, layers in self.parts.items():
             count = sum(p.numel() for layer in layers for p in layer.parameters(recurse=False))
             until = f"frozen until {self.release[name]:.0%} of the run" if name in self.release else "frozen"

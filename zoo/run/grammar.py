@@ -55,7 +55,7 @@ class Further:
 
 @dataclass(frozen=True)
 class Parameter:
-    """Of a verb's function, or a field of a dataclass that is one's default."""
+    """A parameter of a verb's function, or a field of a dataclass that is one's default."""
 
     name: str
     """On the command line."""
@@ -65,7 +65,7 @@ class Parameter:
     default: Any
     marks: tuple[Any, ...]
     text: str = ""
-    """Of the docstring."""
+    """Its text in the docstring."""
 
     @property
     def has_default(self) -> bool:

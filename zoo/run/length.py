@@ -1,6 +1,6 @@
 """How long a run is where nobody said it: the recipe's epochs, made to fit the amount of data.
 
-A recipe counts in epochs of the set that it was made for. Of fifteen clips an epoch is one step, and of ten million it is more
+A recipe counts in epochs of the set that it was made for. An epoch of fifteen clips is one step, and one of ten million is more
 than the paper took in all. So on any set a run takes `least_steps` at least, and sees `most_samples` at most.
 """
 

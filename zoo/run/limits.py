@@ -20,7 +20,7 @@ class Limit:
 
 
 def _number(holds: Callable[[Any], bool], said: str) -> Limit:
-    """Of a number, or each of a list; what else may stand there is for the type to say."""
+    """The limit of a number, or of each number of a list; what else may stand there is for the type to say."""
 
     def each(value: Any) -> bool:
         inner = value if isinstance(value, list) else [value]
@@ -45,7 +45,7 @@ def _duration(value: Any) -> bool:
 
 
 def _part(value: Any) -> bool:
-    """Of an epoch: a whole number of batches, or a share."""
+    """A part of an epoch: a whole number of batches, or a share."""
     return bool(value >= 0 and (isinstance(value, int) or value <= 1))
 
 

@@ -44,7 +44,7 @@ def draw_curves(run_dir: Path) -> Path | None:
 def draw_filters(net: nn.Module, run_dir: Path) -> Path | None:
     """The first convolution's filters, each scaled to its own range: a PNG, or for 3-D filters a GIF of little clips.
 
-    Of three input channels the filter is shown in colour, of others the first channel in grey. None without a convolution.
+    A filter of three input channels is shown in color, any other by its first channel in gray. None without a convolution.
     """
     import numpy as np
     from PIL import Image

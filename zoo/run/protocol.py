@@ -1,7 +1,7 @@
 """The line beside a figure: everything in the configuration that the figure depends on.
 
-It is not kept by hand. Of the data set and of the task every argument that differs from its default is named, but for those
-that a class declares `unscored`; so a new argument is named until somebody states that no figure depends on it.
+It is not kept by hand. The line names every argument of the data set and of the task that differs from its default, except
+those that a class declares `unscored`; so a new argument is named until somebody states that no figure depends on it.
 """
 
 import inspect

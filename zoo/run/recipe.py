@@ -168,7 +168,7 @@ def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str
 
 
 def read_checkpoint(place: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours, its recipe checked to be there; or published weights, `MODEL:TAG`.
+    """A checkpoint that zoo wrote, with its recipe; or published weights, `MODEL:TAG`.
 
     Only tensors and plain values are unpickled.
     """
@@ -231,7 +231,7 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
 
 
 def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
-    """The recipe of a checkpoint that published weights would have been saved with: files, cut as theirs were."""
+    """The recipe of a checkpoint that published weights would have been saved with: files, cut as the publisher cuts them."""
     from zoo import __version__
     from zoo.models._entries import get_weights
 

@@ -246,9 +246,9 @@ def _limited(trainer: lightning.Trainer) -> dict[str, str]:
 
 
 @rank_zero_only
-def steadiness(unsteady: Sequence[str]) -> None:
+def determinism(operations: Sequence[str]) -> None:
     """Which operations do not give the same bits twice on a GPU."""
-    print(f"on a GPU, not the same bits twice: {', '.join(unsteady) or 'no operation'}")
+    print(f"on a GPU, not the same bits twice: {', '.join(operations) or 'no operation'}")
 
 
 @rank_zero_only

@@ -1,7 +1,7 @@
 """Runs that go on: checkpoints that are whole or absent, a state that can be taken up to the bit, and what a signal does.
 
-Lightning restores weights, optimiser, schedules, averages and its own counters. Three things are added. The state is saved
-*between* batches, with nothing half done: before a batch, after the optimiser's step, its log and its validation. The states
+Lightning restores weights, optimizer, schedules, averages and its own counters. Three things are added. The state is saved
+*between* batches, with nothing half done: before a batch, after the optimizer's step, its log and its validation. The states
 of the random generators are part of it, each rank's its own. And the data module says where in the epoch's order it stands.
 """
 
@@ -29,7 +29,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from zoo.common.places import write_whole
 from zoo.common.words import nearest
-from zoo.run.cli import go_on, sentence
+from zoo.run.cli import resume_command, sentence
 from zoo.run.compose import quoted
 from zoo.run.report import Clock
 from zoo.run.signals import AGAIN, PATIENCE, STOPPING, Stopped, fail, handled, leave
@@ -126,7 +126,7 @@ class Savepoints(Callback):
     It is written before the first batch of each epoch, within epochs where the time has come, at the end, and on Ctrl-C,
     SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `AGAIN`. A second
     Ctrl-C or a second SIGTERM stops at once, and so does a reader that waits for ever: the last savepoint is what there is.
-    In the midst of accumulated gradients nothing is saved; it waits for the optimiser's step.
+    In the midst of accumulated gradients nothing is saved; it waits for the optimizer's step.
 
     Args:
         folder: of the checkpoint.
@@ -262,7 +262,7 @@ class Savepoints(Callback):
                 os.kill(os.getpid(), number)
                 time.sleep(PATIENCE)
                 if self._before:  # a library does not let Python hear it
-                    os.write(2, f"\n{go_on(self.path.parent.parent)}\n".encode() if self.path.is_file() else b"")
+                    os.write(2, f"\n{resume_command(self.path.parent.parent)}\n".encode() if self.path.is_file() else b"")
                     leave(AGAIN)
                 return
             time.sleep(0.05)
@@ -273,7 +273,7 @@ class Savepoints(Callback):
             raise Interrupted(0)
         raise Interrupted(
             128 + signal.SIGINT if self._asked == signal.SIGINT else AGAIN,
-            f"Interrupted at step {trainer.global_step}; the run is saved. {go_on(self.path.parent.parent)}",
+            f"Interrupted at step {trainer.global_step}; the run is saved. {resume_command(self.path.parent.parent)}",
         )
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
@@ -317,7 +317,7 @@ def _of_optimizer(error: BaseException) -> bool:
 
 
 @contextmanager
-def how_to_go_on(folder: str) -> Iterator[None]:
+def saying_how_to_resume(folder: str) -> Iterator[None]:
     """Where a run is stopped before or after its training, say what the user can do."""
     try:
         yield
@@ -325,7 +325,7 @@ def how_to_go_on(folder: str) -> Iterator[None]:
         if stop.said and not isinstance(stop, Interrupted):
             saved = (Path(folder) / "checkpoints" / "last.ckpt").is_file()
             stop.said += " What was learned is saved." if saved else " Nothing was to be saved yet."
-            stop.said += f" {go_on(Path(folder))}" if saved or SweepTable.under_way else ""
+            stop.said += f" {resume_command(Path(folder))}" if saved or SweepTable.under_way else ""
         raise
 
 

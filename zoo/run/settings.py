@@ -105,7 +105,7 @@ def _values(node: DictConfig, place: str, choices: Mapping[str, str]) -> Iterato
 
 
 def differences(was: Mapping[str, Any], config: DictConfig, is_now: Mapping[str, Any], said: Sequence[str]) -> dict[str, str]:
-    """Of two runs' settings those that differ: name to "was 32, is 64".
+    """The settings in which two runs differ: name to "was 32, is 64".
 
     Args:
         was: the settings of the run that is taken up, as its checkpoint states them.
@@ -132,7 +132,7 @@ def differences(was: Mapping[str, Any], config: DictConfig, is_now: Mapping[str,
 
 
 def _class(target: Any) -> Any:
-    """Of what names a class in its module the class alone: modules may move. (Checkpoints of before have both.)"""
+    """The class's name without its module: modules may move. (Checkpoints of before have both.)"""
     named = isinstance(target, str) and re.fullmatch(r"[a-z_][\w.]*\.[A-Z]\w*", target)
     return target.rpartition(".")[2] if named else target
 

@@ -40,18 +40,18 @@ class Stopped(SystemExit):
 
 
 def _rank() -> int:
-    """Of many processes of one run the first speaks."""
+    """This process's number in its run; the first one speaks."""
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
 @contextlib.contextmanager
-def stopping(goes_on: str | None) -> Iterator[None]:
-    """Have signals raise `Stopped`, and say in the end that they did. See `verb` for `goes_on`."""
+def stopping(resumes: str | None) -> Iterator[None]:
+    """Have signals raise `Stopped`, and say in the end that they did. See `verb` for `resumes`."""
     leaving: list[threading.Timer] = []
     threads = threading.enumerate()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        status = AGAIN if goes_on is not None and number != signal.SIGINT else 128 + number
+        status = AGAIN if resumes is not None and number != signal.SIGINT else 128 + number
         if leaving:  # on the way out already: only the one who asks at a keyboard is heard a second time
             if number == signal.SIGINT:
                 leave(status)
@@ -60,7 +60,7 @@ def stopping(goes_on: str | None) -> Iterator[None]:
         leaving[0].daemon = True
         leaving[0].start()
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        raise Stopped(status, f"Stopped by {name}. {goes_on or ''}".strip())
+        raise Stopped(status, f"Stopped by {name}. {resumes or ''}".strip())
 
     before = handled(stop, *STOPPING)
     try:
@@ -100,7 +100,7 @@ def leave(status: int) -> None:
 
 
 def _descendants() -> set[int]:
-    """The processes that this one has begun, and theirs; not multiprocessing's keeper of shared memory, which ends itself."""
+    """The descendants of this process; not multiprocessing's keeper of shared memory, which ends itself."""
     if not Path("/proc/self/task").is_dir():
         return {child.pid for child in multiprocessing.active_children() if child.pid}
     keeper = getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None)

@@ -1,5 +1,5 @@
-"""Which of its two networks a model's YAML composes: the small one, by which an embedded set is learnt in minutes on two cores,
-or the paper's, whose parameters and multiply-adds the tables promise.
+"""Which of its two networks a model's YAML composes: the small one, which learns an embedded set in minutes on two cores, or
+the paper's, whose parameters and multiply-adds the tables promise.
 
 A YAML states both values on one line, `width: ${size:0.125,1.0}`, and the key `size` of the run chooses. Embedded sets, and the
 small official ones, say `small`; all others are `paper`; the command line beats both.

@@ -53,7 +53,7 @@ class SweepTable(Callback):
     def end(self) -> int:
         """Write and say the table; how many runs of this sweep failed."""
         SweepTable.under_way = None
-        if summarise(self.folder):
+        if summarize(self.folder):
             print(f"\n{(self.folder / 'sweep.md').read_text()}\nThe table is in {printable(self.folder)}", flush=True)
         return len(self._failures() - self.before)
 
@@ -100,7 +100,7 @@ def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def summarise(folder: Path) -> list[Mapping[str, Any]]:
+def summarize(folder: Path) -> list[Mapping[str, Any]]:
     """Read the outcomes below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
     from zoo.common.places import write_whole
 

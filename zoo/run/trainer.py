@@ -28,7 +28,7 @@ def build_trainer(config: DictConfig, **changes: Any) -> lightning.Trainer:
             "trainer.accelerator=auto, which takes the processor."
         )
     if config.trainer.sync_batchnorm and (config.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
-        raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronises BatchNorm's statistics on no other device.")
+        raise ValueError("trainer.sync_batchnorm needs GPUs: torch synchronizes BatchNorm's statistics on no other device.")
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     with speaking_of(config, "logger"):

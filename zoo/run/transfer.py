@@ -1,4 +1,4 @@
-"""What a run starts from: weights that can be had, and nothing frozen that nobody trained."""
+"""What a run starts from: weights that exist, and nothing frozen that nobody trained."""
 
 import contextlib
 from collections.abc import Iterator, Mapping

@@ -4,7 +4,7 @@
 learned to classification with a share of the labels, against the same network from scratch with the same labels.
 
 Every arm of a seed sees the same labels, chosen stratified, a smaller share within a larger. Lengths of training, strengths of
-weight decay and numbers of neighbours are chosen on validation data; test is scored once, with the choice. Any setting of
+weight decay and numbers of neighbors are chosen on validation data; test is scored once, with the choice. Any setting of
 `zoo train` can be given.
 """
 
@@ -23,7 +23,7 @@ def _main(**kwargs: Any) -> None:
 
 
 def main() -> None:
-    cli.command(_main, bare=True, goes_on="The seeds that are done are kept; the same command goes on with the others.")
+    cli.command(_main, bare=True, resumes="The seeds that are done are kept; the same command goes on with the others.")
 
 
 if __name__ == "__main__":

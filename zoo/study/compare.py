@@ -249,7 +249,7 @@ def _frozen_arms(
     share: float,
     outcome: Outcome,
 ) -> None:
-    """Probes and nearest neighbours on the frozen network's blocks, and neighbours on the pixels as the floor."""
+    """Probes and nearest neighbors on the frozen network's blocks, and neighbors on the pixels as the floor."""
     from zoo.study.probes import features, fit_probe, nearest
 
     places = {"pixels": {name: images.flatten(1).float() / 255 for name, (images, _) in splits.items()}}

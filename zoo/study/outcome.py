@@ -20,11 +20,11 @@ class Outcome:
     pretext: dict[str, Any] = field(default_factory=dict)
     """Pretext accuracy on test and its confusion by class."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of a share and an arm: val and test accuracy and what was chosen."""
+    """For a share and an arm: val and test accuracy and what was chosen."""
     curves: list[dict[str, Any]] = field(default_factory=list)
-    """Of a share and an arm: validation accuracy after so many steps."""
+    """For a share and an arm: validation accuracy after so many steps."""
     subsets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of a share: how many labels of each class, and the places in the training split of those that were used."""
+    """For a share: how many labels of each class, and the places in the training split of those that were used."""
 
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -41,7 +41,7 @@ def _scores(outcomes: Sequence[Outcome], arm: str, share: float) -> list[float]:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Mean and spread over the seeds: arms down, shares across; and by how much the best pretrained arm beats scratch."""
-    from zoo.study.probes import MOST_NEIGHBOURS
+    from zoo.study.probes import MOST_NEIGHBORS
 
     settings = outcomes[0].settings
     shares = sorted(settings["shares"])
@@ -55,7 +55,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "# Rotation study\n\n",
         f"{code(command)}\n\n",
         f"{outcomes[0].versions}. Test accuracy in %, mean ± deviation over {len(outcomes)} seeds; everything is "
-        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBOURS:,} labels at most.\n\n",
+        f"chosen on validation, test is scored once with the choice. k-NN looks at {MOST_NEIGHBORS:,} labels at most.\n\n",
         f"Pretext: {pretext} of the test images' four rotations are told.\n\n",
         "| arm | " + " | ".join(f"{share:g} % of the labels" for share in shares) + " |\n|---|" + "---:|" * len(shares) + "\n",
     ]
@@ -118,12 +118,12 @@ def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
 
     figure = Figure(figsize=(3.6 * len(shares), 3.4), layout="constrained")
     for panel, share in zip(figure.subplots(1, len(shares), squeeze=False)[0], shares, strict=True):
-        for arm, colour in (("scratch", "black"), ("fine-tuned", "tab:blue")):
+        for arm, color in (("scratch", "black"), ("fine-tuned", "tab:blue")):
             curves = [curve for outcome in outcomes for curve in outcome.curves]
             for number, each in enumerate(c for c in curves if (c["arm"], c["share"]) == (arm, share)):
                 steps, values = zip(*each["curve"], strict=True)
                 panel.plot(
-                    steps, [100 * v for v in values], color=colour, alpha=0.6, label=caption(arm) if number == 0 else None
+                    steps, [100 * v for v in values], color=color, alpha=0.6, label=caption(arm) if number == 0 else None
                 )
         panel.set(title=f"{share:g} % of the labels", xlabel="step", ylabel="validation accuracy, %")
         panel.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What frozen features know: linear and non-linear probes, and nearest neighbours, as Gidaris, Singh and Komodakis 2018 judge
+"""What frozen features know: linear and non-linear probes, and nearest neighbors, as Gidaris, Singh and Komodakis 2018 judge
 pretraining (tables 1 and 2). Whatever is chosen, is chosen on validation; test is scored once, with the choice."""
 
 import math
@@ -13,14 +13,14 @@ from zoo.models._base import Classifier
 DECAYS = (1e-3, 1e-1, 1.0)
 """Weight decays (AdamW's, decoupled) among which a probe's is chosen."""
 NEIGHBOURS = (1, 5, 20)
-MOST_NEIGHBOURS = 2000
-"""Labelled samples that a nearest-neighbour search looks at, at most: more would take hours in L1."""
+MOST_NEIGHBORS = 2000
+"""Labeled samples that a nearest-neighbor search looks at, at most: more would take hours in L1."""
 PROBE_SIZE = 2500
 """Features that a probe reads, at most: maps are averaged down to the largest grid within it."""
 
 
 def features(net: Classifier, block: str, images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Of uint8 images (N, C, H, W), what `block` makes of them: (N, D), D at most PROBE_SIZE."""
+    """What `block` makes of uint8 images (N, C, H, W): (N, D), D at most PROBE_SIZE."""
     middle, spread = (torch.tensor(values).reshape(-1, 1, 1) for values in (mean, std))
     found = []
     with torch.inference_mode():
@@ -79,25 +79,25 @@ def accuracy(probe: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def nearest(places: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, Tensor], classes: int) -> tuple[float, float, str]:
-    """k nearest neighbours; k, and of several places the one, are chosen on validation in L2; then L1 may do better there.
+    """k nearest neighbors; k, and of several places the one, are chosen on validation in L2; then L1 may do better there.
 
     `places` holds, by name, what `fit_probe` takes. Returns accuracy on val and on test, and what was chosen, in words.
     """
 
     def right(place: str, split: str, p: int, counts: Sequence[int]) -> list[float]:
-        known = places[place]["train"][:MOST_NEIGHBOURS], labels["train"][:MOST_NEIGHBOURS]
-        votes = neighbour_votes(places[place][split], *known, classes, p, counts)
+        known = places[place]["train"][:MOST_NEIGHBORS], labels["train"][:MOST_NEIGHBORS]
+        votes = neighbor_votes(places[place][split], *known, classes, p, counts)
         return [(each.argmax(1) == labels[split]).double().mean().item() for each in votes]
 
     scores = {(place, 2, k): v for place in places for k, v in zip(NEIGHBOURS, right(place, "val", 2, NEIGHBOURS), strict=True)}
     best = max(scores, key=lambda choice: scores[choice])[0]
     scores |= {(best, 1, k): v for k, v in zip(NEIGHBOURS, right(best, "val", 1, NEIGHBOURS), strict=True)}
     place, p, k = max(scores, key=lambda choice: scores[choice])
-    count = min(MOST_NEIGHBOURS, len(labels["train"]))
-    return scores[place, p, k], right(place, "test", p, [k])[0], f"{place}, L{p}, k = {k}, {count} neighbours"
+    count = min(MOST_NEIGHBORS, len(labels["train"]))
+    return scores[place, p, k], right(place, "test", p, [k])[0], f"{place}, L{p}, k = {k}, {count} neighbors"
 
 
-def neighbour_votes(x: Tensor, known: Tensor, labels: Tensor, classes: int, p: int, counts: Sequence[int]) -> list[Tensor]:
+def neighbor_votes(x: Tensor, known: Tensor, labels: Tensor, classes: int, p: int, counts: Sequence[int]) -> list[Tensor]:
     """For each k in `counts` the votes of the k nearest of `known`, (N, classes); a nearer one breaks ties."""
     most = min(max(counts), len(known))
     found = torch.cat([torch.cdist(part, known, p=p).topk(most, largest=False).indices for part in torch.split(x, 500)])

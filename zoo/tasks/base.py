@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch, channels_of, foreign
-from zoo.common.bfloat16 import pad_beforehand
+from zoo.common.bfloat16 import pad_explicitly
 from zoo.common.signature import ConstructorSignature, filled, parameters
 from zoo.common.trust import harmless
 
@@ -255,7 +255,7 @@ class Task(lightning.LightningModule):
         if not self.class_names:
             self.class_names = tuple(map(str, range(getattr(self, "num_outputs", None) or 0)))
         if stage == "fit":
-            pad_beforehand(self.net, self.trainer.precision, self.trainer.strategy.root_device.type)
+            pad_explicitly(self.net, self.trainer.precision, self.trainer.strategy.root_device.type)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         batch = self.understood(batch, batch_idx)

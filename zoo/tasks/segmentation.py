@@ -133,7 +133,7 @@ class SegmentationTask(Task):
             guess, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
             image = draw.at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
             wrong = torch.where((guess != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
-            rows.append([image, draw.coloured(truth), draw.coloured(guess), wrong])
+            rows.append([image, draw.colored(truth), draw.colored(guess), wrong])
         draw.save(draw.sheet(rows, ["image", "truth", "prediction", "wrong"]), folder / "predictions.png")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.common.files import Unreadable, reason, regular
-from zoo.common.places import inside
+from zoo.common.places import safe_join
 
 _LONGEST = 100_000
 """Characters of a line. A file without line breaks is no list, and need not fit the memory to be refused."""
@@ -136,6 +136,6 @@ def number_of(path: Path, row: Row, column: str) -> int:
 def placed(path: Path, row: Row, folder: Path, name: str) -> Path:
     """The file of a folder that a row names. Raises ValueError: the name leads out of it."""
     try:
-        return inside(folder, name)
+        return safe_join(folder, name)
     except ValueError as error:
         raise ValueError(f"Line {row.number} of {path}: {error}") from None

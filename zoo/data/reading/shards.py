@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from zoo.common.chance import permutation
 from zoo.common.files import reason
-from zoo.common.places import alone, cache_folder, data_root, inside, write_whole, written
+from zoo.common.places import alone, cache_folder, data_root, safe_join, write_whole, written
 from zoo.common.words import json_text
 from zoo.data.reading.arrays import read_arrays
 from zoo.data.reading.folders import Labelled, labelled_splits
@@ -104,7 +104,7 @@ class Store:
 
     def file(self, name: str, size: int | None = None) -> Path:
         """A file of the set on this machine, fetched if it has to be. Raises ValueError: it cannot be had, or is not whole."""
-        path = inside(self.folder, name)
+        path = safe_join(self.folder, name)
         if self.remote and not path.is_file():
             with alone(path):
                 if not path.is_file():
@@ -260,7 +260,7 @@ def read_contents(store: Store) -> tuple[tuple[str, ...], dict[str, Split]]:
         splits = {}
         for name, shards in msgspec.structs.asdict(described.splits).items():
             for shard in shards:
-                inside(Path(), shard.name)
+                safe_join(Path(), shard.name)
                 if not store.remote:
                     store.file(shard.name, shard.bytes)
             places = _index(store.file(f"{name}.npz"), sum(shard.bytes for shard in shards))
@@ -418,7 +418,7 @@ def scan(path: Path, shard: int) -> Places:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                inside(Path(), member.name)
+                safe_join(Path(), member.name)
                 if member.isdir():
                     continue
                 if not member.isreg() or member.issparse():  # a link, a pipe, a device, a file with holes

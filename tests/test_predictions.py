@@ -14,10 +14,10 @@ from PIL import Image
 
 from tests.conftest import Launcher
 from tests.test_words import FILE_NAMES, is_one_plain_line
-from zoo.common.draw import Film
+from zoo.common.draw import VideoWriter
 from zoo.common.places import write_whole
-from zoo.run import answers
-from zoo.run.answers import Gallery, Lines, mark
+from zoo.run import predictions
+from zoo.run.predictions import Gallery, Lines, mark
 
 Verb = Callable[..., tuple[int, str, str]]
 LENET = "lenet5:fashion_mnist"
@@ -64,7 +64,7 @@ def test_every_input_has_pictures_of_its_own(tmp_path: Path) -> None:
     for number, own in enumerate(files):
         assert values(own) == {number}, sources[number]
     every = [file for own in files for file in own]
-    assert len({answers._folded(file) for file in every}) == len(every) == 2 * len(sources)
+    assert len({predictions._folded(file) for file in every}) == len(every) == 2 * len(sources)
     assert sorted(every) == sorted(str(path) for path in (tmp_path / "out").rglob("*"))
     assert all(is_one_plain_line(file) for file in every)
     assert [Path(file).name for file in files[1]] == ["a_overlay.png", "a_classes.png"]
@@ -113,7 +113,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, kind: str) -> None:
 
 def film(gallery: Gallery, source: str, value: int) -> str:
     with gallery.room() as room:
-        with Film(room / "objects", 5, mark(Path(source))) as made:
+        with VideoWriter(room / "objects", 5, mark(Path(source))) as made:
             made.add(Image.new("RGB", (16, 16), (value,) * 3))
         (told,) = gallery.add(Path(source), {"objects": made})
     return told
@@ -134,7 +134,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeyp
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answers, "write_whole", full)
+    monkeypatch.setattr(predictions, "write_whole", full)
     with pytest.raises(ValueError, match=r"The pictures cannot be written to .*: No space left on device"):
         saved(Gallery(tmp_path / "out"), "a.png")
     assert not list((tmp_path / "out").iterdir())
@@ -241,7 +241,7 @@ def test_a_prediction_that_is_stopped_keeps_what_it_said(started: Launcher, tmp_
         Image.new("L", (28, 28), each).save(tmp_path / "pictures" / f"{each:03d}.png")
     code = f"""
 import os, sys, zoo.predict as predict
-from zoo.run.answers import Lines
+from zoo.run.predictions import Lines
 write = Lines.write
 def stopping(self, line):
     write(self, line)
@@ -446,7 +446,7 @@ def test_a_limit_of_pixels_holds_for_the_frames_of_a_film_too(
 ) -> None:
     from zoo.common import files as _files
 
-    with Film(tmp_path / "film.mp4", 5) as made:
+    with VideoWriter(tmp_path / "film.mp4", 5) as made:
         made.add(Image.new("RGB", (70, 34)))  # a decoder makes 80 x 48 of it
     monkeypatch.setattr(_files, "_allowed", (1000, "ZOO_MAX_PIXELS"))
     assert "more than max_pixels=2379 allows" in verb("predict", LENET, "film.mp4", "max_pixels=2379")[1]

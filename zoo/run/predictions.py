@@ -21,10 +21,10 @@ from zoo.common.places import write_whole
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from zoo.common.draw import Film
+    from zoo.common.draw import VideoWriter
 
 _BEGIN = b'{"file": '
-"""Of each line of answers."""
+"""The keys of each line."""
 
 
 class Lines:
@@ -175,7 +175,7 @@ class Gallery:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".unfinished-") as place:
             yield Path(place)
 
-    def add(self, source: Path, films: Mapping[str, "Film"]) -> tuple[str, ...]:
+    def add(self, source: Path, films: Mapping[str, "VideoWriter"]) -> tuple[str, ...]:
         """Take the films of an input, which are finished, in its `room`, and carry its mark; their files."""
         with self._places(source, films, ".mp4") as places:
             for place, film in zip(places, films.values(), strict=True):
@@ -184,7 +184,7 @@ class Gallery:
 
     @contextlib.contextmanager
     def _places(self, source: Path, names: Iterable[str], suffix: str) -> Iterator[list[Path]]:
-        """Files that are ours alone, one for each name. Where they cannot be filled, those that were made are gone."""
+        """New files, one for each name. Where they cannot be filled, those that were made are gone."""
         self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         stem = _plain(source.stem)
