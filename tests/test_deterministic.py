@@ -11,7 +11,7 @@ from torch import nn
 import zoo
 from zoo.run.build import build_task, publish
 from zoo.run.compose import composed
-from zoo.run.determinism import NONDETERMINISTIC, refused, unsteady
+from zoo.run.determinism import NONDETERMINISTIC, nondeterministic, refused
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -83,13 +83,13 @@ def test_a_deterministic_run_repeats_itself(verb: Verb, tmp_path: Path) -> None:
 def test_unsteady_operations_are_found_in_the_graph(net: nn.Module, shape: tuple[int, ...], found: list[str] | None) -> None:
     x = torch.rand(shape, requires_grad=True)
     expected = ["avg_pool3d (backward)", "reflection padding in 3-D (backward)"] if found is None else found
-    assert unsteady({"loss": net(x).sum()}) == expected
+    assert nondeterministic({"loss": net(x).sum()}) == expected
 
 
 @pytest.mark.parametrize("name", ["i3d", "fcn8s"])
 def test_they_are_named_for_a_model(name: str) -> None:
     net, shape = built(name)
-    found = unsteady({"loss": tensors(net(torch.rand(2, *shape)))[0].sum()})
+    found = nondeterministic({"loss": tensors(net(torch.rand(2, *shape)))[0].sum()})
     assert ("avg_pool3d (backward)" in found) == (name == "i3d")
 
 
@@ -104,7 +104,7 @@ def test_the_list_is_the_installed_torchs(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         text = f"The following will throw a\n:class:`RuntimeError`:\n\n    * :class:`torch.{entry}\n\nIn addition, several"
         monkeypatch.setattr(torch.use_deterministic_algorithms, "__doc__", text)
-        assert unsteady(loss) == found
+        assert nondeterministic(loss) == found
 
 
 OF_NO_LAYER = {"put_", "histc", "bincount", "median", "scatter_reduce", "EmbeddingBag", "MaxUnpool1d", "resize_"}

@@ -425,13 +425,14 @@ def test_the_pictures_of_a_run_replace_no_link(tmp_path: Path) -> None:
     from torch import nn
 
     from zoo.common import draw
+    from zoo.run.pictures import draw_curves, draw_filters
 
     (tmp_path / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
     (tmp_path / "victim").write_text("kept")
     doings: dict[str, Callable[[], object]] = {
-        "curves.png": lambda: pictures.draw_curves(tmp_path),
-        "filters.png": lambda: pictures.draw_filters(nn.Conv2d(1, 1, 3), tmp_path),
-        "filters.gif": lambda: pictures.draw_filters(nn.Conv3d(1, 1, 3), tmp_path),
+        "curves.png": lambda: draw_curves(tmp_path),
+        "filters.png": lambda: draw_filters(nn.Conv2d(1, 1, 3), tmp_path),
+        "filters.gif": lambda: draw_filters(nn.Conv3d(1, 1, 3), tmp_path),
         "predictions.png": lambda: draw.save(Image.new("L", (2, 2)), tmp_path / "predictions.png"),
     }
     for name, doing in doings.items():
