@@ -36,7 +36,7 @@ def spread(values: Sequence[float]) -> str:
 
 def write(name: str, title: str, protocol: str, rows: Sequence[Sequence[str]]) -> None:
     """Write `results/NAME.md`: title, command, conditions, then a table whose first row is its head."""
-    from zoo.run.report import hardware, versions
+    from zoo.run.result import hardware, versions
 
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     text = (

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 import zoo
 from zoo.common.bfloat16 import pad_explicitly
-from zoo.run.report import hardware, versions
+from zoo.run.result import hardware, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from default_runs import RESULTS

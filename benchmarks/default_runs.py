@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from zoo.run.report import hardware
+from zoo.run.result import hardware
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "torchvision", "lightning", "av", "scikit-learn")

@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 from default_runs import RESULTS
 
-from zoo.run.report import hardware
+from zoo.run.result import hardware
 
 RUNS: dict[str, list[str]] = {
     "fcn32s": ["model=fcn32s"],

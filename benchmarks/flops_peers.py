@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.common.numbers import quantity
-from zoo.run.report import versions
+from zoo.run.result import versions
 
 RESULT = Path(__file__).parent / "results" / "flops_peers.md"
 TOLERANCE = 1e-3

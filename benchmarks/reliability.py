@@ -64,7 +64,7 @@ def tests(folder: Path) -> tuple[dict[tuple[str, str], Counter[str]], list[str]]
 
 
 def main() -> None:
-    from zoo.run.report import versions
+    from zoo.run.result import versions
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(made)

@@ -382,7 +382,7 @@ def test_nobody_is_told_to_install_another_project() -> None:
 
 
 SPEAKING = {
-    *("cli", "signals", "report", "sweep"),  # what verbs share
+    *("cli", "signals", "report", "result", "sweep"),  # what verbs share
     *("compare", "measure"),  # what the verbs study and benchmark do
     *("resume", "places"),  # the last words of a run that is stopped, and of one whose figures cannot be written
     *("timing", "progress"),  # a process's answer to the one that asks, and the handler of the logger

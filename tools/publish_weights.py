@@ -24,7 +24,7 @@ from zoo.models._registry import get_builder
 from zoo.run.build import build_data
 from zoo.run.folder import checkpoint_path
 from zoo.run.recipe import compose_recipe, read_checkpoint
-from zoo.run.report import versions
+from zoo.run.result import versions
 from zoo.tasks.rotation import CLASS_NAMES
 
 PROTOCOL = {

@@ -43,11 +43,12 @@ def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
 def _train(config: "DictConfig") -> dict[str, float]:
     """Train in a folder of the run's own, anew or from where it stopped."""
     from zoo.run import folder, report
+    from zoo.run.result import finished
     from zoo.run.resume import saying_how_to_resume
 
     resume = resumable(config)
     others = differences(config, resume) if resume else {}
-    if report.finished(config, resume):
+    if finished(config, resume):
         return {}
     with saying_how_to_resume(config.run_dir), folder.held(config, resume):
         report.differences(others)
@@ -66,6 +67,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     from zoo.run.callbacks import Pace
     from zoo.run.freeze import Freeze
     from zoo.run.protocol import protocol
+    from zoo.run.result import write_result
     from zoo.run.resume import taken_up
     from zoo.run.transfer import check_frozen
 
@@ -127,7 +129,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     how = report.Conditions(weights, protocol(config, data, task.recipe, str(trainer.precision)))
     report.after(trainer, task, data, metrics, checkpoint, how, config.run_dir, clock)
     if "test" in task.scored:
-        report.write_result(trainer, task, data, metrics, config, overrides_of(config), macs, clock, how)
+        write_result(trainer, task, data, metrics, config, overrides_of(config), macs, clock, how)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return {name: float(value) for name, value in metrics.items()}

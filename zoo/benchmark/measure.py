@@ -130,7 +130,7 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
     import torch
 
     from zoo.common import bfloat16
-    from zoo.run import report
+    from zoo.run.result import hardware, versions
 
     cost, config = _cost(name, options.overrides)
     base = _with_accuracy(cost, options)
@@ -141,8 +141,8 @@ def _rows(name: str, options: Options) -> Iterator[Row]:
     base = replace(
         base,
         device=device,
-        hardware=torch.cuda.get_device_name() if device == "cuda" else report.hardware(),
-        versions=report.versions(),
+        hardware=torch.cuda.get_device_name() if device == "cuda" else hardware(),
+        versions=versions(),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
     )
     usual = {"precision": bfloat16.precision(str(config.trainer.precision), device == "cuda")}

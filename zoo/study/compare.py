@@ -47,6 +47,7 @@ def study(
     """
     from zoo.common.places import read_outcome, write_outcome
     from zoo.run import report
+    from zoo.run.result import versions
 
     check_overrides(overrides)
     if wrong := [f"{share:g}" for share in shares if not 0 < share <= 100]:
@@ -70,7 +71,7 @@ def study(
                 raise ValueError(f"{path} is of a study with other settings ({outcome.settings}). Choose another folder=.")
             print(f"seed {seed}: measured before, {printable(path)}", flush=True)
         else:
-            outcome = Outcome(settings, seed, report.versions())
+            outcome = Outcome(settings, seed, versions())
             _measure(outcome, folder)
             write_outcome(path, outcome.__dict__)  # that it is there means it is done
         outcomes.append(outcome)
