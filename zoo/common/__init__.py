@@ -1,0 +1,1 @@
+"""What all rooms use: files, text, numbers, pixels. It imports no other room."""

@@ -1,0 +1,1 @@
+"""From files to samples: videos, tables, folders, archives."""
