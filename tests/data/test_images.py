@@ -16,7 +16,7 @@ from PIL import Image
 
 from zoo.common.files import Unreadable, pixels_limited
 from zoo.common.pictures import FORMATS, LOSSLESS, SUFFIXES, check_image, read_image, upright_header
-from zoo.data import images, pennfudan
+from zoo.data import pennfudan
 from zoo.data.images import Crops, ImageFiles
 from zoo.data.masks import read_mask
 
@@ -364,7 +364,7 @@ def test_16_bits_in_a_mode_of_32_are_16(tmp_path: Path, monkeypatch: pytest.Monk
     Image.fromarray(values.astype(np.uint16)).save(content, "TIFF")
     path = tmp_path / "x.tif"
     path.write_bytes(content.getvalue())
-    before = images._opened
+    before = pictures._opened
     raw = {"<u2": "I;16", ">u2": "I;16B", "<i2": "I;16S"}[rule]
 
     def opened(*arguments: Any) -> Image.Image:
@@ -374,7 +374,7 @@ def test_16_bits_in_a_mode_of_32_are_16(tmp_path: Path, monkeypatch: pytest.Monk
         wide.tile = [("raw", (0, 0, 5, 4), 0, (raw, 0, 1))]  # type: ignore[attr-defined]
         return wide
 
-    monkeypatch.setattr(images, "_opened", opened)
+    monkeypatch.setattr(pictures, "_opened", opened)
     if rule == "<i2":
         with pytest.raises(Unreadable, match="from 0 to 19000, of no stated range"):
             read_image(path, 1)

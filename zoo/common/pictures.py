@@ -1,6 +1,7 @@
 """Pictures: what is opened, and how its pixels become bytes."""
 
 import contextlib
+import importlib
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,10 @@ _PLUGINS = {
 }
 """Pillow's formats of photographs and of scans, the most usual first; where each is read, and what must be compiled in. Not one
 of them is read by starting another program, as PostScript is."""
+
 _COMPILED = tuple(name for name, (_, feature) in _PLUGINS.items() if feature is None or features.check(feature))
+for _name in _COMPILED:
+    importlib.import_module(f"PIL.{_PLUGINS[_name][0]}ImagePlugin")
 FORMATS = tuple(name for name in _COMPILED if name in Image.OPEN)  # an MPO is opened as the JPEG that it begins with
 LOSSLESS = tuple(name for name in FORMATS if name in ("PNG", "GIF", "BMP", "DIB", "TIFF", "PPM"))
 """Those that keep each pixel's number."""
@@ -44,6 +48,7 @@ def suffixes_of(formats: Sequence[str]) -> frozenset[str]:
 
 
 SUFFIXES = suffixes_of(_COMPILED)
+
 Ground = tuple[int, int, int]
 """What lies below transparent pixels: red, green, blue."""
 WHITE = (255, 255, 255)

@@ -1,6 +1,5 @@
 """Images: splits held in memory, and files decoded where they are asked for."""
 
-import importlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Unpack
@@ -13,11 +12,8 @@ from zoo.batch import Batch, LabelBatch
 from zoo.common.chance import CROP, uniform
 from zoo.common.crops import Crops, region, with_channels
 from zoo.common.files import File
-from zoo.common.pictures import _COMPILED, _PLUGINS, SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
+from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
 from zoo.data.base import DataModule, Decoded, Draw, Loading, labelled
-
-for _name in _COMPILED:
-    importlib.import_module(f"PIL.{_PLUGINS[_name][0]}ImagePlugin")
 
 
 class PictureLoading(Loading, total=False):

@@ -259,9 +259,6 @@ def _explain(overrides: Sequence[Override]) -> None:
                     node = node._parent[key]
 
 
-# From configuration to objects
-
-
 def choices_of(config: DictConfig) -> dict[str, str]:
     """Which file of each group was chosen: {"data": "digits", ...}."""
     return {group: choice for group, choice in _hydra(config).runtime.choices.items() if "/" not in group}
@@ -274,6 +271,3 @@ def overrides_of(config: DictConfig) -> list[str]:
 
 def _hydra(config: DictConfig) -> Any:
     return config.hydra if "hydra" in config else HydraConfig.get()
-
-
-# What a checkpoint carries

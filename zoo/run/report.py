@@ -312,6 +312,3 @@ def after(
         folder = " ".join(map(shell_word, [run_dir, *plugins.imported()]))
         print(f"evaluate   python -m zoo.evaluate {folder}")
         print(f"predict    python -m zoo.predict {folder} FILE")
-
-
-# Pictures

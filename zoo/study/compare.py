@@ -280,6 +280,3 @@ def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
     """All of a split: uint8 (N, C, H, W) and int64 (N,)."""
     batch: Any = samples.__getitems__([(0, index) for index in range(0, len(samples), samples.views)])
     return batch["input"], batch["label"]
-
-
-# What is written
