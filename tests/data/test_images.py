@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.common import pictures
 from zoo.common.files import Unreadable, pixels_limited
 from zoo.common.pictures import FORMATS, LOSSLESS, SUFFIXES, check_image, read_image, upright_header
 from zoo.data import pennfudan
