@@ -73,7 +73,9 @@ def reached(place: str, settings: tuple[str, ...]) -> list[str]:
     [
         (),
         ("model=c3d",),
-        ("model=mask_rcnn", "callbacks=ema", "trainer=ddp"),
+        ("model=vgg13_bn",),
+        ("model=fcn8s",),
+        ("model=keypoint_rcnn", "callbacks=ema", "trainer=ddp"),
         ("model=resnet18", "data=image_folder", "optimizer=sgd"),
         ("model=c3d", "data=ucf101", "logger=none", "scheduler=step"),
         ("experiment=mask_rcnn_coco",),
@@ -91,6 +93,7 @@ def test_every_key_of_a_run_is_offered_and_no_other(settings: tuple[str, ...]) -
         (("--v",), ["--version"]),
         (("train", "mod"), ["model.", "model="]),
         (("train", "model=c3"), ["model=c3d"]),
+        (("train", "model=bas"), []),
         (("train", "model=lenet5,c3"), ["model=lenet5,c3d"]),
         (("train", "model=c3d", "model.pool"), ["model.pool5_padding="]),
         (("train", "model.pool"), []),

@@ -14,6 +14,7 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
+from tests.written import lineage
 from zoo.common import trust
 from zoo.common.places import CONF
 from zoo.run import cli, folder
@@ -233,6 +234,14 @@ def test_every_model_composes_and_its_data_fit(model: str) -> None:
         assert config.size == size
         if not (model == "two_stream" and size == "paper"):  # it reads flow, which the embedded set does not serve
             check_fit(config)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/base/*.yaml")), ids=lambda path: path.stem)
+def test_what_others_are_based_on_is_no_choice(path: Path) -> None:
+    group = path.parent.parent.name
+    with pytest.raises(ValueError, match=f"There is no {group} 'base/{path.stem}'; "):
+        composed([f"{group}=base/{path.stem}"])
+    assert path in [each for model in CONF.glob(f"{group}/*.yaml") for each in lineage(model)]
 
 
 def test_image_models_refuse_clips_and_the_other_way_round() -> None:

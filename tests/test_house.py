@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
 
 import zoo
+from tests.written import written
 from zoo.__main__ import verbs
 from zoo.benchmark import charts
 from zoo.benchmark.measure import read_rows
@@ -179,7 +179,7 @@ def test_the_house_is_small() -> None:
 
 def files(group: str) -> dict[str, dict[str, object]]:
     """The files of a group; of those that set more than their group's keys these alone."""
-    found = {path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((CONF / group).glob("*.yaml"))}
+    found = {path.stem: written(group, path.stem) for path in sorted((CONF / group).glob("*.yaml"))}
     return {name: content.get("data", content) if group == "data" else content for name, content in found.items()}
 
 
@@ -199,9 +199,6 @@ def test_a_models_yaml_lists_the_builders_arguments(name: str) -> None:
 @pytest.mark.parametrize("group", ["data", "task"])
 def test_a_yaml_lists_its_classes_arguments(group: str) -> None:
     for name, content in files(group).items():
-        for base in content.pop("defaults", []):  # type: ignore[attr-defined]
-            if base != "_self_":
-                content = {**files(group)[base], **content}
         module, _, kind = str(content.pop("_target_")).rpartition(".")
         cls = getattr(__import__(module, fromlist=[kind]), kind)
         own = set(inspect.signature(cls).parameters) - {"net"}

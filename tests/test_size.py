@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 import zoo
+from tests.written import lineage
 from zoo.common.numbers import quantity
 from zoo.common.places import CONF
 from zoo.models._registry import get_builder
@@ -76,7 +77,7 @@ def test_the_papers_size_is_readmes_row(name: str) -> None:
 def test_every_value_of_the_paper_names_its_source_or_says_that_it_is_ours() -> None:
     """Of a rate, a batch, or a length that is another at the paper's size than for the embedded set."""
     for name in zoo.list_models():
-        lines = (CONF / "model" / f"{name}.yaml").read_text().splitlines()
+        lines = [line for path in lineage(CONF / "model" / f"{name}.yaml") for line in path.read_text().splitlines()]
         told = [line for line in lines if re.match(r"\s*(lr|warmup|max_epochs|batch_size|reference_batch|most_samples):", line)]
         assert told
         for line in told:

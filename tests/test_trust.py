@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 import zoo
+from tests.written import written
 from zoo import create_model, list_models
 from zoo.common import trust
 from zoo.common.places import CONF
@@ -36,7 +36,7 @@ def test_every_argument_is_either_a_checkpoints_or_the_users() -> None:
     """A new argument of a data set, a task or a network must be put on one side before a checkpoint can carry it."""
     for group in ("data", "task", "model"):
         for path in sorted((CONF / group).glob("*.yaml")):
-            own = yaml.safe_load(path.read_text()) or {}
+            own = written(group, path.stem)
             own = own.get(group, own) if group != "task" else own
             for key, value in own.items():
                 if key.startswith("_") or key in ("defaults", "augment", "optimizer", "scheduler") or key in trust.USERS[group]:
@@ -67,7 +67,7 @@ def test_no_argument_leads_anywhere(group: str, tmp_path: Path) -> None:
     keys = {
         str(key)
         for path in (CONF / group).glob("*.yaml")
-        for content in [yaml.safe_load(path.read_text()) or {}]
+        for content in [written(group, path.stem)]
         for key in content.get("data", content)
         if group != "model"
     } | {"pretrained", "backbone", "backbone_weights", "block", "heads", "unheard of"}

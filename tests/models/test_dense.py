@@ -9,12 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 import zoo
 from tests.precision import assert_same
-from zoo.common.places import CONF
+from tests.written import chosen, written
 from zoo.models.deconvnet import pool, unpool
 from zoo.models.fcn import bilinear_kernel, enlarging
 
@@ -22,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("precise")
 
 FCNS = {name: int(name.removeprefix("fcn").removesuffix("s")) for name in zoo.list_models("fcn*s")}
 SIZES = [(1, 1), (7, 31), (31, 33), (32, 32), (33, 64), (63, 65), (95, 50), (96, 97)]
-RECIPES = {name: OmegaConf.load(CONF / "model" / f"{name}.yaml") for name in zoo.list_models()}
-DENSE = [name for name, recipe in RECIPES.items() if {"override /task": "segmentation"} in recipe.defaults]
-SCALED = [name for name in DENSE if "width" in RECIPES[name].model]
+RECIPES = {name: written("model", name)["model"] for name in zoo.list_models()}
+DENSE = [name for name in RECIPES if chosen("model", name)["task"] == "segmentation"]
+SCALED = [name for name in DENSE if "width" in RECIPES[name]]
 
 
 def small(name: str, **arguments: object) -> nn.Module:
     own = {"width": 1 / 32, "dropout": 0.0} if name in SCALED else {}
-    if "input_shape" in RECIPES[name].model:
+    if "input_shape" in RECIPES[name]:
         own["input_shape"] = (3, 64, 64)
     torch.manual_seed(0)
     return zoo.create_model(name, **{"num_classes": 5, **own, **arguments}).eval()

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo.common.places import CONF
+from tests.written import chosen
 from zoo.models._base import Classifier
 from zoo.run.build import network_of
 from zoo.run.compose import composed
@@ -19,8 +18,7 @@ from zoo.run.compose import composed
 
 def of_tasks(*tasks: str) -> list[str]:
     """The models whose YAML chooses one of these tasks."""
-    files = {name: OmegaConf.load(CONF / "model" / f"{name}.yaml") for name in zoo.list_models()}
-    return [name for name, file in files.items() if any({"override /task": task} in file.defaults for task in tasks)]
+    return [name for name in zoo.list_models() if chosen("model", name)["task"] in tasks]
 
 
 CLASSIFIERS = of_tasks("classification", "video_classification")

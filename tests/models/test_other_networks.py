@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models.vgg import VGG, cfgs, make_layers
 
 import zoo
-from zoo.common.places import CONF
+from tests.written import written
 from zoo.models import _entries
 from zoo.models._create import check_pretrained
 from zoo.models._entries import entry_named, full_name
@@ -81,9 +81,9 @@ torchvision's name there, from which it must come."""
 def test_each_file_of_a_model_names_weights_that_are_in_it() -> None:
     """Those of its own name, or of the network that goes into it below."""
     named = {
-        path.stem: found[1]
-        for path in sorted((CONF / "model").glob("*.yaml"))
-        if (found := re.search(r"^  pretrained: \$\{size:null,'([^']+)'\}", path.read_text(), re.MULTILINE))
+        name: found[1]
+        for name in zoo.list_models()
+        if (found := re.search(r"\$\{size:null,'([^']+)'\}", str(written("model", name)["model"]["pretrained"])))
     }
     assert {"fcn8s", "deconvnet", "mask_rcnn", "two_stream"} <= named.keys()
     for name, weights in named.items():

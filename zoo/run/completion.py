@@ -171,23 +171,28 @@ def tree(settings: Sequence[str]) -> dict[str, Any]:
     found = _run_keys()
     for group, name in (usual | _chosen(CONF / "model" / f"{model}.yaml") | asked).items():
         if (CONF / group).is_dir():
-            _merge(found, _of_group(group, name))
+            _merge(found, _of_group(group, CONF / group / f"{name}.yaml"))
     return {name: value for name, value in found.items() if name not in ("defaults", "hydra", "experiment")}
+
+
+def _bases(path: Path) -> list[Path]:
+    """The files of its group that a file is based on."""
+    listed = _loaded(path).get("defaults", []) if path.parent != CONF else []
+    return [path.parent / f"{each}.yaml" for each in listed if isinstance(each, str) and each != "_self_"]
 
 
 def _chosen(path: Path) -> dict[str, str]:
     """The files of other groups that a file chooses."""
     pairs = [pair for each in _loaded(path).get("defaults", []) if isinstance(each, dict) for pair in each.items()]
-    return {group.removeprefix("override").strip(" /"): str(name) for group, name in pairs}
+    own = {group.removeprefix("override").strip(" /"): str(name) for group, name in pairs}
+    return {key: value for base in _bases(path) for key, value in _chosen(base).items()} | own
 
 
-def _of_group(group: str, name: str) -> dict[str, Any]:
+def _of_group(group: str, path: Path) -> dict[str, Any]:
     """A file with those that it is based on, under the name of the group."""
-    path = CONF / group / f"{name}.yaml"
     content, found = _loaded(path), dict[str, Any]()
-    for base in content.get("defaults", []):
-        if isinstance(base, str) and base != "_self_":
-            _merge(found, _of_group(group, base))
+    for base in _bases(path):
+        _merge(found, _of_group(group, base))
     whole = path.is_file() and path.read_text(encoding="utf-8").startswith("# @package _global_")
     own = {key: value for key, value in content.items() if key != "defaults"}
     _merge(found, _public(own if whole else {group: own}))

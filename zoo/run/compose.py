@@ -183,6 +183,7 @@ def _sweep_values(override: Override) -> list[str]:
 def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
     search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
+    _check_choices(overrides)
     GlobalHydra.instance().clear()
     plugins.offer()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -201,6 +202,15 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
             if re.search(rf"Key '{_GONE}'", f"{error} {error.__cause__}"):
                 raise ValueError(f"A file of the configuration sets {_GONE}. {_INSTEAD}") from None
             raise
+
+
+def _check_choices(overrides: Sequence[str]) -> None:
+    """Refuse a file that others are based on, and which is no choice by itself."""
+    for group, _, name in (each.partition("=") for each in overrides):
+        if name.startswith("base/") and group in groups():
+            raise ValueError(
+                f"There is no {group} {name!r}; {nearest(name, [each.stem for each in CONF.glob(f'{group}/*.yaml')])}"
+            )
 
 
 def _check_described(config: DictConfig) -> None:
