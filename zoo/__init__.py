@@ -1,4 +1,4 @@
-"""The front door: networks, their weights and their cost; what was trained, ready to be asked.
+"""The public face: networks, weights, costs, and trained networks that predict.
 
 The names stand in `__init__.pyi`, each with its home, and nothing is imported before it is asked for (PEP 562).
 """

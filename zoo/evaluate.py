@@ -39,7 +39,7 @@ def evaluate(checkpoint: str | Path, overrides: Sequence[str] = (), split: Split
 
 
 def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "test") -> "tuple[dict[str, float], Conditions]":
-    """The same, and how it was done."""
+    """The metrics as `evaluate` returns them, and the conditions under which they were measured."""
     from zoo.run import report
     from zoo.run.callbacks import Lines
     from zoo.run.protocol import protocol

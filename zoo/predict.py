@@ -1,4 +1,4 @@
-"""Say what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=answers.jsonl`.
+"""Predict what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=answers.jsonl`.
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalization are the checkpoint's own. A network of
 images predicts every frame of a video. A file beyond one of the limits is refused, for a small one may unpack to more than
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest file that is read; 0 is any."""
+    """The largest file that is read; 0 stands for no limit."""
 
     max_bytes: int = 4_000_000_000
     """The largest file."""
@@ -61,7 +61,7 @@ def predict(
     out: str | Path = "predictions",
     limits: Limits = Limits(),
 ) -> "Iterator[Prediction]":
-    """Predict files, and the files of folders, by a checkpoint; what cannot be read is said, not skipped.
+    """Predict files and folders of files by a checkpoint. A file that cannot be read gets its reason in place of a prediction.
 
     Args:
         checkpoint: a run folder, a checkpoint or published weights, MODEL:TAG.
@@ -121,7 +121,7 @@ def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
 
 
 def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
-    """What is said of each frame of a video by a task of images; its pictures become videos too."""
+    """Predict each frame of a video with a network of images; its pictures become videos."""
     from zoo.common.draw import VideoWriter
     from zoo.data.reading.decode import probe
     from zoo.run.predictions import mark
@@ -152,7 +152,7 @@ def _main(
     json: str | None = None,
     limits: Limits = Limits(),
 ) -> None:
-    """Predict, and say what is predicted as it comes, so that a prediction that is stopped keeps what it said.
+    """Predict, and print each prediction as it comes, so that a stopped run keeps them.
 
     Args:
         checkpoint: a run folder, a checkpoint or published weights (MODEL:TAG); of a folder its best checkpoint.

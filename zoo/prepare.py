@@ -1,4 +1,4 @@
-"""Make once what a data set needs: `zoo prepare motion_digits`, `zoo prepare video_folder FOLDER short_side=128`.
+"""Prepare a data set once: `zoo prepare motion_digits`, `zoo prepare video_folder FOLDER short_side=128`.
 
 Data that are rendered or downloaded are so ahead of time. Videos are scanned into a ledger that says which can be read;
 `short_side=128` makes small copies of key frames alone, which `data.prepared=128` reads many times as fast; `flow=dis`
@@ -18,7 +18,7 @@ from zoo.run.grammar import Further, Named, Plain
 
 
 def _method(name: str) -> Callable[..., Any]:
-    """By which the data set of that name is prepared."""
+    """The method that prepares the data set of that name."""
     method: Callable[..., Any] = located(composed([f"data={name}"]).data._target_).prepare
     return method
 
@@ -30,7 +30,7 @@ def prepare(
     overrides: Sequence[str] = (),
     **options: Annotated[Any, Further(_method)],
 ) -> None:
-    """Prepare a data set by name, and say what it holds. What is there already is not made again.
+    """Prepare a data set by name, and print what it holds. Files that exist are not made again.
 
     Args:
         name: a data set, one of `data=`.

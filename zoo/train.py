@@ -41,7 +41,7 @@ def train(settings: "Sequence[str] | DictConfig" = ()) -> dict[str, float]:
 
 
 def _train(config: "DictConfig") -> dict[str, float]:
-    """Train in a folder of the run's own, anew or from where it stopped."""
+    """Train in the run's own folder, from the beginning or from a checkpoint."""
     from zoo.run import folder, report
     from zoo.run.result import finished
     from zoo.run.resume import saying_how_to_resume

@@ -76,7 +76,7 @@ class RunVerdict:
 def verify(
     name: str | Path, overrides: Sequence[str] = (), tolerance: float | None = None
 ) -> "Sequence[Verdict] | Sequence[RunVerdict]":
-    """Measure again what is stated of published weights or of a run, each figure by the protocol it was stated with.
+    """Measure the figures of published weights or of a run again, each by its stated protocol.
 
     Args:
         name: weights, MODEL[:TAG], or a run's folder.

@@ -1,4 +1,4 @@
-"""What is done to training samples, in words, and where it contradicts the classes' names."""
+"""Describe the augmentation of training samples, and warn where it contradicts the classes' names."""
 
 import re
 from collections.abc import Sequence

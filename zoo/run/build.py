@@ -67,7 +67,8 @@ def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:
 
 
 def scale_rate(config: DictConfig, world_size: int) -> int:
-    """Samples a step over all devices; by it and the recipe's reference batch the learning rate is scaled, once.
+    """Scale the learning rate, once, by the samples of a step over all devices and the recipe's reference batch; return these
+    samples.
 
     (The linear scaling rule: Goyal et al. 2017, section 2.1.)
     """
@@ -80,7 +81,7 @@ def scale_rate(config: DictConfig, world_size: int) -> int:
 
 
 def fetch_weights(config: DictConfig) -> None:
-    """Have the published weights that a run starts from, before anything is built for it. Raises ValueError."""
+    """Download the published weights that a run starts from, before anything is built. Raises ValueError."""
     from zoo.models._create import weights_file
 
     if pretrained := config.model.get("pretrained"):
@@ -111,7 +112,7 @@ def build_task(config: DictConfig, *, anew: bool = True) -> "Task":
 
 
 def _check_outputs(config: DictConfig) -> None:
-    """Refuse fewer outputs than there are classes: a label would be looked for outside of them; and means of other channels."""
+    """Refuse fewer outputs than classes, whose labels would be out of range, and means of another number of channels."""
     for name in ("mean", "std"):
         if len(config.task[name]) not in (1, channels := int(config.data.shape[0])):
             raise ValueError(f"task.{name} is {list(config.task[name])}; it has a number for each of {channels} channels.")
@@ -127,13 +128,14 @@ def _check_outputs(config: DictConfig) -> None:
 
 
 def untrained_net(overrides: Sequence[str]) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
-    """The paper's network at the paper's input shape, but for what is set here; with the configuration and the shape."""
+    """The configuration, the network and the input shape of the paper, with these overrides."""
     config = composed([f"size={PAPER}", *overrides])
     return config, network_of(config), tuple(config.input_shape)
 
 
 def network_of(config: DictConfig) -> "nn.Module":
-    """The network that is described, with random weights; what data would decide that are not there is its default."""
+    """The network of a configuration, with random weights; arguments that depend on data which are not there keep their
+    defaults."""
     from zoo.models import create_model
 
     return create_model(config.model.name, **arguments_of(config))

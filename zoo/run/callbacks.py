@@ -63,7 +63,7 @@ class Progress(RichProgressBar):
 
 
 class Lines(Callback):
-    """Where no terminal shows the bar: a line an epoch with what was measured, and one a minute within an epoch.
+    """Print a line an epoch with its metrics, and one a minute within an epoch, where no terminal shows the bar.
 
     Args:
         title: what a line begins with.
@@ -194,7 +194,7 @@ class Pictures(Callback):
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients; the mode of before comes back."""
+    """Evaluation mode without gradients; the previous mode is restored."""
     training = module.training
     module.eval()
     try:

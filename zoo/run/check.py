@@ -1,4 +1,4 @@
-"""Refuse what a run cannot be built of, in the user's words, before anything is built of it."""
+"""Refuse settings that cannot be used, naming setting and remedy, before anything is built."""
 
 import contextlib
 import importlib
@@ -65,8 +65,8 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
 
 
 def check_parts(config: DictConfig) -> None:
-    """Refuse what a run cannot be built of, as far as that is known before the data are: whatever the configuration describes,
-    each value is held against the signature and the limits."""
+    """Refuse settings of which no run can be built, as far as that is known before the data are read: each value is compared
+    with the signature and the limits."""
     from zoo.models._registry import get_builder
 
     settle_moved(config)
@@ -115,7 +115,7 @@ def _check_names(model: DictConfig) -> None:
 
 
 def _described(node: DictConfig, place: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """All that is to be built, by the place where it is described."""
+    """Every node of the configuration that describes an object, with its place."""
     if "_target_" in node:
         yield place, node
     for key in map(str, node):
@@ -129,7 +129,8 @@ _MEETING = ("MASTER_ADDR", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "
 
 
 def _check_devices(trainer: DictConfig) -> None:
-    """Refuse what names no device of this machine, none of Lightning's ways to use them, and machines that never meet."""
+    """Refuse an unknown accelerator or strategy, a number of devices that is none, and machines that do not know where to
+    meet."""
     import torch
     from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.strategies import StrategyRegistry
@@ -161,7 +162,7 @@ def _check_devices(trainer: DictConfig) -> None:
 
 @contextlib.contextmanager
 def speaking_of(config: DictConfig, *groups: str, by: str = "") -> Iterator[None]:
-    """Where a library refuses what is built of these groups, say which of their settings the user has changed.
+    """Turn a library's refusal of these groups into a sentence that names the settings which the user changed.
 
     Args:
         by: which library's refusals are meant, if not any.
@@ -213,7 +214,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def spoken(hint: Any) -> str:
-    """An annotation made of plain types in the words of a sentence."""
+    """An annotation of plain types as words: `a whole number or null`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = typing.get_args(hint)
         return " or ".join(spoken(each) for each in parts if not inspect.isclass(each) or each in _SPOKEN)
@@ -238,7 +239,7 @@ _SPOKEN = {
 
 
 def layout_of(config: DictConfig) -> int:
-    """How many axes a sample of the chosen data set has."""
+    """The number of axes of a sample of the chosen data set."""
     return int(located(config.data._target_).layout)
 
 

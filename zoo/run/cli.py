@@ -105,8 +105,8 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
 
 
 def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Have a verb's function say what it does, read its settings as the command line's, and raise ValueError, in the user's
-    words, for whatever the user can mend."""
+    """Let a verb's function print its report, read settings as the command line does, and raise ValueError in one sentence for
+    what the user can mend."""
 
     @functools.wraps(function)
     def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -130,7 +130,7 @@ def in_python(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
 
 @contextlib.contextmanager
 def _as_before() -> Iterator[None]:
-    """What a verb mutes is heard again by a caller in Python."""
+    """Restore the loggers that a verb has muted."""
     muted = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [each.level for each in muted]
     with warnings.catch_warnings():
@@ -202,7 +202,7 @@ _given: list[str] = []
 
 
 def resume_command(folder: Path) -> str:
-    """The command that takes up again the run of this folder, or the sweep that it is part of."""
+    """The command that resumes the run of this folder, or the sweep that it is part of."""
     again = ("resume=", "overwrite=", *(["hydra.sweep.dir="] if SweepTable.under_way else []))
     earlier = [*plugins.imported(), *(argument for argument in _given if not argument.startswith(again))]
     if SweepTable.under_way:
@@ -217,7 +217,8 @@ def resume_command(folder: Path) -> str:
 
 @contextlib.contextmanager
 def plainly(debug: bool) -> Iterator[None]:
-    """Turn what the user can mend into one sentence on standard error and exit status 1; anything else is our mistake."""
+    """Turn an error that the user can mend into one sentence on standard error and exit status 1; any other error is a bug,
+    and keeps its traceback."""
     try:
         yield
     except Exception as error:
@@ -264,7 +265,7 @@ def _line(error: BaseException) -> str:
 
 
 def _speak_any_letters() -> None:
-    """Letters that the terminal has not are written as escapes; files are UTF-8 whatever the system's language."""
+    """Write letters that the terminal lacks as escapes; read and write files as UTF-8 whatever the system's language."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -274,7 +275,7 @@ def _speak_any_letters() -> None:
 
 
 def _unheard() -> bool:
-    """Whether whoever read our standard output has gone."""
+    """Whether the reader of the standard output has gone."""
     with contextlib.suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -86,7 +86,7 @@ _KEYS = tuple(field.name for field in dataclasses.fields(Run))
 
 
 def in_one_folder(arguments: Sequence[str]) -> list[str]:
-    """Where a run is taken up, it stays in its folder, if no other is named."""
+    """A resumed run stays in its folder, unless another is named."""
     values = dict(argument.partition("=")[::2] for argument in arguments)
     named = values.keys() & {"run_dir", "hydra.run.dir", "hydra.sweep.dir"}
     added = []
@@ -162,7 +162,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def check_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """Compose what was asked for, each value of a sweep in turn, and explain what does not exist. The first of them."""
+    """Compose every combination of a sweep, explain what does not exist, and return the first configuration."""
     parsed = parse(overrides)
     plain = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     first = composed(plain + [_sweep_values(o)[0] for o in parsed if o.is_sweep_override()], config_dir)
@@ -231,7 +231,7 @@ def groups() -> list[str]:
 
 
 def roots() -> tuple[str, ...]:
-    """With what a setting's name begins."""
+    """The words with which a setting's name may begin."""
     return (*dict.fromkeys([*_KEYS, *groups()]), "hydra")
 
 
@@ -275,7 +275,7 @@ def choices_of(config: DictConfig) -> dict[str, str]:
 
 
 def overrides_of(config: DictConfig) -> list[str]:
-    """What the user set."""
+    """The overrides that the user gave."""
     return list(_hydra(config).overrides.task)
 
 

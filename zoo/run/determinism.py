@@ -1,4 +1,4 @@
-"""The same bits twice: which operations of a training step cannot give them on a GPU.
+"""Which operations of a training step are not deterministic on a GPU.
 
 `trainer.deterministic=true` makes torch choose deterministic algorithms. On a CPU each operation has one. On a GPU
 some add up in an order that differs from run to run, and torch refuses them in the midst of the first step. Here they are found
@@ -45,7 +45,8 @@ NONDETERMINISTIC = {
 
 
 def refused() -> set[str]:
-    """What the installed torch says that it has no deterministic algorithm for on a GPU, by the names of its list."""
+    """The operations for which the installed torch states that it has no deterministic algorithm on a GPU, by torch's
+    names."""
     text = (inspect.getdoc(torch.use_deterministic_algorithms) or "").partition("In addition")[0].rpartition("will throw a")[2]
     entries = [entry for entry in text.split("\n    * ")[1:] if "MPS" not in entry or "CUDA" in entry]
     return {name for entry in entries for name in re.findall(r"`torch\.(?:\w+\.)*(\w+)`", entry)}

@@ -44,7 +44,7 @@ _claimed: dict[str, str] = {}
 
 
 def forget() -> None:
-    """Let this process make folders anew: another command begins."""
+    """Forget the folders of this process: another command begins."""
     _claimed.clear()
 
 
@@ -93,7 +93,7 @@ def slurm_step() -> str | None:
 
 
 def first_process() -> bool:
-    """Whether this is the one of a run's processes that writes, as their launcher says before they know of each other."""
+    """Whether this process writes the run's files, by its launcher's variables: the processes do not know one another yet."""
     rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
     places = (rank,) if rank is not None else (os.environ.get("LOCAL_RANK"), os.environ.get("NODE_RANK"))
     return not any(int(place or 0) for place in places)
@@ -150,7 +150,7 @@ def _locked(handle: int) -> bool:
 
 
 def _try(folder: Path) -> None:
-    """Write a small file and remove it: what cannot be written is better known before the work than after."""
+    """Write a small file and remove it, to find out before the work whether the folder can be written."""
     checkpoints = folder / "checkpoints"
     there = checkpoints.exists()
     for place in (folder, checkpoints):
@@ -200,7 +200,7 @@ def clear(folder: Path) -> None:
 
 
 def _note_settings(config: DictConfig, place: Path) -> None:
-    """The run's settings as Hydra writes them, which it would do before anybody knows whose the folder is."""
+    """Write the run's settings as Hydra does, but after the folder is known to be this run's."""
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():
@@ -213,7 +213,7 @@ def _note_settings(config: DictConfig, place: Path) -> None:
 
 
 def place(name: str) -> str:
-    """A file or folder as the user means it: ~ is their home, unless something here is called so."""
+    """Expand ~ to the user's home, unless something here is called so."""
     if not name.startswith("~"):
         return name
     home = name if exists(name) else os.path.expanduser(name)  # noqa: PTH111 (Path's fails where there is no such user)

@@ -34,7 +34,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Named:
-    """How an option is written whose name is none in Python."""
+    """Gives an option a name that is no identifier in Python."""
 
     name: str
 
@@ -273,7 +273,7 @@ def spoken(hint: Any) -> str:
 
 
 def usage(function: Callable[..., Any], verb: str, about: str) -> str:
-    """What is printed for `zoo VERB --help`."""
+    """The text of `zoo VERB --help`."""
     known = parameters(function)
     plain = [each for each in known if each.is_plain]
     options = [each for each in known if not each.is_plain and not each.is_settings]
@@ -302,7 +302,7 @@ def _written(value: Any) -> str:
 
 
 def _texts(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring's "Args:" says of each."""
+    """The text of each argument in the docstring's "Args:"."""
     docstring = inspect.getdoc(inspect.unwrap(function)) or ""
     section = re.search(r"^Args:\n((?:[ ]{4}.*\n?|\n)+)", docstring + "\n", re.MULTILINE)
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1] if section else "", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""How long a run is where nobody said it: the recipe's epochs, made to fit the amount of data.
+"""The length of a run that the user did not set: the recipe's epochs, fitted to the amount of data.
 
 A recipe counts in epochs of the set that it was made for. An epoch of fifteen clips is one step, and one of ten million is more
 than the paper took in all. So on any set a run takes `least_steps` at least, and sees `most_samples` at most.
@@ -23,13 +23,13 @@ SAID = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_b
 
 
 def is_said(config: "DictConfig") -> bool:
-    """Whether the user says how long the run is, in a setting or by an experiment, whose length is its own."""
+    """Whether the user set the length of the run, by a setting or by an experiment, which has a length of its own."""
     said = {each.lstrip("+").partition("=")[0] for each in overrides_of(config)}
     return bool(said & {f"trainer.{name}" for name in SAID}) or choices_of(config).get("experiment") is not None
 
 
 def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
-    """Set a trainer's number of epochs by the rule, where the length is not said; and validate often enough, not more."""
+    """Set the trainer's number of epochs, and how often it validates, where the user set no length."""
     recipe = epochs = trainer.max_epochs or 0
     if is_said(config) or recipe < 1:  # a file of the user's own may count in steps
         return

@@ -1,4 +1,4 @@
-"""What the value of a setting may be, beyond its type: bounds of numbers and known names, said before anything is built.
+"""Bounds of numbers and known names that a setting's type does not state, checked before anything is built.
 
 A library finds most of these out too, but late, in the midst of a traceback, and in words that name no setting.
 """
@@ -122,7 +122,7 @@ LIMITS: dict[str, Limit] = {
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Raises ValueError for the first value that is none of those its setting takes. None is for the type to refuse.
+    """Raises ValueError for the first value outside its setting's limits. The type decides about null.
 
     Args:
         values: by the settings' full names.

@@ -1,4 +1,4 @@
-"""Where answers about files go: lines in a file, written as they come, and pictures, each with a name of its own."""
+"""Where predictions go: lines of a file, written as they come, and pictures whose names cannot collide."""
 
 import contextlib
 import errno
@@ -94,7 +94,7 @@ class Lines:
 
 
 def _opened(place: Path, patience: float) -> int:
-    """To write, without changing what stands there; of a pipe, when somebody reads it."""
+    """Open a file for writing without changing it; a pipe is opened when somebody reads it."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -110,7 +110,7 @@ def _opened(place: Path, patience: float) -> int:
 
 
 def is_standard_output(place: str) -> bool:
-    """Whether it is what this process prints to: /dev/stdout, or the file that a shell lets it print into."""
+    """Whether a path is this process's standard output: /dev/stdout, or the file that a shell redirects it to."""
     return _is_open_as(Path(place), sys.stdout)
 
 
@@ -141,7 +141,7 @@ class Gallery:
         self._numbers: Counter[str] = Counter()
 
     def check(self) -> None:
-        """Whether it can hold pictures, before there are any."""
+        """Refuse a folder that cannot hold pictures, before any is drawn."""
         nearest = self.folder
         while not os.path.lexists(nearest):
             nearest = nearest.parent
@@ -153,7 +153,7 @@ class Gallery:
             raise ValueError(f"The pictures cannot be written to {self.folder}: no permission. Choose another out=FOLDER.")
 
     def save(self, source: Path, pictures: Mapping[str, "Image"]) -> tuple[str, ...]:
-        """Write the pictures of an input, by what they show; their files."""
+        """Write the pictures of an input, by what they show; return their files."""
         if not pictures:
             return ()
         from PIL.PngImagePlugin import PngInfo
@@ -176,7 +176,7 @@ class Gallery:
             yield Path(place)
 
     def add(self, source: Path, films: Mapping[str, "VideoWriter"]) -> tuple[str, ...]:
-        """Take the films of an input, which are finished, in its `room`, and carry its mark; their files."""
+        """Move the finished videos of an input from `room` into the gallery; return their files."""
         with self._places(source, films, ".mp4") as places:
             for place, film in zip(places, films.values(), strict=True):
                 film.path.replace(place)
@@ -225,12 +225,12 @@ _KEY = "comment"
 
 
 def mark(source: Path) -> str:
-    """What tells an input from others, by its place; nobody reads the place from it."""
+    """A short mark that tells an input from others by its path, and from which the path cannot be read."""
     return f"zoo.predict {hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:32]}"
 
 
 def marked_by(place: Path) -> str | None:
-    """The mark of the input that a picture or film of a gallery was drawn from; None of any other file."""
+    """The mark of the input that a picture or video of a gallery was drawn from; None for any other file."""
     if place.is_symlink() or not place.is_file():
         return None
     if place.suffix == ".mp4":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def protocol(config: DictConfig, data: "DataModule", recipe: Mapping[str, Any], precision: str) -> str:
-    """How a figure of this configuration is measured, as one line.
+    """The protocol of a figure of this configuration, as one line.
 
     Args:
         recipe: of the checkpoint. Where `model` differs from it (detections an image, thresholds), the answers do too.

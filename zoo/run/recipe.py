@@ -24,7 +24,7 @@ PUBLISHED = "published"
 
 
 def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
-    """The same of a run or a checkpoint: its network, without the weights, and the shape of a sample that it was trained at."""
+    """The configuration, the network (without the weights) and the input shape of a run or a checkpoint."""
     content = read_checkpoint(place)
     config = compose_recipe(content["zoo"], overrides, with_data=False)
     publish(config, content["zoo"]["facts"])
@@ -33,12 +33,12 @@ def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[Dict
 
 
 def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
-    """The network of that name, untrained; else that of the run in the folder called so."""
+    """The untrained network of that name, or the network of the run in the folder of that name."""
     return trained_net(name, overrides) if names_a_run(name) else untrained_net([f"model={name}", *overrides])
 
 
 def names_a_run(name: str) -> bool:
-    """Whether this is a run's folder or a checkpoint; a model's name is the model's, whatever lies here."""
+    """Whether this names a run's folder or a checkpoint. A model's name is always the model."""
     from zoo.models._registry import list_models
 
     return name not in list_models() and exists(place(name))
@@ -122,7 +122,7 @@ def compose_recipe(recipe: Mapping[str, Any], overrides: Sequence[str], *, with_
 
 
 def _size_of(recipe: Mapping[str, Any], overrides: Sequence[str]) -> str:
-    """At which size a network was trained; it stays what it is. Raises ValueError where the user says otherwise."""
+    """The size at which a network was trained. Raises ValueError where the user asks for another."""
     stated = recipe.get("size", SMALL)  # that of all before there were two
     if stated not in size.SIZES:
         raise ValueError(f"The checkpoint states its size as {stated!r}; there are {' and '.join(size.SIZES)}.")
@@ -135,7 +135,7 @@ def _size_of(recipe: Mapping[str, Any], overrides: Sequence[str]) -> str:
 
 
 def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) -> None:
-    """Set what a checkpoint may decide of a group."""
+    """Set the arguments of a group that a checkpoint may decide."""
     own = choices_of(config)[group] in plugins.own(group)
     said = [name.partition(".")[2] for name in chosen if name.startswith(f"{group}.")]
     if own and isinstance(values, dict):
@@ -149,7 +149,7 @@ def _is(node: DictConfig, key: str, value: Any) -> bool:
 
 
 def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str], with_data: bool) -> None:
-    """Set what the user alone decides of the data, as it was said when the run was trained here."""
+    """Set the places of the data, which the user alone decides, as they were when the run was trained on this machine."""
     own = trust.remembered(recipe)
     for key, value in own.items():
         if key in list(config.data) and f"data.{key}" not in chosen:
@@ -206,7 +206,7 @@ def configured(config: DictConfig) -> dict[str, Any]:
 
 
 def differences(config: DictConfig, path: str) -> dict[str, str]:
-    """What the user should know: settings that are others than those of the checkpoint which the run goes on from.
+    """The settings that differ from those of the checkpoint which the run resumes from.
 
     Raises ValueError where it would be another run.
     """

@@ -1,4 +1,4 @@
-"""What a run says before and after training, and the pictures it leaves in its folder."""
+"""What a run prints before and after training."""
 
 import logging
 import math
@@ -44,7 +44,7 @@ _NOISE = (
 
 
 def quiet() -> None:
-    """Leave the screen to the run's own words, and to the warnings that matter."""
+    """Silence the libraries' messages, but not the warnings that matter."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
@@ -54,7 +54,7 @@ def quiet() -> None:
 
 
 def _spoken(message: Warning | str, *where: object, **line: object) -> str:
-    """A warning as one line; where a library gave it tells a user nothing."""
+    """A warning as one line, without the line of code that it comes from."""
     return f"Warning: {printable(' '.join(str(message).split()))}\n"
 
 
@@ -65,7 +65,7 @@ FEW = 100
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a figure is of, as it is printed and written beside it."""
+    """The conditions of a figure, printed and written beside it."""
 
     weights: str
     """See `weights_of`."""
@@ -74,7 +74,7 @@ class Conditions:
 
 
 class Clock:
-    """A run's time. `before` is what it took in earlier processes, up to where this one goes on."""
+    """A run's time. `before` is what it took in earlier processes, up to where this one resumes."""
 
     def __init__(self) -> None:
         self.before = 0.0
@@ -108,7 +108,7 @@ def count(samples: "Samples") -> int:
 
 
 def differences(found: Mapping[str, str]) -> None:
-    """The settings that are others than before a run was taken up."""
+    """Print the settings that differ from those of the resumed run."""
     if found and first_process():
         print("goes on with other settings than it was begun with:")
         for name, each in found.items():
@@ -124,7 +124,7 @@ def before(
     macs: int,
     size: str,
 ) -> None:
-    """The short block before training; `size` as of `size.in_words`."""
+    """Print the block before training; `size` as of `zoo.flops.dry.in_words`."""
     names = task.recipe["names"]
     counts = ", ".join(f"{count(samples):,} {split}" for split, samples in data.splits.items())
     batch = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
@@ -157,7 +157,7 @@ def before(
 
 
 def _started(config: DictConfig) -> dict[str, str]:
-    """What the weights start from, where that is not chance."""
+    """The row about pretrained weights, where there are any."""
     from zoo.models._entries import entry_named
 
     pretrained = config.model.get("pretrained")
@@ -208,13 +208,13 @@ def _limited(trainer: lightning.Trainer) -> dict[str, str]:
 
 @rank_zero_only
 def determinism(operations: Sequence[str]) -> None:
-    """Which operations do not give the same bits twice on a GPU."""
+    """Print which operations are not deterministic on a GPU."""
     print(f"on a GPU, not the same bits twice: {', '.join(operations) or 'no operation'}")
 
 
 @rank_zero_only
 def parts(freeze: "Freeze") -> None:
-    """What trains and what does not."""
+    """Print which parts train and which do not."""
     table = Table("part", "parameters", "", box=None, pad_edge=False)
     for name, count, state in freeze.rows():
         table.add_row(printable(name), quantity(count), state)
@@ -224,7 +224,7 @@ def parts(freeze: "Freeze") -> None:
 
 @rank_zero_only
 def found(data: "DataModule") -> None:
-    """What was found in the files and would not be expected, and those that are left out: also where no run comes of it."""
+    """Print what is unexpected in the files, and which of them are skipped."""
     for note in data.notes:
         print(printable(note))
     name_bad(data)
@@ -232,7 +232,7 @@ def found(data: "DataModule") -> None:
 
 @rank_zero_only
 def name_bad(data: "DataModule") -> None:
-    """Name the files that were left out, each with its reason."""
+    """Print the files that are skipped, each with its reason."""
     for why, files in (("cannot be read and are", data.bad), ("are", data.withheld)):
         if files:
             print(f"{len(files)} files {why} left out:")
@@ -242,7 +242,7 @@ def name_bad(data: "DataModule") -> None:
 
 @rank_zero_only
 def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any], how: Conditions) -> None:
-    """`test accuracy 0.937`, then the task's other metrics, then how many samples were counted, of which weights, and how."""
+    """Print `test accuracy 0.937`, the task's other metrics, the number of samples, the weights and the protocol."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
     main = own.pop(task.metric)
     print(f"{split} {task.metric} {figure(main)}")
@@ -292,7 +292,7 @@ def after(
     run_dir: str,
     clock: Clock,
 ) -> None:
-    """The block after training."""
+    """Print the block after training."""
     print()
     callback: Any = trainer.checkpoint_callback
     score = getattr(callback, "best_model_score", None)

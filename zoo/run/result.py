@@ -30,9 +30,8 @@ LENGTH = ("max_epochs", "max_steps", "max_time")
 
 
 def finished(config: DictConfig, resume: str | None) -> bool:
-    """Whether the run that would be gone on with has come to the end that is asked for, and has its result; then it says so.
-
-    A longer one is not: it goes on, and has another result at its end.
+    """Whether the run that is to be resumed is at the end that is asked for, and has its result; then it says so. A run that
+    is asked to be longer is not finished.
     """
     folder = Path(config.run_dir)
     here = resume is not None and Path(resume).absolute().parent.parent == folder.absolute()
@@ -102,7 +101,7 @@ def write_result(
 
 
 def _length(trainer: lightning.Trainer, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How long the run was meant to be; in epochs what it took, where that is more than its recipe said."""
+    """The length that was asked for; the epochs that were trained, where these are more."""
     meant = {key: settings.get(f"trainer.{key}") for key in LENGTH}
     return meant | {"max_epochs": max(meant["max_epochs"] or 0, trainer.max_epochs or 0) or meant["max_epochs"]}
 

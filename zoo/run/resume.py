@@ -1,4 +1,4 @@
-"""Runs that go on: checkpoints that are whole or absent, a state that can be taken up to the bit, and what a signal does.
+"""Resuming: checkpoints that are whole or absent, a state that is restored to the bit, and savepoints at signals.
 
 Lightning restores weights, optimizer, schedules, averages and its own counters. Three things are added. The state is saved
 *between* batches, with nothing half done: before a batch, after the optimizer's step, its log and its validation. The states
@@ -56,7 +56,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class Best(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, for a run that is taken up in another folder: the best checkpoint so far comes along."""
+    """Lightning's ModelCheckpoint, which takes the best checkpoint so far along when a run resumes in another folder."""
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         measured = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
@@ -106,7 +106,7 @@ def _regular(path: Path) -> bool:
 
 
 class Interrupted(Stopped):
-    """The run was asked to stop, and has saved itself; on standard output stands how to go on with it."""
+    """The run was asked to stop, and is saved; the command that resumes it stands on standard output."""
 
     def tell(self) -> None:
         if self.said:
@@ -121,7 +121,7 @@ _ONE_REQUEST = 1.0
 
 
 class Savepoints(Callback):
-    """Keep `last.ckpt`, from which a run goes on as if it had never stopped.
+    """Keep `last.ckpt`, from which a run resumes as if it had never stopped.
 
     It is written before the first batch of each epoch, within epochs where the time has come, at the end, and on Ctrl-C,
     SIGTERM and SIGUSR1 at the end of the step that is under way; the run then stops, with status 130 or `AGAIN`. A second
@@ -291,7 +291,7 @@ class Savepoints(Callback):
 
 @contextmanager
 def taken_up(trainer: lightning.Trainer, clock: Clock, resume: str | None) -> Iterator[None]:
-    """A training that may go on from a checkpoint: its time is added to, and a state that does not fit is a sentence."""
+    """Train, perhaps from a checkpoint: its time counts, and a state that does not fit is one sentence."""
     savepoints = next((each for each in trainer.callbacks if isinstance(each, Savepoints)), None)  # type: ignore[attr-defined]
     if savepoints is not None:
         savepoints.clock = clock
@@ -318,7 +318,7 @@ def _of_optimizer(error: BaseException) -> bool:
 
 @contextmanager
 def saying_how_to_resume(folder: str) -> Iterator[None]:
-    """Where a run is stopped before or after its training, say what the user can do."""
+    """Print what the user can do where a run is stopped before or after its training."""
     try:
         yield
     except Stopped as stop:
@@ -386,7 +386,7 @@ def _logged(trainer: lightning.Trainer) -> int:
 
 
 def _restore(trainer: lightning.Trainer, saved: dict[str, Any]) -> None:
-    """What Lightning does not restore, or counts wrongly when a run goes on from between two batches."""
+    """Restore what Lightning does not, or counts wrongly when a run resumes between two batches."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = saved["logged"]
     if len(saved["random"]) == trainer.world_size:  # with another number of processes nothing is the same anyway
         set_random_state(saved["random"][trainer.global_rank])

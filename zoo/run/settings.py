@@ -1,4 +1,4 @@
-"""The settings of a run as plain values, and what it means that those of a resumed run are others.
+"""The settings of a run as plain values, and what a resumed run may change of them.
 
 A checkpoint carries the whole composed configuration, each value under its full name. Where a run is taken up with others,
 each difference is said; one that would make another run of it is refused.
@@ -78,7 +78,7 @@ def plain(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
 
 
 def values(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
-    """The same, with those that say where a run goes and what it is called."""
+    """All settings, including those of the run's folder and name."""
     return dict(_values(config, "", choices))
 
 

@@ -1,6 +1,6 @@
-"""What a signal does to a verb. SIGTERM, SIGUSR1 and Ctrl-C raise `Stopped` where the main thread is, so that files are closed
-and what is there can be said on the way out. The processes that the verb has begun are ended too; and where the way out is
-blocked, by a reader that waits for ever for instance, the process leaves without it.
+"""What a signal does to a verb. SIGTERM, SIGUSR1 and Ctrl-C raise `Stopped` in the main thread, so that files are closed and a
+last sentence is printed. The verb's child processes are ended too; and where the main thread is blocked, by a reader that
+waits for ever for instance, the process ends without it.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ PATIENCE = 5.0
 
 
 class Stopped(SystemExit):
-    """The verb was asked to stop. `said` is what the user is told last; whoever it passes may fill it in."""
+    """The verb was asked to stop. `said` is the last sentence that is printed; handlers may extend it."""
 
     def __init__(self, status: int, said: str = "") -> None:
         super().__init__(status)
         self.said = said
 
     def tell(self) -> None:
-        """Say it once, where it disturbs no output that is read by a program."""
+        """Print it once, on standard error, where it disturbs no program that reads the output."""
         if self.said and _rank() == 0:
             print(f"\n{self.said}", file=sys.stderr, flush=True)
         self.said = ""
@@ -46,7 +46,7 @@ def _rank() -> int:
 
 @contextlib.contextmanager
 def stopping(resumes: str | None) -> Iterator[None]:
-    """Have signals raise `Stopped`, and say in the end that they did. See `verb` for `resumes`."""
+    """Let signals raise `Stopped`, and print at the end that they did. See `verb` for `resumes`."""
     leaving: list[threading.Timer] = []
     threads = threading.enumerate()
 
@@ -79,21 +79,21 @@ def stopping(resumes: str | None) -> Iterator[None]:
 
 
 def handled(handler: Any, *numbers: int) -> dict[int, Any]:
-    """Have signals handled; what handled them before. Elsewhere than in the main thread Python cannot."""
+    """Install a handler of signals; return the handlers of before. (Python can do it in the main thread alone.)"""
     if threading.current_thread() is not threading.main_thread():
         return {}
     return {number: signal.signal(number, signal.SIG_DFL if handler is None else handler) for number in numbers}
 
 
 def fail(said: str) -> NoReturn:
-    """Say what went wrong and end at once, with all that this process has begun."""
+    """Print an error and end at once, with all child processes."""
     os.write(2, f"Error: {said}\n".encode())
     _end(_descendants())
     os._exit(1)
 
 
 def leave(status: int) -> None:
-    """End at once: something does not let go."""
+    """End at once, with all child processes: something blocks."""
     _end(_descendants())
     os.write(2, b"\nStopped in the midst of something that does not end.\n")
     os._exit(status)

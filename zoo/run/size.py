@@ -19,7 +19,7 @@ def _of_size(small: Any, paper: Any, *, _root_: DictConfig) -> Any:
 
 
 def _stem(shape: Any) -> str:
-    """`${stem:${data.shape}}`: which stem a ResNet has for what is served."""
+    """`${stem:${data.shape}}`: the stem of a ResNet for samples of this shape."""
     from zoo.models._frames import stem_for
 
     return stem_for(shape)

@@ -1,4 +1,4 @@
-"""What a sweep leaves beside its runs: `python -m zoo.train -m model=lenet5,lenet_wide seed=0,1,2` writes a table and a chart.
+"""The table and the chart of a sweep: `python -m zoo.train -m model=lenet5,lenet_wide seed=0,1,2` writes them.
 
 Every run writes its `result.json`; the sweep's table is made of those that lie below its folder, so that a second sweep
 into the same folder adds to it, and an interrupted one keeps what it has. A run that fails leaves its sentence in
@@ -25,14 +25,15 @@ FAILED = "failed.json"
 
 
 class SweepTable(Callback):
-    """Hydra's callback at the beginning of a sweep, and what is done at its end, which may come early."""
+    """Hydra's callback that writes the table of a sweep at its end, also an early one."""
 
     under_way: "SweepTable | None" = None
 
     @classmethod
     @contextmanager
     def written(cls) -> Iterator[None]:
-        """Write and say the table at the end of a sweep, if there is one, however it ends; the status is 1 if a run failed."""
+        """Write and print the table at the end of a sweep, if there is one, however it ends; exit with status 1 if a run
+        failed."""
         failed = 0
         try:
             yield
@@ -51,7 +52,7 @@ class SweepTable(Callback):
         return {(path, path.stat().st_mtime_ns) for path in self.folder.glob(f"*/{FAILED}")}
 
     def end(self) -> int:
-        """Write and say the table; how many runs of this sweep failed."""
+        """Write and print the table; return how many runs of this sweep failed."""
         SweepTable.under_way = None
         if summarize(self.folder):
             print(f"\n{(self.folder / 'sweep.md').read_text()}\nThe table is in {printable(self.folder)}", flush=True)
@@ -60,7 +61,7 @@ class SweepTable(Callback):
 
 @contextmanager
 def outlived(config: DictConfig, sentence: Callable[[BaseException], str | None]) -> Iterator[None]:
-    """Let a run of a sweep fail without the others: its sentence is said, and kept in its folder."""
+    """Let one run of a sweep fail without the others: its error is printed, and kept in its folder."""
     from zoo.common.places import write_whole
     from zoo.run.compose import choices_of, overrides_of
 
@@ -88,7 +89,7 @@ _RESULT = (
 
 
 def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
-    """The outcomes of that name; one that cannot be read is said, and costs the others nothing."""
+    """The outcomes of that name; one that cannot be read is reported and skipped."""
     from zoo.common.places import read_outcome
 
     found: list[Mapping[str, Any]] = []
@@ -101,7 +102,7 @@ def _read(folder: Path, name: str) -> list[Mapping[str, Any]]:
 
 
 def summarize(folder: Path) -> list[Mapping[str, Any]]:
-    """Read the outcomes below `folder` and write sweep.md, sweep.csv and sweep.png into it; what was read."""
+    """Write sweep.md, sweep.csv and sweep.png of the outcomes below `folder` into it; return the outcomes."""
     from zoo.common.places import write_whole
 
     results = [*_read(folder, "result.json"), *_read(folder, FAILED)]

@@ -1,4 +1,4 @@
-"""A trained network, ready to be asked: `zoo.load` brings it back from a run, a checkpoint or published weights."""
+"""A trained network that predicts: `zoo.load` restores it from a run, a checkpoint or published weights."""
 
 import io
 import os
@@ -37,7 +37,7 @@ SomeTask = TypeVar("SomeTask", bound=Task)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a trained network says of one input."""
+    """The prediction of one input."""
 
     file: str
     """The file; of what lies in memory `input 0`, `input 1`, by its place among the inputs."""
@@ -69,7 +69,7 @@ class Prediction:
 def load(
     source: str | os.PathLike[str], settings: Sequence[str] = (), *, device: str | torch.device | None = None
 ) -> "Trained":
-    """Bring a trained network back.
+    """Load a trained network.
 
     Args:
         source: a run folder, of which the best checkpoint is taken; a checkpoint of a run or of a Trainer of yours that trained
@@ -121,7 +121,8 @@ class Trained:
         return self.task.normalized(batch["input"])[0]
 
     def predict(self, inputs: "Input | Sequence[Input]", *, batch_size: int = 64, top_k: int = 5) -> list[Prediction]:
-        """Ask about files, or about what lies in memory. What cannot be read is told, in its place.
+        """Predict files, or images, clips and arrays in memory. An input that cannot be read has its reason in place of a
+        prediction.
 
         Args:
             inputs: of each the name of a file, or of a folder (all that can be read in it); a PIL image of any mode, which is

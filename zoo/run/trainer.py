@@ -53,7 +53,7 @@ def chosen_checkpoint(trainer: lightning.Trainer) -> str | None:
 
 
 def forget_averages(trainer: lightning.Trainer) -> None:
-    """Training is over: a checkpoint's weights are those that were validated, be they averages or not.
+    """Remove the averaging callback after training: a checkpoint holds the weights that were validated, averaged or not.
 
     Lightning's `WeightAveraging` would put the raw weights in their place when a checkpoint is loaded, to go on with them, and
     the figure would be of weights that nobody chose and no `zoo.evaluate` sees.

@@ -62,7 +62,7 @@ def _thawed(model: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator[None]:
-    """Where published weights cannot be had, say how a run does without them."""
+    """Where published weights cannot be downloaded, say how a run does without them."""
     from zoo.common.download import NotThereError
 
     try:
