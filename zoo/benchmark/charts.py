@@ -1,4 +1,4 @@
-"""What a benchmark leaves to look at: a table, pictures, and a page that works without a network."""
+"""The output of a benchmark: a table, pictures, and a page that needs no internet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

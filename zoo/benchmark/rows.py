@@ -56,7 +56,7 @@ class Row:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """What a folder holds so far."""
+    """The rows that a folder holds."""
     path = folder / "benchmark.json"
     try:
         return [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []

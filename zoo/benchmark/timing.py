@@ -1,4 +1,4 @@
-"""How fast a network runs and how much memory that takes: one trial, in a process of its own.
+"""Measure the speed and the memory of a network: one trial, in a process of its own.
 
 So the peak of memory is this trial's alone, nothing that an earlier one compiled or cached is at hand, and a trial that the
 system ends for want of memory takes nothing with it.

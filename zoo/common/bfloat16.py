@@ -1,4 +1,4 @@
-"""bfloat16 on a CPU: where it is worth its name, and what its convolutions need to be right.
+"""bfloat16 on a CPU: which CPUs compute it natively, and how its convolutions are kept right.
 
 oneDNN's gradient for the weights of a bfloat16 convolution is not to be trusted where the kernel is longer than the input
 that it pads: three frames over two, say, as in C3D's last stage. It is then made of memory that was never written: infinite,
@@ -31,7 +31,7 @@ def precision(asked: str, on_gpu: bool) -> str:
 
 
 def pad_explicitly(net: nn.Module, precision: str, device: str) -> None:
-    """Have the convolutions pad their input with zeros in a step of its own, if they are to train in bfloat16 on a CPU.
+    """Let convolutions pad their input with zeros in a step of its own, where they train in bfloat16 on a CPU.
 
     Args:
         precision: the Trainer's name of it.

@@ -74,12 +74,12 @@ def scores(
 
 
 def most_of(kind: str, most: int) -> int:
-    """How many results of an image count."""
+    """The number of results of an image that count."""
     return max(1, most // 5) if kind == "keypoint" else most
 
 
 def _check_ids(images: Sequence[Mapping[str, Any]]) -> None:
-    """The engine would take two images of one id for one, and each one's objects for both's."""
+    """Refuse two images of one id: the engine would take them for one image."""
     known: dict[int, Mapping[str, Any]] = {}
     for each in images:
         if (other := known.setdefault(each["id"], each)) is not each:

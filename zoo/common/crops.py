@@ -15,7 +15,7 @@ _PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, 
 
 @dataclass(frozen=True)
 class Crops:
-    """How an image becomes one or several views of the shape in use, at test time.
+    """Cut one or several views of the shape in use out of an image, at test time.
 
     Args:
         shape: (C, H, W) of a view. One channel of three is their brightness (ITU-R 601), three of one are its copies.

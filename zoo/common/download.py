@@ -1,4 +1,4 @@
-"""Weights over the network: fetched once, checked, kept; an interrupted download goes on where it stopped."""
+"""Download weights: once, checked by hash, kept in the cache; an interrupted download resumes."""
 
 import hashlib
 import os

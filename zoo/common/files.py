@@ -1,4 +1,4 @@
-"""Files that others made: what is looked at before one is read, and the error that names it."""
+"""Files that others made: checks before one is read, and the error that names it."""
 
 import contextlib
 import os
@@ -36,8 +36,8 @@ _KINDS = {
 
 
 def regular(path: File) -> File:
-    """The same place, if there is a file with content: a pipe would be waited for, a device has no end. Nothing is opened.
-    Raises `Unreadable`."""
+    """Return the path if it is a regular file, without opening it: a pipe would block, and a device has no end. Raises
+    `Unreadable`."""
     if isinstance(path, Path):  # what lies in an archive is a file
         try:
             mode = path.stat().st_mode
@@ -75,7 +75,7 @@ def check_pixels(path: File, width: int, height: int) -> None:
 
 @contextlib.contextmanager
 def pixels_limited(most: int, name: str) -> Iterator[None]:
-    """Another limit meanwhile, under the name by which its user sets it."""
+    """Set another limit for a while, under the name by which the user sets it."""
     global _allowed
     before, _allowed = _allowed, (most, name)
     try:

@@ -42,7 +42,7 @@ def from_bytes(stored: Tensor) -> Tensor:
 
 
 def mirrored(flow: Tensor) -> Tensor:
-    """Left for right: what went to the right goes to the left."""
+    """Mirror left and right: what went to the right goes to the left."""
     return flow.flip(-1) * flow.new_tensor([-1, 1]).view(2, 1, 1)
 
 
@@ -93,7 +93,8 @@ frame's size at its finest and an eighth of that at its coarsest."""
 
 
 def estimator(kind: str) -> Estimator:
-    """By name: "dis" (dense inverse search, Kroeger et al. 2016: on a CPU) or "raft" (Teed and Deng 2020; torchvision's
+    """The estimator of a name: "dis" (dense inverse search, Kroeger et al. 2016: on a CPU) or "raft" (Teed and Deng 2020;
+    torchvision's
     small one, its weights are fetched)."""
     known = {"dis": _dis, "raft": _raft}
     if kind not in known:

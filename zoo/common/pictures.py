@@ -1,4 +1,4 @@
-"""Pictures: what is opened, and how its pixels become bytes."""
+"""Read pictures: which formats are opened, and how their pixels become bytes."""
 
 import contextlib
 import importlib
@@ -135,7 +135,7 @@ def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
 
 
 def pixels_of(image: Image.Image, channels: int, ground: Ground = WHITE, path: File = Path("image")) -> Tensor:
-    """The same of a picture that is open, or was made in memory."""
+    """As `read_image`, for a picture that is open, or was made in memory."""
     wide = _wide(path, image)  # what the decoder is told is gone when it is done
     image.load()
     if (turn := _TURNS.get(_orientation(image))) is not None:
@@ -162,7 +162,7 @@ _RULES = {
 
 
 def conversions(wide: Mapping[str, int]) -> list[str]:
-    """What is said, once, of pictures that are converted to bytes; what is no kind of `Header.wide` is nothing."""
+    """Sentences about pictures that are converted to bytes, one for each kind of `Header.wide`."""
     said = [(count, _RULES[kind]) for kind, count in wide.items() if kind in _RULES and count]
     return [f"{count:,} picture{'s' * (count != 1)} hold{'s' * (count == 1)} numbers of {rule}." for count, rule in said]
 
@@ -208,14 +208,14 @@ class Header:
 
 
 def check_image(path: File) -> Header:
-    """Read a file's header, and of few kinds the pixels: those whose numbers alone tell whether they have a range. The size is
-    as it is written. Raises `Unreadable`."""
+    """Read a file's header; the pixels too, where only they tell whether their numbers have a range. The size is as written.
+    Raises `Unreadable`."""
     with picture(path) as image:
         return _header(path, image)
 
 
 def upright_header(path: File) -> Header:
-    """The same, with height and width turned as the EXIF tag asks. Raises `Unreadable`."""
+    """As `check_image`, with height and width turned as the EXIF tag asks. Raises `Unreadable`."""
     with picture(path) as image:
         found = _header(path, image)
         return Header(found.width, found.height, found.wide) if _orientation(image) >= 5 else found
@@ -230,7 +230,7 @@ def _header(path: File, image: Image.Image) -> Header:
 
 
 def wide_ones(paths: Iterable[Path]) -> Counter[str]:
-    """How many of some files are of wider numbers than bytes, by kind; what cannot be read is of none."""
+    """Count the files whose numbers are wider than bytes, by kind; files that cannot be read do not count."""
     found: Counter[str] = Counter()
     for path in paths:
         with contextlib.suppress(Unreadable):

@@ -1,4 +1,4 @@
-"""Places: where data and what was made of them lie, and how files and folders come to be there.
+"""Where data and results lie, and how files and folders are written there.
 
 What other processes or people may look at meanwhile is made so that they see all of it or nothing: a folder is created where
 none was, a file is written beside its place, checked, and renamed. Nothing is removed here but what was made here.
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 
 def exists(name: str | Path) -> bool:
-    """Whether there is a file or folder of that name; what is too long for one, a list of settings for instance, names none."""
+    """Whether there is a file or folder of that name; a name that is too long, a list of settings for instance, names none."""
     return os.path.exists(name)  # noqa: PTH110 (Path's raises OSError then)
 
 
@@ -101,7 +101,7 @@ def new_folder(wanted: Path) -> Path:
 
 
 def replaceable(path: Path) -> Path:
-    """The same place, if nothing is there, or a file that may be written anew.
+    """Return the path if nothing is there, or a regular file that may be replaced.
 
     Raises ValueError where a link, a pipe, a device or a folder has its name: none of them is replaced, and a link in a folder
     that somebody else made leads anywhere.
@@ -157,8 +157,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def read_outcome(path: Path, *keys: str) -> dict[str, Any]:
-    """What a verb has written of a run, as JSON by name. Raises ValueError that names the file: it cannot be read, or lacks a
-    key."""
+    """Read the JSON that a verb wrote about a run. Raises ValueError where the file cannot be read, or lacks a key."""
     try:
         content = json.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
@@ -169,7 +168,7 @@ def read_outcome(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def write_outcome(path: Path, content: Any) -> None:
-    """What was measured, as JSON. Where it cannot be written it is said instead, and ValueError raised."""
+    """Write what was measured as JSON. Where the file cannot be written, print it, and raise ValueError."""
     try:
         write_whole(path, (json_text(content, indent=1) + "\n").encode())
     except OSError as error:

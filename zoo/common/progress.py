@@ -1,4 +1,4 @@
-"""What the package says on its way, and a sign of life where no terminal shows a bar: a line now and then.
+"""The logger of the package, and a line now and then where no terminal shows a bar.
 
 It goes to the logger `zoo`. A verb shows it on standard output; a caller in Python sees it if they ask for it, by
 `logging.basicConfig(level="INFO")`. (No torch here: what reads files starts in a moment.)
@@ -35,7 +35,7 @@ def to_a_person() -> bool:
 
 @contextlib.contextmanager
 def speaking(*, to_a_person: bool = False) -> Iterator[None]:
-    """Show what is said on standard output, as verbs do, and to no other handler."""
+    """Show the logger's messages on standard output, as verbs do, and to no other handler."""
     if any(isinstance(each, _Screen) for each in log.handlers):
         yield
         return
@@ -56,15 +56,14 @@ def on_terminal() -> bool:
 
 
 def epoch_of(trainer: Any) -> str:
-    """Which epoch a trainer is in, counted from 1, and of how many where their number decides."""
+    """The epoch that a trainer is in, counted from 1, and the number of epochs where it ends the run."""
     last = trainer.max_epochs
     return f"Epoch {trainer.current_epoch + 1}" + (f"/{last}" if last is not None and last > 0 else "")
 
 
 @contextlib.contextmanager
 def beating(title: str, done: Callable[[], str] | None = None) -> Iterator[None]:
-    """Say every minute that this goes on and, if that is known, how far it has come. On a terminal nothing is said: there bars
-    are drawn."""
+    """Log every minute that this goes on and, if that is known, how far it has come. A terminal shows bars instead."""
     over = threading.Event()
     begun = time.monotonic()
 

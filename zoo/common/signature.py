@@ -1,4 +1,4 @@
-"""What can be said to a class or a function, by name.
+"""The arguments of a class or a function, by name.
 
 A constructor takes what it hands on to its base as `**shared: Unpack[Shared]` (PEP 692). `Shared`, a `TypedDict`, states names
 and types, for type checkers too; the class attribute `default_arguments` states the defaults. This module reads both, as if

@@ -155,7 +155,7 @@ def _plain(path: Path, found: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def metadata_of(tensors: Mapping[str, object]) -> dict[str, dict[str, Any]]:
-    """What torch keeps of each module beside a state dict: versions of its layout."""
+    """The metadata of a state dict: the version of each module's layout."""
     found = getattr(tensors, "_metadata", None)
     if not isinstance(found, dict):
         return {}

@@ -1,5 +1,4 @@
-"""From what people hold in memory to what a network reads: pictures and clips, scaled, cut, colored and normalized as data sets
-and tasks do it."""
+"""Preprocessing of pictures and clips in memory: scaled, cut, colored and normalized as data sets and tasks do it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class Transforms:
-    """What a network reads of a picture or of a clip.
+    """Preprocessing of a picture or a clip for a network.
 
     `transforms(image)` is float32 (C, H, W), of a batch (B, C, H, W); of clips (C, T, H, W) or (B, C, T, H, W). An image is
 

@@ -1,4 +1,4 @@
-"""What may come out of a checkpoint that anybody may have made, and what is the user's alone to say.
+"""What a checkpoint, which anybody may have made, may decide, and what the user alone decides.
 
 A checkpoint chooses among our networks, tasks and data sets, fills in their numbers, and states facts. Where data lie, what is
 fetched, written or started is never read from it. So that the user's own runs are scored without naming their data again, the
@@ -144,7 +144,7 @@ def naming_later_version(recipe: object, place: str | Path = "The checkpoint") -
 
 
 def of_any_version(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """So for a function of a checkpoint's content, or of the recipe in it."""
+    """`naming_later_version` as a decorator of functions of a checkpoint's content, or of its recipe."""
 
     @functools.wraps(function)
     def named(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -159,7 +159,7 @@ def of_any_version(function: Callable[Arguments, Result]) -> Callable[Arguments,
 
 
 def number() -> str:
-    """By lot, for a run's checkpoints."""
+    """A random number that identifies a run's checkpoints."""
     return uuid.uuid4().hex
 
 

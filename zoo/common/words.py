@@ -1,4 +1,4 @@
-"""Sentences for people, and text from outside as it may stand in them.
+"""Sentences for people, and text from outside, escaped for each place where it stands.
 
 Names of files and classes, tags, and what a checkpoint or an error quotes were written by others. Each place that they are
 shown in has one function here: `printable` a terminal or a log, `json_text` JSON, `csv_cell` a CSV, `markdown` and `code` a
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a name that does not exist: what could have been meant, else what there is."""
+    """The end of a sentence about a name that does not exist: the nearest names, else all."""
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}."
@@ -38,7 +38,8 @@ def warn(message: str) -> None:
 
 
 def choice(kind: type) -> str:
-    """Under which name a task or a data set is chosen (`task=...`, `data=...`): that of its file in this package, else that of
+    """The name by which a task or a data set is chosen (`task=...`, `data=...`): that of its file in this package, else that
+    of
     its class: `BlobsTask` is `blobs`, `OwnClips` is `own_clips`."""
     if kind.__module__.startswith("zoo."):
         return kind.__module__.rpartition(".")[2]

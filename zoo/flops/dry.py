@@ -1,4 +1,4 @@
-"""What a run learns of its network before it trains, by a pass without numbers."""
+"""Checks and costs of a run's network before it trains, by a pass on the meta device."""
 
 import contextlib
 import copy
@@ -31,7 +31,7 @@ def check_step(task: Task, data: Any, processes: int = 1, *, synchronized: bool 
 
 @contextlib.contextmanager
 def no_lone_values(net: nn.Module) -> Iterator[None]:
-    """Refuse a network that is fed one sample meanwhile, if its BatchNorm would see one value of a channel in training."""
+    """Refuse a network whose BatchNorm would see one value of a channel in training; the caller feeds it one sample."""
 
     lone: list[nn.Module] = []
 

@@ -1,4 +1,4 @@
-"""What a shell offers when the tabulator is pressed: verbs, their options, groups and their choices, keys.
+"""Completion for a shell: verbs, their options, groups and their choices, keys.
 
 `zoo --completion bash` (or zsh, fish) prints what the shell has to know; it asks `zoo --complete WORD ...` at each press. The
 answer is read from the source and the files of the configuration, for to import or to compose them would take too long.

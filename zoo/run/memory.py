@@ -1,4 +1,4 @@
-"""What lies in memory as files that hold the same pixels, so that there is one way from an input to the network."""
+"""Inputs in memory as files of the same pixels, so that there is one way from an input to the network."""
 
 import io
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""Files of one's own: `zoo train my_task.py task=my` imports the file, and what it defines is chosen by name, as what is here.
+"""Files of the user's own: `zoo train my_task.py task=my` imports the file, and its classes are chosen by name like the
+package's.
 
 A subclass of `Task` or `DataModule` and a builder that `register` was told are choices of `task=`, `data=` and `model=`; their
 settings are their arguments. Which classes there are is asked of Python: an imported file needs no further step, in a program
@@ -25,8 +26,8 @@ _FILES = "ZOO_FILES"
 
 
 def taken(arguments: Sequence[str]) -> list[str]:
-    """The arguments without the names of Python files, which are imported. Raises ValueError where what one defines has the
-    name of a choice that there is."""
+    """Import the Python files among the arguments; return the others. Raises ValueError where a file defines a choice that
+    exists."""
     files = [each for each in arguments if each.endswith(".py") and Path(each).is_file()]
     known = [*filter(None, os.environ.get(_FILES, "").split(os.pathsep))]
     os.environ[_FILES] = os.pathsep.join(dict.fromkeys([*known, *(str(Path(each).absolute()) for each in files)]))
@@ -72,7 +73,7 @@ GROUPS = ("task", "data", "model")
 
 
 def own(group: str) -> dict[str, Any]:
-    """What was defined outside of this package, by its name: classes of tasks and data sets, builders of networks."""
+    """The classes of tasks and data sets, and the builders of networks, that were defined outside of this package, by name."""
     found: dict[str, Any] = {}
     if group == "model":
         from zoo.models._registry import registered

@@ -29,8 +29,8 @@ def study(
     pretext_epochs: Annotated[int, Named("pretext.max_epochs")] = 10,
     folder: str | Path = Path("runs/study"),
 ) -> list[Outcome]:
-    """All steps for all seeds. Each seed's outcome is written when it is done, and one that lies in the folder is not
-    measured again: an interrupted study goes on, and processes can share its seeds.
+    """Measure all steps for all seeds. Each seed's outcome is written when it is done, and an outcome in the folder is not
+    measured again: an interrupted study resumes, and processes can share its seeds.
 
     Args:
         overrides: settings of the runs, as on the command line: `["model=rotnet", "data=fashion_mnist"]`.
@@ -80,7 +80,7 @@ def study(
 
 
 def _measure(outcome: Outcome, folder: Path) -> None:
-    """One seed, all steps."""
+    """Measure all steps for one seed."""
     settings, shares = [*outcome.settings["overrides"], f"seed={outcome.seed}"], outcome.settings["shares"]
     everything = _data(settings, 100)
     if everything.num_classes < 2:

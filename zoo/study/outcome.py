@@ -1,4 +1,4 @@
-"""What a study measured, as files, a table and pictures."""
+"""The outcome of a study: files, a table and pictures."""
 
 import math
 from collections.abc import Sequence
