@@ -15,7 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
 from tests.written import lineage
-from zoo.common import trust
+from zoo.common import signature, trust
 from zoo.common.places import CONF
 from zoo.run import cli, folder
 from zoo.run.check import check_fit, check_values, located
@@ -130,7 +130,7 @@ def test_every_argument_that_names_a_place_is_taken_as_one() -> None:
         group = path.parent.name
         for target in {*targets(yaml.safe_load(path.read_text()))}:
             thing = located(target)
-            hints = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+            hints = signature.hints(thing)
             for name, hint in hints.items():
                 text = admits(hint, (str,)) and (
                     (group == "data" and name not in words) or name in trust.USERS.get(group, frozenset())

@@ -16,13 +16,17 @@ def lineage(path: Path) -> list[Path]:
 
 
 def written(group: str, name: str) -> dict[str, Any]:
-    """The values, without `defaults`."""
+    """The values, without `defaults`: of a file that sets keys of other groups too, each under its group."""
     found: dict[str, Any] = {}
     for path in lineage(CONF / group / f"{name}.yaml"):
         content = yaml.safe_load(path.read_text()) or {}
         content.pop("defaults", None)
-        _merge(found, content)
-    return found
+        _merge(found, content if _whole(path) else {group: content})
+    return found if _whole(CONF / group / f"{name}.yaml") else dict(found[group])
+
+
+def _whole(path: Path) -> bool:
+    return path.read_text().startswith("# @package _global_")
 
 
 def chosen(group: str, name: str) -> dict[str, str]:
