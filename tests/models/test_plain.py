@@ -110,7 +110,8 @@ def test_a_copy_trains_as_the_network_does(name: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["inflated", pytest.param("r3d_18", marks=pytest.mark.slow)])
 def test_checkpointing_is_copied(name: str, way: str) -> None:
-    net, x = built(name, checkpointing=True)
+    net, x = built(name)
+    net.checkpoint_blocks()  # type: ignore[operator]
     again = WAYS[way](net)
     for each in (net, again):
         each.train()

@@ -447,7 +447,9 @@ def marked(name: str) -> Any:
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("name", [marked(name) for name in VIDEO if "checkpointing" in TAKES[name]])
+@pytest.mark.parametrize(
+    "name", [marked(name) for name in ("i3d", "inflated", "r3d_18", "slowfast_r50_4x16", "x3d_m", "x3d_s")]
+)
 def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
     arguments = {"num_classes": 5, **({"dropout": 0.0} if "dropout" in TAKES[name] else {})}
     if name in COMPOSED:
@@ -455,8 +457,10 @@ def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
     x = clips(3, 8, 16, 16)
     results = []
     for checkpointing in (False, True):
-        net = made(name, **arguments, checkpointing=checkpointing)
+        net = made(name, **arguments)
         net.train()
+        if checkpointing:
+            net.checkpoint_blocks()
         kept: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
             loss = net(x).square().mean()

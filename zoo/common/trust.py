@@ -44,6 +44,8 @@ USERS = {
     "data": frozenset("root source folder download num_workers max_bad cache_bytes shard_bytes".split()),
 }
 """What only the user says. (A network's and a task's other arguments are numbers.)"""
+FORMER = {"model": frozenset({"checkpointing"}), "task": frozenset[str](), "data": frozenset[str]()}
+"""Arguments of earlier versions that decide nothing about a network: a checkpoint may state them, and they are passed over."""
 PLACES = ("root", "source", "folder")
 """Arguments of the data without which other files would be read; they are asked for."""
 
@@ -115,6 +117,7 @@ def decided(
     """
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
+    values = {key: value for key, value in values.items() if key in known or key not in FORMER[group]}
     for key, value in values.items():
         if not harmless(value) or key not in known or key.startswith("_"):
             raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")

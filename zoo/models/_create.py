@@ -13,8 +13,10 @@ from torch import nn
 
 from zoo.common import trust
 from zoo.common.places import checkpoint_of
+from zoo.common.signature import OPEN, parameters
 from zoo.common.tensors import read_whole
-from zoo.common.words import nearest
+from zoo.common.words import nearest, warn
+from zoo.models._base import Classifier
 from zoo.models._entries import Weights, entries_of, entry_named, full_name, get_weights
 from zoo.models._registry import get_builder, list_models
 from zoo.models._weights import check_size, load_pretrained
@@ -58,6 +60,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     """
     name, pretrained, arguments = _spelled(name, pretrained, arguments)
     builder = get_builder(name)
+    checkpointing = _former(builder, arguments)
     _check_arguments(name, builder, arguments)
     chosen = _chosen(name, pretrained)
     if isinstance(chosen, Path):
@@ -69,6 +72,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
         net = _built(name, builder, arguments)
         if file:
             load_pretrained(net, file, name)
+    if checkpointing and isinstance(net, Classifier):
+        net.checkpoint_blocks()
     _describe(net, name, builder, arguments, None if isinstance(chosen, Path) else chosen)
     if isinstance(chosen, Weights) and (normalization := chosen.normalization(getattr(net, "in_chans", len(chosen.mean)))):
         vars(net)["normalization"] = normalization  # for a task that is told of none
@@ -101,6 +106,14 @@ def _elsewhere(name: str) -> str:
     if name in torchvision.models.list_models(torchvision.models):
         return f'torchvision\'s is create_model("{BACKBONE}", {BACKBONE}="{name}").'
     return f'timm\'s is create_model("{TIMM}{name}").' if timm.is_model(name) else ""
+
+
+def _former(builder: Callable[..., nn.Module], arguments: dict[str, Any]) -> bool:
+    """Take out what was an argument of some builders: whether to save memory in training."""
+    if "checkpointing" not in arguments or not {OPEN, "checkpointing"}.isdisjoint(parameters(builder)):
+        return False
+    warn("checkpointing is no argument of a network: call its checkpoint_blocks(), or set activation_checkpointing in a run.")
+    return bool(arguments.pop("checkpointing"))
 
 
 def _check_arguments(name: str, builder: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> None:

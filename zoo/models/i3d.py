@@ -102,7 +102,6 @@ def i3d(
     input_shape: Sequence[int] = (3, 64, 224, 224),
     stem: ClipStem = "paper",
     dropout: float = 0.5,
-    checkpointing: bool = False,
 ) -> Classifier:
     """I3D; 12.70 M parameters and 111.15 G multiply-adds at 400 classes and 3x64x224x224.
 
@@ -115,7 +114,6 @@ def i3d(
         stem: "paper" begins with stride 2 in time and space, "small" with stride 1, for clips of few frames and pixels. The
             weights are the same.
         dropout: before the head.
-        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
     check_choice("stem", stem, ClipStem)
     step = 2 if stem == "paper" else 1
@@ -135,7 +133,7 @@ def i3d(
         channels = widths[0] + widths[1][1] + widths[2][1] + widths[3]
     layers["average"] = _Average()
     layers["dropout"] = nn.Dropout(dropout)
-    net = Classifier(
+    return Classifier(
         layers,
         num_features=channels,
         num_classes=num_classes,
@@ -143,6 +141,3 @@ def i3d(
         blocks=("Conv3d_2c_3x3", *(f"Mixed_{name}" for name in _MIXED)),
         renames={"logits.conv3d.": "head.", "": "features."},
     )
-    if checkpointing:
-        net.checkpoint_blocks()
-    return net

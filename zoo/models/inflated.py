@@ -14,7 +14,6 @@ def inflated(
     time: int = 3,
     padding: Padding = "replicate",
     pool_time: int = 1,
-    checkpointing: bool = False,
 ) -> Classifier:
     """A 2-D network inflated to clips, time stride 1; on a constant video it gives the 2-D network's scores.
 
@@ -29,12 +28,9 @@ def inflated(
         time: frames that a convolution sees.
         padding: before the first frame and after the last: "replicate" or "zeros".
         pool_time: frames that a pool sees: 1 leaves pools 2-D; the paper's cubic pools are those of 2x2 with 2, of 3x3 with 3.
-        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
     net2d = clips.build_2d(num_classes=clips.num_classes)
     features = inflate(net2d.features, time, padding=padding, pool_time=pool_time)
     net = clips.classifier(features, net2d.num_features, prefixed_blocks(net2d, "net"), net2d.renames)
     net.head = net2d.head
-    if checkpointing:
-        net.checkpoint_blocks()
     return net

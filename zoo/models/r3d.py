@@ -16,7 +16,6 @@ def r3d_18(
     in_chans: int = 3,
     input_shape: Sequence[int] = (3, 16, 112, 112),
     stem: ClipStem = "paper",
-    checkpointing: bool = False,
 ) -> Classifier:
     """R3D-18; 33.37 M parameters and 40.70 G multiply-adds at 400 classes and 3x16x112x112.
 
@@ -25,14 +24,10 @@ def r3d_18(
         input_shape: (C, T, H, W); any is read.
         stem: "paper" begins with stride 2 in space, "small" with stride 1, for frames of few pixels. The weights are the
             same.
-        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
     check_choice("stem", stem, ClipStem)
     net = torchvision.models.video.r3d_18(num_classes=max(1, num_classes))
     if stem == "small":
         net.stem[0].stride = (1, 1, 1)
     blocks = ("layer1", "layer2", "layer3", "layer4")
-    result = wrapped(net, "fc", num_classes, in_chans, blocks)
-    if checkpointing:
-        result.checkpoint_blocks()
-    return result
+    return wrapped(net, "fc", num_classes, in_chans, blocks)

@@ -59,7 +59,6 @@ def slowfast_r50_4x16(
     fusion_kernel: int = 5,
     stem: ClipStem = "paper",
     dropout: float = 0.5,
-    checkpointing: bool = False,
 ) -> Classifier:
     """SlowFast 4x16, ResNet-50; 34.48 M parameters and 27.64 G multiply-adds at 400 classes and 3x32x224x224.
 
@@ -74,7 +73,6 @@ def slowfast_r50_4x16(
         stem: "paper" begins with stride 2 and a pooling of stride 2 in space; "small" has stride 1 in both, for frames of
             few pixels. The weights are the same.
         dropout: before the head.
-        checkpointing: save memory in training, in the slow pathway; see `Classifier.checkpoint_blocks`.
     """
     from pytorchvideo.models.slowfast import create_slowfast
 
@@ -98,7 +96,7 @@ def slowfast_r50_4x16(
     for module in net.modules():
         if isinstance(module, nn.Conv3d):
             module.stride = tuple(map(int, module.stride))  # some are NumPy's numbers, by which torch.compile breaks its graph
-    result = wrapped(
+    return wrapped(
         _Packed(net, alpha),
         "net.blocks.6.proj",
         num_classes,
@@ -107,6 +105,3 @@ def slowfast_r50_4x16(
         tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
         renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks.", **_mmaction2()},
     )
-    if checkpointing:
-        result.checkpoint_blocks()
-    return result

@@ -18,7 +18,6 @@ def _x3d(
     input_shape: Sequence[int] = (3, 16, 224, 224),
     stem: ClipStem = "paper",
     dropout: float = 0.5,
-    checkpointing: bool = False,
 ) -> Classifier:
     """S and M differ in what they read only.
 
@@ -28,7 +27,6 @@ def _x3d(
         stem: "paper" begins with stride 2 in space, "small" with stride 1, for frames of few pixels. The weights are the
             same.
         dropout: before the head.
-        checkpointing: save memory in training, see `Classifier.checkpoint_blocks`.
     """
     from pytorchvideo.models.resnet import ResBlock
     from pytorchvideo.models.x3d import create_x3d
@@ -46,10 +44,7 @@ def _x3d(
             module.branch_fusion = operator.add  # pytorchvideo's is a lambda, which torch.save cannot write
     net.blocks[5].pool.pool = nn.AdaptiveAvgPool3d(1)  # pytorchvideo's window is of one size
     blocks = tuple(f"blocks.{stage}" for stage in range(5))
-    result = wrapped(net, "blocks.5.proj", num_classes, in_chans, blocks)
-    if checkpointing:
-        result.checkpoint_blocks()
-    return result
+    return wrapped(net, "blocks.5.proj", num_classes, in_chans, blocks)
 
 
 x3d_s = variant(

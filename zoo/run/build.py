@@ -106,6 +106,7 @@ def build_task(config: DictConfig, *, anew: bool = True) -> "Task":
     _check_outputs(config)
     with _ways_out(config), speaking_of(config, "model"):
         net: nn.Module = make(config.model, "model")(**({} if anew else {"pretrained": None}))
+    _checkpoint(net, config)
     with speaking_of(config, "task"):
         task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)
@@ -138,7 +139,20 @@ def network_of(config: DictConfig) -> "nn.Module":
     defaults."""
     from zoo.models import create_model
 
-    return create_model(config.model.name, **arguments_of(config))
+    net = create_model(config.model.name, **arguments_of(config))
+    _checkpoint(net, config)
+    return net
+
+
+def _checkpoint(net: "nn.Module", config: DictConfig) -> None:
+    """Save memory in training, if that is asked for. Raises ValueError where the network has no named blocks."""
+    from zoo.models import Classifier
+
+    if not config.activation_checkpointing:
+        return
+    if not isinstance(net, Classifier):
+        raise ValueError(f"activation_checkpointing needs a network with named blocks; {config.model.name} has none.")
+    net.checkpoint_blocks()
 
 
 def arguments_of(config: DictConfig) -> dict[str, Any]:

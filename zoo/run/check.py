@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from zoo.common.signature import OPEN, hints, parameters
 from zoo.common.words import nearest
@@ -32,7 +32,14 @@ _MOVED = {
 
 
 def settle_moved(config: DictConfig) -> None:
-    """Write the present home of each `_target_`."""
+    """Write the present home of each `_target_`, and the present name of each setting, where a user's file has others."""
+    from zoo.models._registry import get_builder
+
+    for old, new in settings.FORMER.items():
+        group, _, name = old.partition(".")
+        if name in config[group] and name not in parameters(get_builder(config.model.name)):
+            with open_dict(config):
+                config[new] = config[group].pop(name)
     for _, node in _described(config):
         module, _, name = str(node._target_).rpartition(".")
         if module in _MOVED:

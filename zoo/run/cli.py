@@ -28,7 +28,7 @@ from zoo.common.progress import speaking
 from zoo.common.words import printable, shell_word
 from zoo.run import folder, grammar, plugins
 from zoo.run.check import check_fit, check_parts
-from zoo.run.compose import check_overrides, in_one_folder, literal_paths, parse, quoted
+from zoo.run.compose import check_overrides, in_one_folder, literal_paths, parse, quoted, renamed
 from zoo.run.signals import Stopped, _descendants, _end, stopping
 from zoo.run.sweep import SweepTable, outlived
 
@@ -176,7 +176,7 @@ def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
 
     folder.forget()
     _given[:] = arguments
-    arguments = in_one_folder(literal_paths(arguments))
+    arguments = in_one_folder(literal_paths(renamed(arguments)))
     parsed, unknown = get_args_parser().parse_known_args(list(arguments))
     if unknown:
         raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")

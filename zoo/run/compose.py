@@ -26,9 +26,11 @@ from omegaconf import DictConfig as DictConfig
 from zoo.common import trust
 from zoo.common.places import CONF as CONF
 from zoo.common.places import exists
-from zoo.common.words import nearest
+from zoo.common.signature import parameters
+from zoo.common.words import nearest, warn
 from zoo.run import folder, plugins, size
 from zoo.run.folder import place, resumed_path
+from zoo.run.settings import FORMER
 from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Run:
     """Parts of the network that keep their weights: all (but the head), head, or a list of its named blocks."""
     unfreeze: list[float] = dataclasses.field(default_factory=list)
     """Fractions of the run at which frozen parts are released, the deepest first."""
+    activation_checkpointing: bool = False
+    """Compute what the network's named blocks have inside again in the backward pass: less memory, about a third more time."""
     reference_batch: int | None = None
     """The batch that optimizer.lr is meant for; of N times as many samples a step, the rate is N times as high."""
     least_steps: int = SI("${size:100,300}")
@@ -183,6 +187,7 @@ def _sweep_values(override: Override) -> list[str]:
 def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The configuration of a command line, `hydra` included. Raises ValueError with the nearest names."""
     search = [f"hydra.searchpath=[{quoted('file://' + str(Path(config_dir).absolute()))}]"] if config_dir else []
+    overrides = renamed(overrides)
     _check_choices(overrides)
     GlobalHydra.instance().clear()
     plugins.offer()
@@ -202,6 +207,19 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
             if re.search(rf"Key '{_GONE}'", f"{error} {error.__cause__}"):
                 raise ValueError(f"A file of the configuration sets {_GONE}. {_INSTEAD}") from None
             raise
+
+
+def renamed(arguments: Sequence[str]) -> list[str]:
+    """A command line with the names that settings have now, which a warning says."""
+    found = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        new = FORMER.get(name.lstrip("+")) if equals else None
+        if new and not any("checkpointing" in parameters(builder) for builder in plugins.own("model").values()):
+            warn(f"{name.lstrip('+')} is called {new} now: it is a setting of the run.")
+            argument = f"{new}={value}"
+        found.append(argument)
+    return found
 
 
 def _check_choices(overrides: Sequence[str]) -> None:

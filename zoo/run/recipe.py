@@ -202,7 +202,7 @@ def resumable(config: DictConfig) -> str | None:
 
 def configured(config: DictConfig) -> dict[str, Any]:
     """A run's settings as plain values, as its checkpoint carries them; to be taken before anything is built of them."""
-    return settings.plain(config, choices_of(config))
+    return settings.renamed(settings.plain(config, choices_of(config)))
 
 
 def differences(config: DictConfig, path: str) -> dict[str, str]:
@@ -217,7 +217,7 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
     if not isinstance(was, dict):  # of an older version, which knew these, facts of the data among them
         was = {f"{group}.{name}": each for group, own in recipe["arguments"].items() for name, each in own.items()}
     now = configured(config)
-    was = {"size": SMALL} | {str(name): each for name, each in was.items()} | recipe["names"]
+    was = {"size": SMALL} | settings.renamed({str(name): each for name, each in was.items()}) | recipe["names"]
     if older:
         was, now = ({name: each for name, each in one.items() if name in other} for one, other in ((was, now), (now, was)))
     found = settings.differences(was, config, now, said)

@@ -29,6 +29,7 @@ ASIDE = (
 """Hydra's own, how a run is called, where it goes."""
 HARMLESS = (
     "test",
+    "activation_checkpointing",
     "least_steps",
     "most_samples",
     "trainer.max_epochs",
@@ -66,6 +67,16 @@ HARMLESS = (
 """What may differ: how long, where and on what a run trains, what it says and draws. Everything else makes another run."""
 HARMFUL = ("callbacks.average", "callbacks.average.*", "callbacks.checkpoint.monitor", "callbacks.checkpoint.mode")
 """Nevertheless: which weights are kept, and by what the best are chosen."""
+
+
+FORMER = {"model.checkpointing": "activation_checkpointing"}
+"""The names of settings that were called otherwise."""
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a version before under the names that they have now."""
+    former = {FORMER[name]: value for name, value in settings.items() if name in FORMER}
+    return {name: value for name, value in settings.items() if name not in FORMER} | former
 
 
 def plain(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
