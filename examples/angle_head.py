@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss, normalize
 
 import zoo
 from zoo.data import DigitScenes
-from zoo.models import Found, Head, Regions, register_head
+from zoo.models import Detections, Head, Regions, register_head
 from zoo.tasks import DetectionTask
 
 
@@ -38,7 +38,7 @@ class AngleHead(Head):
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
         return mse_loss(outputs, directions(torch.cat(regions.of("keypoints"))))
 
-    def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
+    def results(self, outputs: Tensor, regions: Regions) -> list[Detections]:
         degrees = torch.rad2deg(torch.atan2(outputs[:, 1], outputs[:, 0]))
         return [{"angle": angle} for angle in regions.split(degrees)]
 

@@ -15,7 +15,7 @@ import zoo
 from tests.precision import assert_same
 from tests.written import chosen, written
 from zoo.models.deconvnet import pool, unpool
-from zoo.models.fcn import bilinear_kernel, enlarging
+from zoo.models.fcn import bilinear_kernel, upsampling
 
 pytestmark = pytest.mark.usefixtures("precise")
 
@@ -177,7 +177,7 @@ def test_at_once_scales_the_skips_as_the_authors_do() -> None:
     ("name", "parameters"),
     [
         # VGG-16's convolutions 14,714,688; FC6 102,764,544; FC7 16,781,312; scores 4097 C; then the skips (513 C, 257 C),
-        # their enlarging 16 C^2 each, and the fixed one, (2s)^2 C.
+        # their upsampling 16 C^2 each, and the fixed one, (2s)^2 C.
         ("fcn32s", 134_260_544 + 4097 * 21 + 64**2 * 21),
         ("fcn16s", 134_260_544 + (4097 + 513) * 21 + 16 * 21**2 + 32**2 * 21),
         ("fcn8s", 134_260_544 + (4097 + 513 + 257) * 21 + 2 * 16 * 21**2 + 16**2 * 21),
@@ -273,10 +273,10 @@ def test_deconvnet_trains_under_torchs_own_test_of_determinism() -> None:
 
 @pytest.mark.numerical
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
-def test_the_enlarging_layer_is_bilinear_interpolation_inside(factor: int) -> None:
+def test_the_upsampling_layer_is_bilinear_interpolation_inside(factor: int) -> None:
     x = torch.randn(1, 3, 6, 7)
     for fixed in (False, True):
-        out = enlarging(3, factor, "same", fixed=fixed)(x)
+        out = upsampling(3, factor, "same", fixed=fixed)(x)
         expected = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
         edge = factor // 2
         assert out.shape == expected.shape
@@ -284,7 +284,7 @@ def test_the_enlarging_layer_is_bilinear_interpolation_inside(factor: int) -> No
     assert_same(bilinear_kernel(factor).sum(), torch.tensor(float(factor**2)))
 
 
-def test_only_the_last_enlarging_is_fixed() -> None:
+def test_only_the_last_upsampling_is_fixed() -> None:
     still = [name for name, p in small("fcn8s").named_parameters() if not p.requires_grad]
     assert still == ["enlarge_x8.weight"]
 

@@ -18,7 +18,8 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 import zoo
 from tests.precision import BOUND, assert_same
-from zoo.models._detector import Detector, Head, Regions
+from zoo.models._detector import Detector
+from zoo.models._heads import Head, Regions
 from zoo.models.rcnn import HEADS, KeypointHead, MaskHead
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "angle_head.py"

@@ -19,7 +19,7 @@ from torch import nn
 
 import zoo
 from tests.models.test_models import CLASSIFIERS, small
-from zoo.models import Head, Weights, _detector, _entries, _registry, get_weights, list_models, register, register_head
+from zoo.models import Head, Weights, _entries, _heads, _registry, get_weights, list_models, register, register_head
 from zoo.models._create import weights_file
 from zoo.models._registry import variant
 
@@ -191,7 +191,7 @@ def test_a_name_that_is_taken_is_refused(imported: bool) -> None:
 
 
 def test_heads_are_registered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_detector, "HEADS", {})
+    monkeypatch.setattr(_heads, "HEADS", {})
 
     class Odd(Head):
         name = "odd"

@@ -5,4 +5,7 @@ The names stand in `__init__.pyi`, each with its home, and nothing is imported b
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from zoo.common.former import with_former_names
+
+_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = with_former_names(__name__, _find, {"Found": "Detections"})

@@ -35,8 +35,8 @@ def _spread(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def _starts_as_enlarging(layers: Iterable[nn.ConvTranspose2d]) -> None:
-    """The layers of a mirrored stage spread what was unpooled over its neighbours, as FCN's enlarging layers do at first.
+def _init_as_upsampling_(layers: Iterable[nn.ConvTranspose2d]) -> None:
+    """The layers of a mirrored stage spread what was unpooled over its neighbours, as FCN's upsampling layers do at first.
 
     The paper's Gaussian kernels scatter it: of narrow networks hardly a trace of what the bottleneck knows then reaches the
     scores, and from scratch nothing teaches the rest. Channels are kept, or mixed at random where their number changes.
@@ -97,7 +97,7 @@ class DeconvNet(nn.Module):
         self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
         kaiming_init_(self)
         for mirror in self.decoder:
-            _starts_as_enlarging(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))
+            _init_as_upsampling_(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) of any size -> (B, num_classes, H, W), scores before the softmax."""

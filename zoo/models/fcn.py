@@ -1,4 +1,4 @@
-"""FCN: VGG-16 made convolutional, its coarse scores enlarged by transposed convolutions and refined by skips from pool4 and
+"""FCN: VGG-16 made convolutional, its coarse scores upsampled by transposed convolutions and refined by skips from pool4 and
 pool3 (Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation", section 4.2, figure 3;
 Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet-50."""
 
@@ -15,7 +15,7 @@ from zoo.models._vgg import HIDDEN, STAGES, convolved, narrowed
 
 Padding = Literal["same", "paper"]
 
-# What the authors' net.py cuts off when the input is padded by 100: the skips' margins before they meet the enlarged
+# What the authors' net.py cuts off when the input is padded by 100: the skips' margins before they meet the upsampled
 # scores, and the margin of the scores before they meet the image.
 _SKIP_MARGIN = {"pool4": 5, "pool3": 9}
 _MARGIN = {32: 19, 16: 27, 8: 31}
@@ -25,7 +25,7 @@ _AT_ONCE = {"pool4": 0.01, "pool3": 0.0001}
 
 
 def bilinear_kernel(factor: int) -> Tensor:
-    """(2f, 2f): the transposed convolution of stride f that enlarges bilinearly, as `F.interpolate(align_corners=False)`.
+    """(2f, 2f): the transposed convolution of stride f that upsamples bilinearly, as `F.interpolate(align_corners=False)`.
 
     At an edge, where interpolation repeats the last pixel, the convolution fades to zero.
     """
@@ -34,8 +34,8 @@ def bilinear_kernel(factor: int) -> Tensor:
     return torch.outer(line, line)
 
 
-def enlarging(channels: int, factor: int, padding: Padding, *, fixed: bool = False) -> nn.ConvTranspose2d:
-    """A transposed convolution that starts as bilinear enlarging of each channel.
+def upsampling(channels: int, factor: int, padding: Padding, *, fixed: bool = False) -> nn.ConvTranspose2d:
+    """A transposed convolution that starts as bilinear upsampling of each channel.
 
     A fixed one keeps each channel to itself, as the zeros of the authors' full kernel do, at 1/channels of its cost.
     """
@@ -110,7 +110,7 @@ class FCN(nn.Module):
         }
         """The skips, coarse to fine, and the factor on each."""
         for pool in self.scales:
-            self.add_module(f"enlarge_{pool}", enlarging(num_classes, 2, padding))
+            self.add_module(f"enlarge_{pool}", upsampling(num_classes, 2, padding))
             self.add_module(f"score_{pool}", nn.Conv2d(depths[pool], num_classes, 1))
         kaiming_init_(nn.ModuleList([self.features, self.fc6, self.fc7]))
         for name in ("score", *(f"score_{pool}" for pool in self.scales)):
@@ -120,7 +120,7 @@ class FCN(nn.Module):
                 nn.init.zeros_(parameter)
         # "Final layer deconvolutional filters are fixed to bilinear interpolation, while intermediate upsampling layers are
         # initialized to bilinear upsampling, and then learned" (section 4.3).
-        self.add_module(f"enlarge_x{stride}", enlarging(num_classes, stride, padding, fixed=True))
+        self.add_module(f"enlarge_x{stride}", upsampling(num_classes, stride, padding, fixed=True))
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> the maps that are scored: `pool3`, `pool4`, and `fc7` at stride 32."""
@@ -193,14 +193,14 @@ class FCNResNet(nn.Module):
         self.in_chans = in_chans
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, num_classes, H, W), enlarged bilinearly from stride 8."""
+        """(B, C, H, W) -> (B, num_classes, H, W), upsampled bilinearly from stride 8."""
         scores: Tensor = self.classifier(self.backbone(x)["out"])
         return nn.functional.interpolate(scores, x.shape[2:], mode="bilinear", align_corners=False)
 
 
 @register
 def fcn_resnet50(num_classes: int = 21, in_chans: int = 3) -> FCNResNet:
-    """torchvision's FCN: a ResNet-50 dilated to stride 8, two convolutions and a bilinear enlarging."""
+    """torchvision's FCN: a ResNet-50 dilated to stride 8, two convolutions and bilinear upsampling."""
     net = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=num_classes)
     if in_chans != 3:
         net.backbone.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)

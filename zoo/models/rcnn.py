@@ -21,7 +21,9 @@ from torchvision.models.detection.roi_heads import (
 from torchvision.models.detection.transform import resize_keypoints
 
 from zoo.common.words import nearest
-from zoo.models._detector import HEADS, Detector, Found, Head, Norm, Regions, Size, pyramid
+from zoo.models._detector import Detector
+from zoo.models._heads import HEADS, Detections, Head, Regions, Size
+from zoo.models._pyramid import Norm, pyramid
 from zoo.models._registry import variant
 
 BOX = "box"
@@ -55,10 +57,10 @@ class MaskHead(Head):
         loss: Tensor = maskrcnn_loss(outputs, regions.boxes, masks, labels, list(regions.matched))
         return loss
 
-    def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
+    def results(self, outputs: Tensor, regions: Regions) -> list[Detections]:
         return [{"masks": masks} for masks in maskrcnn_inference(outputs, regions.labels)]
 
-    def enlarged(self, found: Found, old: Size, new: Size) -> Found:
+    def enlarged(self, found: Detections, old: Size, new: Size) -> Detections:
         return {"masks": paste_masks_in_image(found["masks"], found["boxes"], new)}
 
 
@@ -125,11 +127,11 @@ class KeypointHead(Head):
         loss: Tensor = keypointrcnn_loss(outputs.contiguous(), around, keypoints, list(regions.matched))
         return loss
 
-    def results(self, outputs: Tensor, regions: Regions) -> list[Found]:
+    def results(self, outputs: Tensor, regions: Regions) -> list[Detections]:
         places, scores = keypointrcnn_inference(outputs, _around(regions.boxes, self.margin))
         return [{"keypoints": place, "keypoints_scores": score} for place, score in zip(places, scores, strict=True)]
 
-    def enlarged(self, found: Found, old: Size, new: Size) -> Found:
+    def enlarged(self, found: Detections, old: Size, new: Size) -> Detections:
         return {"keypoints": resize_keypoints(found["keypoints"], old, new)}
 
 
@@ -211,16 +213,7 @@ def _rcnn(
         num_keypoints: the same for every class.
     """
     chosen = _chosen(heads, mask_widths, keypoint_widths, keypoint_margin, num_keypoints)
-    levelled = pyramid(
-        backbone,
-        in_chans=in_chans,
-        levels=levels,
-        channels=channels,
-        trained=trained,
-        norm=norm,
-        norm_eps=norm_eps,
-        weights=backbone_weights,
-    )
+    levelled = pyramid(backbone, in_chans, levels, channels, trained, norm, norm_eps, backbone_weights)
     return Detector(
         levelled,
         chosen,
