@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 import zoo
-from tests.written import written
+from tests.written import lineage, written
 from zoo.__main__ import verbs
 from zoo.benchmark import charts
 from zoo.benchmark.measure import read_rows
@@ -396,3 +397,13 @@ def test_what_is_no_verb_prints_nothing() -> None:
         warns |= {path.stem for name in called if name == "warnings.warn"}
     assert prints - verbs().keys() == SPEAKING
     assert warns == {"words"}
+
+
+def test_the_file_of_a_model_states_what_is_its_own() -> None:
+    """Fifteen lines at most in the mean, what they are based on counted; and nothing that its base states too."""
+    names = zoo.list_models()
+    assert sum(len(path.read_text().splitlines()) for path in (CONF / "model").rglob("*.yaml")) <= 15 * len(names)
+    for name in names:
+        own, *bases = [yaml.safe_load(path.read_text()) for path in reversed(lineage(CONF / "model" / f"{name}.yaml"))]
+        for key, value in own.get("model", {}).items():
+            assert key not in (bases[0] if bases else {}).get("model", {}) or bases[0]["model"][key] != value, f"{name}: {key}"

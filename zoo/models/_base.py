@@ -184,7 +184,7 @@ def wrapped(
     blocks: tuple[str, ...],
     renames: Mapping[str, str] | None = None,
 ) -> Classifier:
-    """Another library's network under our contract: its linear layer `head` becomes ours, all before it the features.
+    """Turn another library's network into a `Classifier`: its linear layer `head` is the head, all before it the features.
 
     Its first convolution is made anew for `in_chans` channels. Tensors keep their names, behind `features.` or `head.`.
     """

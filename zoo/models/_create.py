@@ -31,7 +31,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
 
     Args:
         name: one of `list_models()`; `MODEL:TAG`, which is the model with the weights of that tag; or `timm/NAME`, a network of
-            timm's. One of torchvision's that is not ours is `create_model("backbone", backbone=NAME)`.
+            timm's. Another one of torchvision's is `create_model("backbone", backbone=NAME)`.
         pretrained: what its weights start from:
 
             - True: the default of its published weights;
@@ -81,7 +81,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
 
 
 def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
-    """A model's own name, where more than that was said in its place."""
+    """Part `MODEL:TAG` and `timm/NAME` into the name of a model, weights and arguments."""
     if not isinstance(name, str):
         raise ValueError(f"A model is asked for by its name, not by {name!r}; {nearest('', list_models())}")
     model, colon, tag = name.partition(":")
@@ -99,7 +99,7 @@ def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str
 
 
 def _elsewhere(name: str) -> str:
-    """Where a name that is not ours is one."""
+    """Which library has a network of a name that is not registered here, as the end of a sentence."""
     import timm
     import torchvision
 
@@ -134,7 +134,7 @@ def _built(name: str, builder: Callable[..., nn.Module], arguments: Mapping[str,
 
 
 def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, Any]:
-    """What a builder must be given for published weights of its own."""
+    """The arguments with which published weights were trained."""
     shape = entry.input_shape
     own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
     return {key: value for key, value in own.items() if key in inspect.signature(builder).parameters}
@@ -143,8 +143,7 @@ def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, A
 def _continued(
     name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any], path: Path
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A network with the weights of a file, built as the file says where it is of a run of ours and nothing else was said; and
-    with which arguments."""
+    """A network with the weights of a file, and its arguments. A run's file says how to build it, where the user does not."""
     tensors, beside = read_whole(path)
     recipe = beside.get("zoo")
     with trust.naming_later_version(recipe, path):
@@ -157,8 +156,8 @@ def _continued(
 
 
 def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's recipe says of the arguments that are not given, as far as `zoo.common.trust` lets a checkpoint
-    decide; of another network, or of a file without a recipe, nothing. Raises ValueError."""
+    """The arguments that a checkpoint's recipe states and the user does not, as far as `zoo.common.trust` lets a checkpoint
+    decide; none where the recipe is another network's, or there is none. Raises ValueError."""
     if not isinstance(recipe, dict):
         return {}
     parts = [recipe.get(part) for part in ("names", "arguments")]
@@ -172,7 +171,7 @@ def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given:
 def _describe(
     net: nn.Module, name: str, builder: Callable[..., nn.Module], arguments: Mapping[str, Any], entry: Weights | None
 ) -> None:
-    """Note on a network what builds it again. Weights that a part began from are in the network: their place is left out."""
+    """Note on a network what builds it again, without the place of weights that a part started from: the network has them."""
     signature = inspect.signature(builder)
     bound = signature.bind(**arguments)
     bound.apply_defaults()

@@ -1,4 +1,4 @@
-"""One detector, any head per region: torchvision's generalised R-CNN with an open place for heads.
+"""One detector, any head per region: torchvision's generalized R-CNN with an open place for heads.
 
     class MyHead(Head):
         name = "mine"
@@ -71,7 +71,7 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
         )
         self.heads = tuple(heads)
         self.parts: dict[str, list[str]] = {}
-        """Of each head the names of its layers here, in order."""
+        """Head -> the names of its layers here, in order."""
         for head in self.heads:
             layers = {f"{head.name}_{part}": layer for part, layer in head.layers(channels, num_classes).items()}
             self.parts[head.name] = list(layers)
@@ -133,7 +133,7 @@ class PaddingTransform(nn.Module):
         self.heads = tuple(heads)
 
     def forward(self, images: Sequence[Tensor]) -> ImageList:
-        """(C, h, w) each -> one batch, zeros (the mean colour) beyond each image's edge."""
+        """(C, h, w) each -> one batch, zeros (the mean color) beyond each image's edge."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         height, width = canvas(sizes)
         padded = [pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(images, sizes, strict=True)]
@@ -149,7 +149,7 @@ class PaddingTransform(nn.Module):
 
 
 class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no types
-    """Backbone, region proposals, heads. Tensors have torchvision's names; images come normalised and scaled.
+    """Backbone, region proposals, heads. Tensors have torchvision's names; images come normalized and scaled.
 
     Args:
         backbone: images -> maps by level, with the attribute `out_channels`.
@@ -237,7 +237,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         """In training, the losses by name; else what was found in each image.
 
         Args:
-            images: (C, h, w) each, or (B, C, h, w); normalised.
+            images: (C, h, w) each, or (B, C, h, w); normalized.
             targets: of each image its `Instances`; boxes have an area and labels count from 1.
             sizes: (H, W) of each image in whose pixels results are wanted; by default its own.
         """

@@ -1,7 +1,7 @@
 """Published weights: of each what it is, where it comes from, what goes in, and how well it does, under which protocol.
 
 Entries come from two places: JSON files in `weights/` (what this project trained, with its tensors beside them, and what
-others published), and torchvision's own metadata, so that no figure of theirs is typed by hand.
+others published), and torchvision's own metadata, so that no figure is typed by hand.
 """
 
 import json
@@ -46,7 +46,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Weights:
-    """One set of weights. Its file is had by `path()`, its preprocessing by `transforms()`; `print` shows all of it."""
+    """One set of weights. `path()` fetches its file, `transforms()` builds its preprocessing, `print` shows all of it."""
 
     model: str
     tag: str
@@ -56,11 +56,11 @@ class Weights:
     input_shape: tuple[int, ...]
     """(C, H, W) or (C, T, H, W) that goes into the network."""
     resize: int | None
-    """Pixels to which the shorter side is scaled (bilinear, antialiased) before the centre is cut out; None cuts the
-    largest centred region and scales it to the input's size."""
+    """Pixels to which the shorter side is scaled (bilinear, antialiased) before the center is cut out; None cuts the
+    largest centered region and scales it to the input's size."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Of each channel, in 0..1."""
+    """The mean of each channel, in 0..1."""
     class_names: tuple[str, ...]
     """Empty where the publisher names none."""
     num_classes: int
@@ -72,7 +72,7 @@ class Weights:
     file: str | None = None
     """A file inside the package; then nothing is downloaded."""
     sha256: str | None = None
-    """Of the file inside the package."""
+    """The name of the file inside the package."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the builder must be given for these weights, beside the classes and channels."""
     task: str = "classification"
@@ -145,10 +145,10 @@ def full_name(said: object) -> tuple[str, str] | None:
     """Model and tag of `MODEL:TAG`, the name under which any network finds published weights, also as torchvision spells it,
     `ResNet18_Weights.IMAGENET1K_V1`; None of anything else, and of what there is a file or a folder called."""
     found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
-    theirs = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
-    if not (found or theirs) or Path(str(said)).exists():
+    member = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
+    if not (found or member) or Path(str(said)).exists():
         return None
-    return (found[1], found[2]) if found else (theirs[1].lower(), theirs[2]) if theirs else None
+    return (found[1], found[2]) if found else (member[1].lower(), member[2]) if member else None
 
 
 def entry_named(name: str, said: object) -> Weights | None:

@@ -95,8 +95,8 @@ def build_2d(
     """The 2-D network that a video network is composed of; without a head, unless `num_classes` asks for one.
 
     Args:
-        backbone: a name, of ours, else torchvision's, else `timm/NAME`; or a network, of which a copy is taken. It is one
-            under our contract, or ends in one linear layer, which is taken off.
+        backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied: a
+            `Classifier`, or one that ends in one linear layer, which is taken off.
         in_chans: channels that it reads.
         input_shape: (C, T, H, W) of a clip; the frames' size is taken from it.
         stem: "small" of a backbone that has one (resnet*), or "imagenet", which is what all others have; None is "small"
@@ -112,8 +112,8 @@ def build_2d(
         return _copied(backbone, in_chans, num_classes)
     if not isinstance(backbone, str):
         raise ValueError(f"backbone is {backbone!r}; it must be the name of a 2-D network, or one.")
-    ours = backbone in list_models()
-    builder: Any = get_builder(backbone) if ours else from_library
+    registered = backbone in list_models()
+    builder: Any = get_builder(backbone) if registered else from_library
     known = inspect.signature(builder).parameters
     if "num_classes" not in known or "in_chans" not in known:
         raise ValueError(f"{backbone} is not a classification network, so it cannot be a backbone.")
@@ -121,7 +121,7 @@ def build_2d(
     if shape is not None and len(shape.default) != 3:
         raise ValueError(f"{backbone} reads clips; a backbone must read images, like resnet18.")
     arguments: dict[str, Any] = {"num_classes": num_classes or 1, "in_chans": in_chans}
-    if not ours:
+    if not registered:
         arguments["backbone"] = backbone
     if shape is not None:
         arguments["input_shape"] = frame

@@ -40,7 +40,7 @@ class Head:
     names `NAME_PART`, torchvision's for the heads that torchvision has."""
 
     name: ClassVar[str]
-    """Of its layers, its loss (`loss_NAME`), and in a list of heads."""
+    """The prefix of its layers and of its loss (`loss_NAME`), and its name in a list of heads."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Fields of `Instances` that it learns from, beside boxes and labels."""
     resolution: int = 7
@@ -72,13 +72,13 @@ class Head:
 SomeHead = TypeVar("SomeHead", bound=Head)
 
 HEADS: dict[str, type[Head]] = {}
-"""Heads of one's own by name, so that they can be named in `heads` from a YAML or a command line too."""
-OURS = ("box", "mask", "keypoint")
+"""Registered heads by name, for `heads` in a YAML or on a command line."""
+BUILT_IN = ("box", "mask", "keypoint")
 
 
 def register_head(head: type[SomeHead]) -> type[SomeHead]:
-    """Make a head of one's own known by its `name`, so that `heads` can name it, from a YAML or a command line too. It is built
-    without arguments.
+    """Register a head by its `name`, so that `heads` can name it, in a YAML and on a command line too. It is built without
+    arguments.
 
     Raises:
         ValueError: it has no name, or another head has the name.
@@ -88,7 +88,7 @@ def register_head(head: type[SomeHead]) -> type[SomeHead]:
         raise ValueError(f'The head {head.__qualname__} is named {name!r}. Give it a name, a plain word: name = "mine".')
     known = HEADS.get(name)
     there = f"{known.__module__}.{known.__qualname__}" if known else name
-    if name in OURS or (known and there != f"{head.__module__}.{head.__qualname__}"):
+    if name in BUILT_IN or (known and there != f"{head.__module__}.{head.__qualname__}"):
         raise ValueError(f"There is a head {name} already, so {head.__qualname__} cannot be registered. Give it another name.")
     HEADS[name] = head
     return head

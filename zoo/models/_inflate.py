@@ -83,7 +83,7 @@ class _Conv(nn.Conv3d):
     spatial: list[int]  # F.pad's argument
     native: bool  # whether the convolution can pad by itself
     same: bool  # TensorFlow's padding, which depends on the input's size
-    standardised: bool  # timm's StdConv2d, with its `eps`; ScaledStdConv2d has `gain` and `scale` as well
+    standardized: bool  # timm's StdConv2d, with its `eps`; ScaledStdConv2d has `gain` and `scale` as well
     time_padding: Padding
     seen: dict[int, int]
 
@@ -96,7 +96,7 @@ class _Conv(nn.Conv3d):
             spatial=list(conv._reversed_padding_repeated_twice),
             native=native,
             same=kind == "Conv2dSame" or getattr(conv, "same_pad", False),
-            standardised="StdConv2d" in kind,
+            standardized="StdConv2d" in kind,
             time_padding=padding,
             seen={},
             kernel_size=tuple(weight.shape[2:]),
@@ -125,9 +125,9 @@ class _Conv(nn.Conv3d):
         return fold(F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups))
 
     def _filters(self) -> Tensor:
-        if not self.standardised:
+        if not self.standardized:
             return self.weight
-        # Copies divided by Kt deviate by 1 / Kt: with eps scaled alike, standardising them gives Kt whole 2-D filters.
+        # Copies divided by Kt deviate by 1 / Kt: with eps scaled alike, standardizing them gives Kt whole 2-D filters.
         time, own = self.kernel_size[0], vars(self)
         gain = (self._parameters["gain"] * own["scale"]).view(-1) if "scale" in own else None
         flat = self.weight.reshape(1, self.out_channels, -1)
@@ -211,7 +211,7 @@ def _kind(conv: nn.Conv2d) -> str:
     """The class whose `forward` the layer runs, if its meaning in 3-D is known here; else a ValueError says why not."""
     kind = type(conv)
     if type(conv._parameters.get("weight")) is not nn.Parameter:
-        raise ValueError("its weight is computed (weight or spectral norm, parametrisation) or not initialised yet.")
+        raise ValueError("its weight is computed (weight or spectral norm, parametrization) or not initialized yet.")
     if "forward" in vars(conv) or kind._conv_forward is not nn.Conv2d._conv_forward:
         raise ValueError(f"this {kind.__name__} has a forward of its own.")
     if kind.forward is nn.Conv2d.forward:

@@ -58,7 +58,7 @@ def pyramid(
     """A 2-D network, by name or as it is, cut into a feature pyramid.
 
     Args:
-        backbone: a name, of ours, else torchvision's, else `timm/NAME`; or a network, of which a copy is taken.
+        backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied.
         levels: how many strides from 4 on, the deepest map of each.
         channels: of every level.
         trained: how many levels' layers train, from the deepest; the stem belongs to the first. None is all.

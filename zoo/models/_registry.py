@@ -123,7 +123,7 @@ def _registers(node: ast.stmt) -> str | None:
 
 
 def registered() -> "dict[str, Callable[..., nn.Module]]":
-    """The builders that are known already."""
+    """The builders of all modules that are imported."""
     return dict(_BUILDERS)
 
 

@@ -37,11 +37,11 @@ def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
 
 
 def _naming(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Of each tensor's name in the file the name in the network that fits best."""
+    """Tensor's name in the file -> the name in the network that fits best."""
     renames: Mapping[str, str] = getattr(net, "renames", {})
     own = net.state_dict()
 
-    def ours(key: str) -> str:
+    def present(key: str) -> str:
         return next((new + key.removeprefix(old) for old, new in renames.items() if key.startswith(old)), key)
 
     def fits(names: Mapping[str, str]) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def _naming(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     best: dict[str, str] = {}
     for names in _unwrapped(tensors):
         for candidate in (
-            called for each in (names, _split(names)) for called in (each, {o: ours(n) for o, n in each.items()})
+            called for each in (names, _split(names)) for called in (each, {o: present(n) for o, n in each.items()})
         ):
             if len(set(candidate.values())) == len(candidate) and (not best or fits(candidate) > fits(best)):
                 best = dict(candidate)
@@ -106,7 +106,7 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     """
     names = _naming(net, tensors)
     called = renamed(tensors, names)
-    # Of an older layout a module may take on that layout (torchvision's MNASNet does), and has tensors of other shapes then.
+    # A module may take on an older layout (torchvision's MNASNet does), and has tensors of other shapes then.
     net.load_state_dict(with_metadata(OrderedDict(), {**metadata_of(net.state_dict()), **metadata_of(called)}), strict=False)
     own = net.state_dict()
     moved = _move_biases(called, own)
@@ -170,9 +170,9 @@ def _shaped(value: Tensor, own: Tensor, first: bool) -> Tensor:
 
 
 def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
-    """(O, C, ...) -> (O, in_chans, ...): the mean over the colours, repeated, and scaled so that a grey input has the same
-    response (cross-modality initialisation: Wang et al. 2016, "Temporal segment networks", section 3.2; for one channel it
-    is the sum over the colours)."""
+    """(O, C, ...) -> (O, in_chans, ...): the mean over the colors, repeated, and scaled so that a gray input has the same
+    response (cross-modality initialization: Wang et al. 2016, "Temporal segment networks", section 3.2; for one channel it
+    is the sum over the colors)."""
     mean = kernel.mean(1, keepdim=True) * (kernel.shape[1] / in_chans)
     return mean.expand(-1, in_chans, *kernel.shape[2:])
 

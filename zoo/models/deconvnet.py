@@ -45,7 +45,7 @@ def _init_as_upsampling_(layers: Iterable[nn.ConvTranspose2d]) -> None:
     for at, layer in enumerate(layers):
         before, after = layer.weight.shape[:2]
         mix = torch.eye(before) if before == after else torch.randn(before, after) * (2 / before) ** 0.5
-        # Of the first one's inputs three in four are zero.
+        # Three in four of the first one's inputs are zero.
         layer.weight.copy_(mix[:, :, None, None] * torch.outer(line, line) / (1 if at == 0 else 4))
 
 
@@ -61,7 +61,7 @@ class DeconvNet(nn.Module):
         self.in_chans = in_chans
         self.edges = edges
         self.renames: dict[str, str] = {}
-        """From VGG-16's names and those of our FCNs: the paper starts from VGG-16. FC6 and FC7 become
+        """From VGG-16's names and those of FCN: the paper starts from VGG-16. FC6 and FC7 become
         kernels, row by row, as in FCN."""
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()

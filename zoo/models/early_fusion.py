@@ -1,23 +1,18 @@
 """Early fusion: the frames are channels, and the first 2-D convolution collapses time (Karpathy et al. 2014, section 3.1).
 One layer of temporal processing, and none that is the same at all times."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.models._base import Classifier
-from zoo.models._frames import Clips, check_clips, composed, prefixed_blocks, prefixed_renames
+from zoo.models._frames import Checked, Clips, composed, prefixed_blocks, prefixed_renames
 from zoo.models._registry import register
 
 
-class Stack(nn.Module):
+class Stack(Checked):
     """A clip as one image, its frames one behind the other: (B, C, T, H, W) -> (B, T * C, H, W)."""
 
-    def __init__(self, frames: int) -> None:
-        super().__init__()
-        self.frames = frames
-
     def forward(self, clips: Tensor) -> Tensor:
-        check_clips(clips, self.frames)
-        return clips.transpose(1, 2).flatten(1, 2)
+        return super().forward(clips).transpose(1, 2).flatten(1, 2)
 
 
 @register

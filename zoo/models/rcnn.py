@@ -94,7 +94,7 @@ class KeypointHead(Head):
     Args:
         num_keypoints: K, the same for every class.
         widths: of its convolutions.
-        margin: what is added to a box on each side, as a share of it: a keypoint beyond the map is neither learnt nor found.
+        margin: what is added to a box on each side, as a share of it: a keypoint beyond the map is neither learned nor found.
             The paper's people hold their keypoints inside their boxes; 0 is the paper's.
     """
 

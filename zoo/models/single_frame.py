@@ -20,8 +20,8 @@ class SingleFrame(Classifier):
     """In training one frame of each clip, drawn by torch's generator as dropout is; at test all of them.
 
     Attributes:
-        average: what is averaged over the frames. Of probabilities the network returns the mean's logarithm, whose
-            softmax is the mean; `classify` of the mean features then is another thing, the average of scores.
+        average: what is averaged over the frames. With "probabilities" the network returns the logarithm of their mean, whose
+            softmax is the mean; `classify` of the mean features is another thing then, the average of scores.
     """
 
     def __init__(self, net: Classifier, num_classes: int, in_chans: int, average: Average) -> None:

@@ -16,7 +16,7 @@ Norm = Literal["local", "batch"]
 # Filters, edge, stride in space, frames, stride in time. "C(96, 11, 3)-N-P-C(256, 5, 1)-N-P-C(384, 3, 1)-C(384, 3, 1)-
 # C(256, 3, 1)-P-FC(4096)-FC(4096)"; in time 4 frames with stride 2, then twice 2 with stride 2, so that conv3 sees all ten.
 _CONVOLUTIONS = ((96, 11, 3, 4, 2), (256, 5, 1, 2, 2), (384, 3, 1, 2, 2), (384, 3, 1, 1, 1), (256, 3, 1, 1, 1))
-_NORMALISED = (1, 2)
+_NORMALIZED = (1, 2)
 _POOLED = (1, 2, 5)
 FRAMES = 10
 
@@ -41,7 +41,7 @@ def slow_fusion(
         input_shape: (C, 10, H, W); H and W size FC6, at least 32.
         stride: of the first convolution in space; the paper's is 3, small frames want 1 or 2.
         hidden: width of FC6 and FC7.
-        norm: "local" response normalisation, as the paper (in space and channels of one frame), or "batch" in its place
+        norm: "local" response normalization, as the paper (in space and channels of one frame), or "batch" in its place
             and after every other convolution, to train from scratch in a short run.
         dropout: after FC6 and FC7 (the paper does not state it; AlexNet's).
     """
@@ -60,7 +60,7 @@ def slow_fusion(
             layers[f"norm{number}"] = nn.BatchNorm3d(width)
         layers[f"relu{number}"] = nn.ReLU(inplace=True)
         edges = [(extent + 2 * pad - edge) // step + 1 for extent in edges]
-        if norm == "local" and number in _NORMALISED:
+        if norm == "local" and number in _NORMALIZED:
             # "k = 2, n = 5, alpha = 10^-4, beta = 0.5" (section 3.1), of a sum over n channels; torch takes their mean.
             layers[f"norm{number}"] = nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.5, k=2.0)
         if number in _POOLED:

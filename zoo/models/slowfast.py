@@ -15,7 +15,7 @@ class _Packed(nn.Module):
     """One clip for both pathways: the fast one reads every frame, the slow one every alpha-th, beginning with the first.
 
     (pytorchvideo's tutorial spreads the slow frames from the first to the last; the paper's stride is even, and so are
-    the lateral connections' centres.)
+    the lateral connections' centers.)
     """
 
     def __init__(self, net: nn.Module, alpha: int) -> None:
@@ -38,15 +38,15 @@ def _mmaction2() -> dict[str, str]:
         names |= {f"{pathway}.conv1.": f"{stem}.conv.", f"{pathway}.bn1.": f"{stem}.norm."}
         for stage, depth in enumerate((3, 4, 6, 3), start=1):
             for block in range(depth):
-                theirs = f"{pathway}.layer{stage}.{block}"
-                ours = f"features.net.blocks.{stage}.multipathway_blocks.{path}.res_blocks.{block}"
-                names |= {f"{theirs}.conv{at}.": f"{ours}.branch2.conv_{letter}." for at, letter in enumerate("abc", start=1)}
-                names |= {f"{theirs}.bn{at}.": f"{ours}.branch2.norm_{letter}." for at, letter in enumerate("abc", start=1)}
-                names |= {f"{theirs}.downsample.{at}.": f"{ours}.branch1_{part}." for at, part in enumerate(("conv", "norm"))}
+                source = f"{pathway}.layer{stage}.{block}"
+                target = f"features.net.blocks.{stage}.multipathway_blocks.{path}.res_blocks.{block}"
+                names |= {f"{source}.conv{at}.": f"{target}.branch2.conv_{letter}." for at, letter in enumerate("abc", start=1)}
+                names |= {f"{source}.bn{at}.": f"{target}.branch2.norm_{letter}." for at, letter in enumerate("abc", start=1)}
+                names |= {f"{source}.downsample.{at}.": f"{target}.branch1_{part}." for at, part in enumerate(("conv", "norm"))}
     for stage in range(4):
         lateral = f"slow_path.{f'layer{stage}' if stage else 'conv1'}_lateral"
-        ours = f"features.net.blocks.{stage}.multipathway_fusion"
-        names |= {f"{lateral}.conv.": f"{ours}.conv_fast_to_slow.", f"{lateral}.bn.": f"{ours}.norm."}
+        target = f"features.net.blocks.{stage}.multipathway_fusion"
+        names |= {f"{lateral}.conv.": f"{target}.conv_fast_to_slow.", f"{lateral}.bn.": f"{target}.norm."}
     return names
 
 
@@ -101,7 +101,7 @@ def slowfast_r50_4x16(
         "net.blocks.6.proj",
         num_classes,
         in_chans,
-        # Of the slow pathway: pool1 (before the lateral connection), res2 to res5.
+        # Blocks of the slow pathway: pool1 (before the lateral connection), res2 to res5.
         tuple(f"net.blocks.{stage}.multipathway_blocks.0" for stage in range(5)),
         renames={"blocks.6.proj.": "head.", "blocks.": "features.net.blocks.", **_mmaction2()},
     )

@@ -1,5 +1,5 @@
 """Self-attention over space and time: every position of every frame looks at all others (Wang et al. 2018, "Non-local
-neural networks"; blocks and normalisation as in Dosovitskiy et al. 2021, with the joint space-time attention of Bertasius
+neural networks"; blocks and normalization as in Dosovitskiy et al. 2021, with the joint space-time attention of Bertasius
 et al. 2021, "Is space-time attention all you need for video understanding?")."""
 
 import torch
@@ -15,7 +15,7 @@ from zoo.models._registry import register
 class _Tokens(nn.Module):
     """Maps of all frames as one row of tokens with their places: (B, T, C, h, w) -> (B, T * h * w, width).
 
-    A place is a learnt vector of its time plus one of its position in the frame. Without the time's, attention would be
+    A place is a learned vector of its time plus one of its position in the frame. Without the time's, attention would be
     blind to the order of frames.
     """
 
@@ -36,7 +36,7 @@ class _Tokens(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention, then a small MLP on each token; each adds to its normalised input."""
+    """Attention, then a small MLP on each token; each adds to its normalized input."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

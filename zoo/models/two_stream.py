@@ -105,7 +105,7 @@ def two_stream(
     flow fields, hence pictures of 11 frames, make a clip of 5 x 10 x H x W, and the temporal network reads 20 channels. To
     train the streams apart, train "spatial" and "temporal" on the same clips; their scores are averaged, or go to
     `fit_svm_fusion`. `pretrained` takes weights of the backbone too: for the spatial network, which alone the paper pretrains
-    (section 2); or for "temporal" by itself, with the mean of the first kernel's colours for each field (Wang et al. 2016,
+    (section 2); or for "temporal" by itself, with the mean of the first kernel's colors for each field (Wang et al. 2016,
     "Temporal segment networks", section 3.2). Departures: the backbone (the paper's is CNN-M), and no flow field's mean is
     subtracted.
 
@@ -149,7 +149,7 @@ def two_stream(
 
 
 def fit_svm_fusion(streams: Sequence[Tensor], label: Tensor, penalty: float = 1.0) -> Callable[[Sequence[Tensor]], Tensor]:
-    """The paper's other fusion (section 6): a linear SVM on the streams' softmax scores, side by side and L2-normalised.
+    """The paper's other fusion (section 6): a linear SVM on the streams' softmax scores, side by side and L2-normalized.
 
     Args:
         streams: of each stream the softmax scores of the same N videos, (N, C) each.
