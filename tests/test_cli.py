@@ -83,7 +83,7 @@ def test_a_reader_that_waits_for_ever_does_not_keep_the_process(tmp_path: Path) 
     code = (
         "import os, sys, threading, time\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from zoo import cli\n"
+        "from zoo.run import cli, signals\n"
         "signals.PATIENCE = 0.2\n"
         "def work(arguments):\n"
         "    with ThreadPoolExecutor(1) as pool:\n"
@@ -177,7 +177,7 @@ def test_the_workers_of_a_verb_end_with_it(started: Callable[..., Any], tmp_path
     code = """
 import multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
-from zoo import cli
+from zoo.run import cli
 from zoo.data.loading.parallel import mapped
 def stop():
     while len(multiprocessing.active_children()) < 2:
@@ -193,7 +193,7 @@ cli.verb(lambda _: list(mapped(time.sleep, [600.0] * 4, "waits", processes=2)), 
     assert "Stopped by SIGTERM. It goes on." in done.err[0]
     workers = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
     assert len(workers) == 2
-    assert not any(cli._runs(pid) for pid in workers)
+    assert not any(signals._runs(pid) for pid in workers)
 
 
 def full(path: Path, content: bytes) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
-from zoo.flops.count import Profile, _cut, profile
+from zoo.flops import Profile, profile
+from zoo.flops.figures import _cut
 
 
 class Do(nn.Module):

@@ -12,8 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-import zoo.train
-from zoo.run import folder, resume, settings
+from zoo.run import folder, resume, settings, trainer
 from zoo.run.build import build_data, facts_of, publish
 from zoo.run.compose import composed
 from zoo.run.recipe import configured, differences, recipe_of
@@ -231,13 +230,13 @@ def test_the_best_checkpoint_is_scored_and_its_time_not_counted(
     verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It states the time up to its own epoch, which is part of the run's already."""
-    chosen = zoo.train.chosen_checkpoint
+    chosen = trainer.chosen_checkpoint
 
-    def changed(trainer: lightning.Trainer) -> str | None:
+    def changed(of: lightning.Trainer) -> str | None:
         later(tmp_path / "r" / "checkpoints" / "best.ckpt")
-        return chosen(trainer)
+        return chosen(of)
 
-    monkeypatch.setattr(zoo.train, "chosen_checkpoint", changed)
+    monkeypatch.setattr(trainer, "chosen_checkpoint", changed)
     assert verb("train", *QUICK, "hydra.run.dir=r")[0] == 0
     assert json.loads((tmp_path / "r" / "result.json").read_text())["seconds"] < 1000
 

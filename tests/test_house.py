@@ -21,7 +21,7 @@ import zoo
 from tests.written import lineage, written
 from zoo.__main__ import verbs
 from zoo.benchmark import charts
-from zoo.benchmark.measure import read_rows
+from zoo.benchmark.rows import read_rows
 from zoo.common.places import CONF
 from zoo.models._registry import get_builder
 

@@ -8,10 +8,10 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from zoo.flops import count
+from zoo.flops import __main__ as flops
 from zoo.run import cli, grammar
-from zoo.run.check import check_fit, check_parts
-from zoo.run.compose import _MEETING, composed, literal_paths
+from zoo.run.check import _MEETING, check_fit, check_parts
+from zoo.run.compose import composed, literal_paths
 from zoo.tasks.base import Task
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -234,7 +234,7 @@ def test_a_name_that_no_file_can_have_is_that_of_none(words: str, verb: Verb) ->
 def test_a_long_list_of_settings_is_no_file() -> None:
     settings = [f"model.hidden=[{','.join(['1'] * 300)}]", f"data.class_names=[{LONG}]"]
     assert literal_paths(settings) == settings
-    assert grammar.read(count._main, settings, "flops") == {"overrides": tuple(settings)}
+    assert grammar.read(flops._main, settings, "flops") == {"overrides": tuple(settings)}
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from torch import nn
 
 from tests.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
 from zoo import profile
-from zoo.benchmark import charts, measure
+from zoo.benchmark import charts
+from zoo.benchmark import rows as rows_of
 from zoo.common import draw
 from zoo.run import pictures, report, sweep
 from zoo.study import compare
@@ -73,7 +74,7 @@ def benchmarks(folder: Path) -> None:
     words = ("family", "task", "input_shape", "no_formula", "weights", "accuracy_what", "accuracy_from", "device", "mode")
     words = (*words, "precision", "layout", "hardware", "versions", "date")
     rows = [
-        measure.Row(
+        rows_of.Row(
             model=name,
             **dict.fromkeys(words, name),
             params=1,
@@ -86,13 +87,13 @@ def benchmarks(folder: Path) -> None:
         )
         for number, name in enumerate(ODD_NAMES)
     ]
-    measure._write_rows(rows, folder)
+    rows_of.write_rows(rows, folder)
     charts.write([row for row in rows if row.accuracy == 50.0][:4], folder)  # as many panels as there are kinds
-    (folder / "measure.md").write_text(charts.table(rows))
-    (folder / "measure.html").write_text(charts.page(rows))
+    (folder / "benchmark.md").write_text(charts.table(rows))
+    (folder / "benchmark.html").write_text(charts.page(rows))
     for row in rows:
         print(charts.line(row))
-    assert [asdict(row)["model"] for row in measure.read_rows(folder)] == [*ODD_NAMES]
+    assert [asdict(row)["model"] for row in rows_of.read_rows(folder)] == [*ODD_NAMES]
 
 
 def costs(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zoo.benchmark import charts
-from zoo.benchmark.measure import Row
+from zoo.benchmark.rows import Row
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH to show the page in")

@@ -12,7 +12,9 @@ from PIL import Image
 import zoo
 from zoo.data import Unreadable
 from zoo.data.reading.decode import probe, read_frames
-from zoo.run.trained import Memory, Trained, _encoded, _film
+from zoo.run.memory import Memory, encoded
+from zoo.run.memory import film as film_of
+from zoo.run.trained import Trained
 
 Verb = Callable[..., tuple[int, str, str]]
 LENET, CLIPS = "lenet5:fashion_mnist", "cnn_rnn:motion_digits"
@@ -89,7 +91,7 @@ def test_a_photograph_is_turned_as_its_file(lenet: Trained, picture: Image.Image
 def test_a_clip_in_memory_is_a_film() -> None:
     clip = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8)
     frames = clip.permute(0, 2, 3, 1).numpy()
-    film = probe(Memory("clip", _film(frames, 8.0)))
+    film = probe(Memory("clip", film_of(frames, 8.0)))
     assert film.rate == 8
     assert (read_frames(film, range(24)) == frames).all()
     run = zoo.load(CLIPS, device="cpu")
@@ -133,7 +135,7 @@ def test_a_picture_is_no_clip(picture: Image.Image, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told_in_its_place(lenet: Trained, picture: Image.Image, tmp_path: Path) -> None:
-    (tmp_path / "torn.png").write_bytes(_encoded(picture)[:300])
+    (tmp_path / "torn.png").write_bytes(encoded(picture)[:300])
     answers = lenet.predict([picture, tmp_path / "torn.png", picture], batch_size=2)
     assert [each.answer is None for each in answers] == [False, True, False]
     assert answers[1].file == str(tmp_path / "torn.png")
@@ -154,7 +156,7 @@ def test_what_is_said_in_python_is_what_the_verb_says(verb: Verb, lenet: Trained
 
 def test_a_network_of_images_is_asked_about_each_frame(lenet: Trained, tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    (tmp_path / "film.nut").write_bytes(_film(frames, 5.0))
+    (tmp_path / "film.nut").write_bytes(film_of(frames, 5.0))
     film = (tmp_path / "film.nut").rename(tmp_path / "film.mkv")
     (answer,) = lenet.predict([film])
     assert [frame["top"][0]["class"] for frame in answer.fields["frames"]] == [
@@ -174,6 +176,6 @@ def test_of_a_dense_task_an_answer_has_pictures(picture: Image.Image) -> None:
 @pytest.mark.parametrize("settings", [["data.crops=10"], ["data.scales=[40]"]])
 def test_settings_say_how_an_input_is_cut(settings: list[str], picture: Image.Image) -> None:
     run = zoo.load(LENET, settings, device="cpu")
-    batch = run.batch(Memory("picture", _encoded(picture)))
+    batch = run.batch(Memory("picture", encoded(picture)))
     assert len(batch["id"]) == (10 if "crops" in settings[0] else 1)
     assert run.predict(picture)[0].error is None

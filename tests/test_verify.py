@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
-from zoo.benchmark.measure import read_rows
+from zoo.benchmark.rows import read_rows
 from zoo.benchmark.timing import Trial, measure
 from zoo.data.digits import Digits
 from zoo.models import _entries

@@ -13,7 +13,7 @@ from torch import nn
 
 import zoo
 from zoo.common.numbers import quantity
-from zoo.flops.count import Layer, Profile
+from zoo.flops import Layer, Profile
 
 PAGE = Path(__file__).parent.parent / "benchmarks" / "flops.md"
 

@@ -13,7 +13,7 @@ import torch
 
 import zoo
 from zoo.benchmark import charts
-from zoo.benchmark.measure import Row, read_rows
+from zoo.benchmark.rows import Row, read_rows
 from zoo.common.numbers import quantity
 from zoo.models._registry import get_builder
 from zoo.run.build import untrained_net

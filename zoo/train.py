@@ -12,7 +12,6 @@ from zoo.run.build import build_data, build_task, facts_of, fetch_weights, pretr
 from zoo.run.check import check_parts, speaking_of
 from zoo.run.compose import overrides_of
 from zoo.run.recipe import configured, differences, read_checkpoint, recipe_of, resumable, settings_of
-from zoo.run.trainer import build_trainer, chosen_checkpoint, forget_averages
 
 if TYPE_CHECKING:
     from zoo.run.compose import DictConfig
@@ -69,6 +68,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     from zoo.run.protocol import protocol
     from zoo.run.result import write_result
     from zoo.run.resume import taken_up
+    from zoo.run.trainer import build_trainer, chosen_checkpoint, forget_averages
     from zoo.run.transfer import check_frozen
 
     report.quiet()
