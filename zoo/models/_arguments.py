@@ -10,14 +10,14 @@ ClipStem = Literal["paper", "small"]
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
-    """Raises ValueError where an argument is none of the words of a `Literal`."""
+    """Refuse a value that is none of the words of a `Literal`. Raises ValueError."""
     *words, last = get_args(kind)
     if value not in (*words, last):
         raise ValueError(f"{name} is {value!r}; there are {', '.join(words)} and {last}.")
 
 
 def check_extents(name: str, input_shape: Sequence[int], least: Sequence[int]) -> None:
-    """Raises ValueError where an image or a clip has fewer pixels or frames than a network's poolings leave something of.
+    """Refuse an image or a clip that is too small for a network's poolings. Raises ValueError.
 
     Args:
         name: of the network.

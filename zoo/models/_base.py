@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new head in place, untrained; with 0 classes the network ends in its features."""
+        """Replace the head by an untrained one; with 0 classes the network ends in its features."""
         if num_classes < 0:
             raise ValueError(f"num_classes is {num_classes}; it must be positive, or 0 for no head.")
         self.num_classes = num_classes
@@ -68,7 +68,7 @@ class Classifier(nn.Module):
         return features
 
     def forward_blocks(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """What comes out of the named blocks on the way through `features`, by name.
+        """Return the outputs of the named blocks of `features`, by name.
 
         Args:
             x: images (B, C, H, W) or clips (B, C, T, H, W).
@@ -113,8 +113,8 @@ class Classifier(nn.Module):
         return self.classify(self.embed(x))
 
     def checkpoint_blocks(self) -> None:
-        """From now on keep for the backward pass only what enters each of `blocks`, and compute the rest there again: less
-        memory for about a third more time (Chen et al. 2016, "Training deep nets with sublinear memory cost").
+        """Save memory in training: keep the inputs of `blocks` alone for the backward pass, which computes the rest again, in
+        about a third more time (Chen et al. 2016, "Training deep nets with sublinear memory cost").
 
         Gradients and BatchNorm's statistics stay what they were.
         """
@@ -131,14 +131,14 @@ class Classifier(nn.Module):
 
 
 def _by_clips(value: Tensor, clips: int) -> Tensor:
-    """Frames that are folded into the batch, (B * t, c, ...), as (B, c, t, ...); anything else as it is."""
+    """Turn frames that are folded into the batch, (B * t, c, ...), into (B, c, t, ...); leave anything else as it is."""
     if len(value) == clips or len(value) % clips:
         return value
     return value.reshape(clips, -1, *value.shape[1:]).transpose(1, 2)
 
 
 def _once(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What checkpointing enters for the forward pass and for its repetition, which must not count a batch twice."""
+    """Return the contexts of the forward pass and of its repetition, which must not count a batch twice."""
     return nullcontext(), _statistics_kept(block)
 
 
@@ -208,7 +208,7 @@ def wrapped(
 
 
 def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d | nn.Conv3d]:
-    """The name and the module of the convolution that reads the input. Raises ValueError where there is none."""
+    """Find the convolution that reads the input, and its name. Raises ValueError where there is none."""
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             return name, module

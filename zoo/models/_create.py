@@ -99,7 +99,7 @@ def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str
 
 
 def _elsewhere(name: str) -> str:
-    """Which library has a network of a name that is not registered here, as the end of a sentence."""
+    """Say which library has a network of a name that is not registered, as the end of a sentence."""
     import timm
     import torchvision
 
@@ -134,7 +134,7 @@ def _built(name: str, builder: Callable[..., nn.Module], arguments: Mapping[str,
 
 
 def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, Any]:
-    """The arguments with which published weights were trained."""
+    """Return the arguments with which published weights were trained."""
     shape = entry.input_shape
     own = {"num_classes": entry.num_classes, "in_chans": shape[0], "input_shape": shape, **entry.arguments}
     return {key: value for key, value in own.items() if key in inspect.signature(builder).parameters}
@@ -143,7 +143,7 @@ def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, A
 def _continued(
     name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any], path: Path
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A network with the weights of a file, and its arguments. A run's file says how to build it, where the user does not."""
+    """Build a network with the weights of a file; return its arguments too. A run's file says how, where the user does not."""
     tensors, beside = read_whole(path)
     recipe = beside.get("zoo")
     with trust.naming_later_version(recipe, path):
@@ -156,8 +156,8 @@ def _continued(
 
 
 def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a checkpoint's recipe states and the user does not, as far as `zoo.common.trust` lets a checkpoint
-    decide; none where the recipe is another network's, or there is none. Raises ValueError."""
+    """Return the arguments that a checkpoint's recipe states and the user does not, as far as `zoo.common.trust` lets it;
+    none where the recipe is another network's, or there is none. Raises ValueError."""
     if not isinstance(recipe, dict):
         return {}
     parts = [recipe.get(part) for part in ("names", "arguments")]
@@ -188,7 +188,7 @@ def _describe(
 
 
 def _plain(value: Any) -> Any:
-    """Numbers, words, None, and lists of them. Raises TypeError for an object."""
+    """Reduce a value to numbers, words, None, and lists of them. Raises TypeError for an object."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
 
 
 def weights_file(name: str, pretrained: object) -> Path:
-    """The file of what `pretrained` of `create_model` names, downloaded if it has to be. Raises ValueError."""
+    """Return the file that `pretrained` of `create_model` names; download it if need be. Raises ValueError."""
     chosen = _chosen(name, pretrained)
     if chosen is None:
         raise ValueError(f"pretrained is {pretrained}, which names no weights of {name}.")
@@ -205,13 +205,13 @@ def weights_file(name: str, pretrained: object) -> Path:
 
 
 def check_pretrained(name: str, pretrained: object) -> None:
-    """Raises ValueError where it names no weights; whether a file is there is not looked at."""
+    """Refuse a `pretrained` that names no weights; a file need not exist yet. Raises ValueError."""
     if not _nothing(pretrained) and entry_named(name, pretrained) is None:
         _check_named(name, pretrained)
 
 
 def _chosen(name: str, pretrained: object) -> Weights | Path | None:
-    """Published weights, a file, or nothing. Raises ValueError."""
+    """Find published weights, a file, or nothing. Raises ValueError."""
     if _nothing(pretrained):
         return None
     if entry := entry_named(name, pretrained):

@@ -6,7 +6,7 @@
         resolution = 7                               # regions are pooled to 7 x 7
         def layers(self, channels, num_classes): ... # name -> module, applied in this order
         def loss(self, outputs, regions): ...        # a scalar, from outputs and the object of each region
-        def results(self, outputs, regions): ...     # fields of what was found, image by image
+        def results(self, outputs, regions): ...     # fields of the detections, image by image
 
 The box head is the detector's own: it decides which regions there are. Every other head looks at the regions of which it
 decided that they are objects. (Ren et al. 2015, "Faster R-CNN"; He et al. 2017, "Mask R-CNN", section 3.)
@@ -35,13 +35,13 @@ _DIVISOR = 32
 
 
 def canvas(sizes: Sequence[Size]) -> Size:
-    """(H, W) of the batch that holds images of these sizes."""
+    """Return (H, W) of the batch that holds images of these sizes."""
     height, width = (_DIVISOR * math.ceil(max(extents) / _DIVISOR) for extents in zip(*sizes, strict=True))
     return height, width
 
 
 class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships no types
-    """torchvision's box head, its sampling of regions and its suppression of doubles; then any other heads."""
+    """torchvision's box head, sampling of regions and non-maximum suppression; then any other heads."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
         sizes: list[Size],
         targets: list[dict[str, Tensor]] | None = None,
     ) -> tuple[list[Detections], dict[str, Tensor]]:
-        """What was found (in evaluation) and the losses by name (in training)."""
+        """Return the detections (in evaluation) and the losses by name (in training)."""
         matched: list[Tensor] = []
         labels: list[Tensor] = []
         offsets: list[Tensor] = []
@@ -126,7 +126,7 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
 
 
 class PaddingTransform(nn.Module):
-    """Between images of several sizes and the one tensor that the network reads; and back."""
+    """Pad images of several sizes into one tensor, and scale the detections back."""
 
     def __init__(self, heads: Sequence[Head]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class PaddingTransform(nn.Module):
         return ImageList(torch.stack(padded), sizes)
 
     def postprocess(self, found: list[Detections], old: Sequence[Size], new: Sequence[Size]) -> list[Detections]:
-        """What was found, in pixels of the sizes asked for."""
+        """Scale the detections to pixels of the sizes asked for."""
         for image, before, after in zip(found, old, new, strict=True):
             image["boxes"] = resize_boxes(image["boxes"], before, after)
             for head in self.heads:
@@ -156,7 +156,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         heads: those besides the box head.
         num_classes: without the background.
         levels: of the pyramid from which regions are pooled.
-        train_proposals: regions that the first stage keeps in training, after the suppression of doubles; it keeps as many of
+        train_proposals: regions that the first stage keeps in training, after the non-maximum suppression; it keeps as many of
             each level before.
 
     The other arguments are those of `zoo.models.rcnn.mask_rcnn`.
@@ -234,7 +234,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         targets: list[dict[str, Tensor]] | None = None,
         sizes: Sequence[Size] | None = None,
     ) -> Any:
-        """In training, the losses by name; else what was found in each image.
+        """Return the losses by name in training, else the detections of each image.
 
         Args:
             images: (C, h, w) each, or (B, C, h, w); normalized.

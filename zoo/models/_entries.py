@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A published figure, and what must be known to measure it again."""
+    """A published figure, and the conditions to measure it again."""
 
     metric: str
     """top-1 and top-5: shares of the samples; else the name of a task's metric."""
@@ -81,7 +81,7 @@ class Weights:
     """Frames a second of the clips that go in; None is every frame of the video."""
 
     def path(self) -> Path:
-        """The file, downloaded and checked if it has to be. Raises ValueError."""
+        """Return the file; download and check it if need be. Raises ValueError."""
         if self.file is None:
             return fetched(self.addresses)
         path = FOLDER / self.file
@@ -90,12 +90,12 @@ class Weights:
         return path
 
     def transforms(self) -> Transforms:
-        """What these weights read, of a PIL image, a tensor, an array or a batch; of clips where they read clips. See
+        """Return the preprocessing of a PIL image, a tensor, an array or a batch; of clips where the weights read clips. See
         `zoo.models.Transforms`."""
         return Transforms(self.input_shape, self.mean, self.std, self.resize)
 
     def normalization(self, channels: int, own: Mapping[str, Sequence[float]] | None = None) -> dict[str, list[float]]:
-        """`mean` and `std` that an input of so many channels has for these weights; nothing where they say none.
+        """Return `mean` and `std` of an input of so many channels; nothing where the weights state none.
 
         Grey pictures are read as brightness; channels beyond the colors, which are flow, keep the data's `own`.
         """
@@ -122,7 +122,7 @@ class Weights:
 
 
 def get_weights(name: str, tag: str | None = None) -> Weights:
-    """The weights of a model by tag, or as `MODEL:TAG`; without one its default: what this project trained, else the
+    """Return the weights of a model by tag, or as `MODEL:TAG`; without one its default: what this project trained, else the
     publisher's best.
 
     Raises:
@@ -142,8 +142,8 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
 
 
 def full_name(said: object) -> tuple[str, str] | None:
-    """Model and tag of `MODEL:TAG`, the name under which any network finds published weights, also as torchvision spells it,
-    `ResNet18_Weights.IMAGENET1K_V1`; None of anything else, and of what there is a file or a folder called."""
+    """Part `MODEL:TAG`, the name under which any network finds published weights, into model and tag; also torchvision's spelling,
+    `ResNet18_Weights.IMAGENET1K_V1`. Return None for anything else, and where a file or a folder is called so."""
     found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
     member = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
     if not (found or member) or Path(str(said)).exists():
@@ -152,8 +152,8 @@ def full_name(said: object) -> tuple[str, str] | None:
 
 
 def entry_named(name: str, said: object) -> Weights | None:
-    """Published weights as `pretrained` names them: by the tag of the model's in any case; `default`, or True, is the first;
-    those of another network by its full name (see `full_name`); or themselves. None where there are none of that name."""
+    """Find published weights as `pretrained` names them: the model's by tag, in any case; `default`, or True, is the first;
+    another network's by their full name (see `full_name`); or themselves. Return None where no weights have that name."""
     if isinstance(said, Weights):
         return said
     name, tag = full_name(said) or (name, str(said))
@@ -164,7 +164,7 @@ def entry_named(name: str, said: object) -> Weights | None:
 
 
 def entries_of(name: str) -> dict[str, Weights]:
-    """All weights of a model by tag, the default first; none of a name that is no model's."""
+    """List all weights of a model by tag, the default first; none of a name that is no model's."""
     from zoo.models._registry import list_models
 
     if name not in list_models():
@@ -191,7 +191,7 @@ def write_entry(entry: Weights) -> None:
 
 
 def _torchvision(name: str) -> list[Weights]:
-    """Entries of torchvision's network of this name, its default first; its features without a classifier are left out."""
+    """List the entries of torchvision's network of this name, its default first, without those that have no classifier."""
     import torchvision
 
     if not name.startswith(("alexnet", "vgg", "resnet")):

@@ -9,7 +9,7 @@ from torchvision.models.feature_extraction import DualGraphModule, create_featur
 
 
 def extracted(net: nn.Module, layers: Mapping[str, str]) -> nn.Module:
-    """What gives the outputs of layers, by the names that `layers` has for them; what comes later is gone.
+    """Cut a network after some of its layers; it returns their outputs by the names that `layers` gives them.
 
     Raises what `torch.fx` raises where it cannot trace the network.
     """
@@ -41,7 +41,7 @@ def _restored(parts: nn.Module, train: fx.Graph, evaluation: fx.Graph) -> _Extra
 
 
 def _as_it_was(new: _Extractor, old: nn.Module) -> _Extractor:
-    """In the modes of another with the same parts, and with what was noted on it."""
+    """Copy the modes of another one with the same parts, and the notes on it."""
     new.train(old.training)
     for mine, its in zip(new.modules(), old.modules(), strict=True):
         mine.training = its.training

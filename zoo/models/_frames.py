@@ -23,7 +23,7 @@ SMALL = 64
 
 
 def stem_for(shape: Sequence[int]) -> Stem:
-    """Which stem a network has that reads samples of this shape, where none is asked for."""
+    """Choose the stem of a network that reads samples of this shape."""
     return "small" if min(shape[-2:]) < SMALL else "imagenet"
 
 
@@ -43,7 +43,7 @@ class Clips:
         return self.input_shape[1]
 
     def build_2d(self, in_chans: int | None = None, num_classes: int = 0) -> Classifier:
-        """The 2-D network; it reads the clips' channels unless others are given."""
+        """Build the 2-D network; it reads the clips' channels unless others are given."""
         return build_2d(
             self.backbone, self.in_chans if in_chans is None else in_chans, self.input_shape, self.stem, num_classes
         )
@@ -55,7 +55,7 @@ class Clips:
         blocks: tuple[str, ...],
         renames: Mapping[str, str],
     ) -> Classifier:
-        """See `Classifier`."""
+        """Build a `Classifier` of these features."""
         return Classifier(
             features,
             num_features=num_features,
@@ -92,7 +92,7 @@ def composed(**defaults: Any) -> Callable[[Callable[Concatenate[Clips, Arguments
 def build_2d(
     backbone: str | nn.Module, in_chans: int, input_shape: Sequence[int], stem: Stem | None, num_classes: int = 0
 ) -> Classifier:
-    """The 2-D network that a video network is composed of; without a head, unless `num_classes` asks for one.
+    """Build the 2-D network that a video network is composed of; without a head, unless `num_classes` asks for one.
 
     Args:
         backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied: a
@@ -138,7 +138,7 @@ def build_2d(
 
 
 def _copied(backbone: nn.Module, in_chans: int, num_classes: int) -> Classifier:
-    """A copy, its head kept where it has as many classes."""
+    """Copy a network, with its head where that has as many classes."""
     reads = backbone.in_chans if isinstance(backbone, Classifier) else first_convolution(backbone)[1].in_channels
     if reads != in_chans:
         raise ValueError(f"The backbone reads {reads} channels, but it is fed {in_chans}. Build it with in_chans={in_chans}.")
@@ -163,7 +163,7 @@ class _Maps(nn.Module):
 
 
 def maps_of(net: Classifier, input_shape: Sequence[int], block: str | None) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A network that ends in the maps, (B, C, h, w), of one of `net.blocks` (None: the deepest that has any), and the
+    """Cut a network after the maps, (B, C, h, w), of one of `net.blocks` (None: the deepest that has any), and the
     maps' shape for frames of a clip of `input_shape`. Raises ValueError where there is no such block or no maps."""
     if block is not None and block not in net.blocks:
         raise ValueError(f"The backbone has no block {block!r}; {nearest(block, net.blocks)}")
@@ -207,7 +207,7 @@ def check_clips(clips: Tensor, frames: int | None) -> None:
 
 
 class Checked(nn.Module):
-    """A clip as it is, if it is one of `frames` frames."""
+    """Refuse clips of other than `frames` frames; return the others as they are."""
 
     def __init__(self, frames: int) -> None:
         super().__init__()
@@ -247,11 +247,11 @@ class Mean(nn.Module):
 
 
 def prefixed_renames(net: Classifier, prefix: str) -> dict[str, str]:
-    """`renames` of a network whose features are the part `prefix` of another one's features."""
+    """Return the `renames` of a network whose features are the part `prefix` of another one's features."""
     renames = {old: new.replace("features.", f"features.{prefix}.", 1) for old, new in net.renames.items()}
     return renames | {"": f"features.{prefix}."}
 
 
 def prefixed_blocks(net: Classifier, prefix: str) -> tuple[str, ...]:
-    """`blocks` of such a network."""
+    """Return the `blocks` of such a network."""
     return tuple(f"{prefix}.{block}" for block in net.blocks)

@@ -1,4 +1,4 @@
-"""What is said of each region besides its box: the contract of a head, and the heads that have a name."""
+"""Heads of a detector: their contract, and their registry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from torchvision.ops import MultiScaleRoIAlign
 
 Size = tuple[int, int]
 Detections = dict[str, Tensor]
-"""What was found in an image: `boxes`, `labels`, `scores`, and what the heads add."""
+"""The detections of an image: `boxes`, `labels`, `scores`, and what the heads add."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Where the heads look, image by image: in training at the proposals that match an object, else at what was found."""
+    """The regions that the heads read, image by image: in training the proposals that match an object, else the detections."""
 
     boxes: list[Tensor]
     """(R, 4) in pixels of the network's input."""
@@ -27,17 +27,17 @@ class Regions:
     """In training, int64 (R,): which object a region matches."""
 
     def of(self, field: str) -> list[Tensor]:
-        """That field of the object in each region, (R, ...)."""
+        """Return a field of the object in each region, (R, ...)."""
         return [objects[field][at] for objects, at in zip(self.objects, self.matched, strict=True)]
 
     def split(self, values: Tensor) -> list[Tensor]:
-        """Values of all regions, (sum of R, ...), image by image."""
+        """Split values of all regions, (sum of R, ...), by images."""
         return list(torch.split(values, [len(boxes) for boxes in self.boxes]))
 
 
 class Head:
-    """What is said of each region besides its box. It holds no parameters: its layers belong to the detector, under the
-    names `NAME_PART`, torchvision's for the heads that torchvision has."""
+    """A head predicts something of each region besides its box. It holds no parameters: its layers belong to the detector, by
+    the names `NAME_PART`, torchvision's for the heads that torchvision has."""
 
     name: ClassVar[str]
     """The prefix of its layers and of its loss (`loss_NAME`), and its name in a list of heads."""
@@ -52,20 +52,20 @@ class Head:
         return pooling
 
     def layers(self, channels: int, num_classes: int) -> dict[str, nn.Module]:
-        """The parts by name, each fed with what the one before gave, the first with (R, channels, P, P)."""
+        """Return the layers by name; each reads the output of the one before, the first (R, channels, P, P)."""
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, regions: Regions) -> Tensor:
-        """A scalar. It is asked for only where there are regions."""
+        """Return a scalar. It is called only where there are regions."""
         raise NotImplementedError
 
     def results(self, outputs: Tensor, regions: Regions) -> list[Detections]:
-        """Fields of what was found, image by image, (R, ...) each, in pixels of the input. R may be 0."""
+        """Return fields of the detections, image by image, (R, ...) each, in pixels of the input. R may be 0."""
         raise NotImplementedError
 
     def enlarged(self, found: Detections, old: Size, new: Size) -> Detections:
-        """The fields of its own that change when results are scaled from (h, w) to (H, W); the boxes in `found` are scaled
-        already."""
+        """Return the fields of its own that change where detections are scaled from (h, w) to (H, W); the boxes in `found` are
+        scaled already."""
         return {}
 
 

@@ -28,7 +28,7 @@ Padding = Literal["replicate", "zeros"]
 
 
 class _Fold(threading.local):
-    """What the forward now running in this thread has folded: how many clips, and the lengths they may have inside."""
+    """The clips that the forward running in this thread has folded: their number, and the lengths they may have."""
 
     clips: int = 0
     lengths: tuple[int, ...] = ()
@@ -64,7 +64,7 @@ def _unfold(x: Tensor, seen: dict[int, int]) -> Tensor:
 
 
 def _pad_time(x: Tensor, time: int, padding: Padding) -> Tensor:
-    """Adds time - 1 frames to (B, C, T, H, W), the odd one at the end: at stride s, T frames become ceil(T / s)."""
+    """Add time - 1 frames to (B, C, T, H, W), the odd one at the end: at stride s, T frames become ceil(T / s)."""
     before, after = (time - 1) // 2, time // 2
     if padding == "zeros":
         return F.pad(x, (0, 0, 0, 0, before, after))
@@ -89,7 +89,7 @@ class _Conv(nn.Conv3d):
 
     @staticmethod
     def become(conv: nn.Conv2d, weight: nn.Parameter, stride: int, padding: Padding) -> None:
-        """Changes the layer's class in place, so that names, aliases, sharing and hooks all stay true."""
+        """Change the layer's class in place, so that names, aliases, sharing and hooks all stay true."""
         kind = _kind(conv)
         native = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
         vars(conv).update(
@@ -208,7 +208,7 @@ def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *rest: ob
 
 
 def _kind(conv: nn.Conv2d) -> str:
-    """The class whose `forward` the layer runs, if its meaning in 3-D is known here; else a ValueError says why not."""
+    """Return the class whose `forward` the layer runs. Raises ValueError where its meaning in 3-D is not known."""
     kind = type(conv)
     if type(conv._parameters.get("weight")) is not nn.Parameter:
         raise ValueError("its weight is computed (weight or spectral norm, parametrization) or not initialized yet.")

@@ -55,7 +55,7 @@ def pyramid(
     norm_eps: float | None,
     weights: str | None,
 ) -> Pyramid:
-    """A 2-D network, by name or as it is, cut into a feature pyramid.
+    """Cut a 2-D network, by name or as it is, into a feature pyramid.
 
     Args:
         backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied.
@@ -96,7 +96,7 @@ def pyramid(
 
 
 def _blocks(net: Classifier, levels: int) -> dict[str, int]:
-    """The deepest block of each stride from 4 on, and its channels."""
+    """Find the deepest block of each stride from 4 on, and its channels."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, maps in _maps(net).items():
         if maps.dim() == 4 and maps.shape[2] == maps.shape[3]:  # (B, H, W, C) is no map
@@ -112,7 +112,7 @@ def _blocks(net: Classifier, levels: int) -> dict[str, int]:
 
 
 def _maps(net: Classifier) -> dict[str, Tensor]:
-    """What comes out of the named blocks, and of the parts of those that are rows of parts, in the order of their making."""
+    """Return the outputs of the named blocks, and of the parts of those that are `nn.Sequential`, as they are computed."""
     inner = [f"{name}.{part}" for name in net.blocks for part in _row(net.features.get_submodule(name))]
     training, parameter = net.training, next(net.parameters())
     with torch.no_grad():
@@ -127,7 +127,7 @@ def _row(block: nn.Module) -> list[str]:
 
 
 def _freeze(body: nn.Module, in_chans: int, levels: int) -> None:
-    """Stop the layers that the first levels' maps are made by from training; autograd knows which these are."""
+    """Freeze the layers that compute the first levels' maps; autograd knows which these are."""
     if not levels:
         return
     training, parameters = body.training, [each for each in body.parameters() if each.requires_grad]
@@ -144,6 +144,6 @@ def _freeze(body: nn.Module, in_chans: int, levels: int) -> None:
 
 
 def _fixed(module: nn.Module) -> nn.Module:
-    """With every BatchNorm made a fixed scale and shift: no gradient, no decay, no statistics."""
+    """Make every BatchNorm a fixed scale and shift: no gradient, no decay, no statistics."""
     fixed: nn.Module = freeze_batch_norm_2d(module)  # type: ignore[no-untyped-call]  # timm leaves it bare
     return fixed

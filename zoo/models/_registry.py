@@ -27,7 +27,7 @@ _BUILDERS: "dict[str, Callable[..., nn.Module]]" = {}
 
 
 def register(builder: Builder) -> Builder:
-    """Make a builder known by its function's name, in any file: `create_model(NAME)` calls it from then on.
+    """Register a builder by its function's name, in any file: `create_model(NAME)` calls it from then on.
 
     Its keyword arguments are the model's (those that data decide are `num_classes`, `in_chans` and `input_shape`), and its
     docstring is shown. A cell of a notebook that is run again replaces its own builder.
@@ -80,7 +80,7 @@ def variant(
 
 
 def bound(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a call by name, defaults among them. Raises TypeError as the call of a function of that name does."""
+    """Return all arguments of a call by name, defaults among them. Raises TypeError as a function of that name does."""
     try:
         arguments = signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -90,7 +90,7 @@ def bound(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: 
 
 
 def presented(function: Any, written: Callable[..., Any], signature: inspect.Signature, **names: str | None) -> Any:
-    """A function that shows itself as another one that is written out, but with this signature and these names."""
+    """Give a function the metadata of another one, but for this signature and these names."""
     functools.update_wrapper(function, written)
     hints = {each.name: each.annotation for each in signature.parameters.values()}
     function.__annotations__ = {**hints, "return": signature.return_annotation}
@@ -103,7 +103,7 @@ def presented(function: Any, written: Callable[..., Any], signature: inspect.Sig
 
 @functools.cache
 def _homes() -> dict[str, str]:
-    """The module of each builder of this folder."""
+    """Find the module of each builder of this folder."""
     paths = sorted(Path(__file__).parent.glob("[!_]*.py"))
     return {
         name: f"{__package__}.{path.stem}"
@@ -114,7 +114,7 @@ def _homes() -> dict[str, str]:
 
 
 def _registers(node: ast.stmt) -> str | None:
-    """The name that a statement registers: a decorated function's, or that of a variant's variable."""
+    """Return the name that a statement registers: a decorated function's, or that of a variant's variable."""
     if isinstance(node, ast.FunctionDef):
         return node.name if any(ast.unparse(each) == register.__name__ for each in node.decorator_list) else None
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == variant.__name__:
@@ -123,12 +123,12 @@ def _registers(node: ast.stmt) -> str | None:
 
 
 def registered() -> "dict[str, Callable[..., nn.Module]]":
-    """The builders of all modules that are imported."""
+    """Return the builders of all modules that are imported."""
     return dict(_BUILDERS)
 
 
 def list_models(pattern: str | Sequence[str] = "*", *, pretrained: bool = False) -> list[str]:
-    """The names of all models, those that were registered outside of this package too.
+    """List the names of all models, those that were registered outside of this package too.
 
     Args:
         pattern: those that match a shell pattern (`"vgg*"`), contain a word (`"resnet"`), or do either with one of several.
@@ -148,7 +148,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def get_builder(name: str) -> "Callable[..., nn.Module]":
-    """The builder of a name. A name that does not exist is a ValueError with the nearest ones."""
+    """Return the builder of a name. Raises ValueError with the nearest names where there is none."""
     if name not in _BUILDERS and name in _homes():
         importlib.import_module(_homes()[name])
     if name not in _BUILDERS:

@@ -8,13 +8,13 @@ HIDDEN = 4096
 """Width of FC6 and FC7."""
 
 
-def narrowed(channels: int, width: float) -> int:
-    """That many channels times `width`, at least one. Raises ValueError: a width that is not above 0."""
+def scaled_channels(channels: int, width: float) -> int:
+    """Multiply channels by `width`, to at least one. Raises ValueError: a width that is not above 0."""
     if width <= 0:
         raise ValueError(f"width is {width}; it multiplies the paper's channels and must be above 0.")
     return max(1, round(channels * width))
 
 
-def convolved(layer: nn.Module, channels: int, norm: bool) -> list[nn.Module]:
-    """A convolution of so many filters, its BatchNorm if asked for, and a ReLU."""
+def conv_norm_relu(layer: nn.Module, channels: int, norm: bool) -> list[nn.Module]:
+    """List a convolution of so many filters, its BatchNorm if asked for, and a ReLU."""
     return [layer, *([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]

@@ -32,12 +32,12 @@ _FEW = 10_000_000  # numbers of a network that a checkpoint may describe without
 
 
 def translated(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Tensors under our names, where a publisher's fit better by the network's `renames`, or without wrappers' prefixes."""
+    """Rename a publisher's tensors by the network's `renames`, or without wrappers' prefixes, where they fit better so."""
     return renamed(tensors, _naming(net, tensors))
 
 
 def _naming(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Tensor's name in the file -> the name in the network that fits best."""
+    """Match each tensor's name in the file with the name in the network that fits best."""
     renames: Mapping[str, str] = getattr(net, "renames", {})
     own = net.state_dict()
 
@@ -59,7 +59,7 @@ def _naming(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _split(names: Mapping[str, str]) -> Mapping[str, str]:
-    """Without units of a convolution and its BatchNorm; see `_UNITS`."""
+    """Split units of a convolution and its BatchNorm; see `_UNITS`."""
     split = dict(names)
     for pattern, new in _UNITS:
         split = {key: pattern.sub(new, name) for key, name in split.items()}
@@ -67,7 +67,7 @@ def _split(names: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, str]]:
-    """Name in the file -> name without the prefixes of wrappers, with ever more of them taken off."""
+    """Take ever more prefixes of wrappers off the names."""
     compiled = {key: key.replace("_orig_mod.", "") for key in tensors}  # torch.compile's, at any depth
     todo = [(compiled if len(set(compiled.values())) == len(compiled) else {key: key for key in tensors}, 0)]
     while todo:
@@ -80,7 +80,7 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a file's tensors met a network, counters of batches left out."""
+    """The outcome of loading a file's tensors into a network, without counters of batches."""
 
     taken: tuple[str, ...]
     """Names in the network of the tensors that have the file's values now."""
@@ -158,7 +158,7 @@ def _instead(own: Tensor, other: Tensor | None) -> str:
 
 
 def _shaped(value: Tensor, own: Tensor, first: bool) -> Tensor:
-    """A tensor in the shape of the network's own, where there is a way."""
+    """Reshape a tensor to the network's own shape, where there is a way."""
     rows = value.dim() and own.dim() and value.shape[0] == own.shape[0]
     if value.shape != own.shape and rows and 2 in (value.dim(), own.dim()) and value.numel() == own.numel():
         value = value.reshape(own.shape)
@@ -228,7 +228,7 @@ def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str,
 
 
 def settle(module: nn.Module, names: Iterable[str]) -> None:
-    """Note on a module that these of its tensors came out of a file."""
+    """Note on a module which of its tensors a file has set."""
     vars(module)["settled"] = frozenset(names)
 
 

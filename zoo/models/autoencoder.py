@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from zoo.models._base import kaiming_init_
 from zoo.models._registry import register
-from zoo.models._vgg import convolved, narrowed
+from zoo.models._vgg import conv_norm_relu, scaled_channels
 
 _FILTERS = (32, 64, 128)
 
@@ -63,15 +63,15 @@ def autoencoder(
     decoder: list[nn.Module] = []
     before = in_chans
     for number, filters in enumerate(_FILTERS):
-        after = narrowed(filters, width)
+        after = scaled_channels(filters, width)
         # kernel 3, padding 1, stride 2: (W - 3 + 2) // 2 + 1, half of W rounded up; the remainder is output_padding.
         sizes.append(tuple((extent + 1) // 2 for extent in sizes[-1]))
         height, width_ = ((extent + 1) % 2 for extent in sizes[-2])
-        encoder += convolved(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=not norm), after, norm)
+        encoder += conv_norm_relu(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=not norm), after, norm)
         mirrored = nn.ConvTranspose2d(
             after, before, 3, stride=2, padding=1, output_padding=(height, width_), bias=not norm or not number
         )
-        decoder = [*(convolved(mirrored, before, norm) if number else [mirrored]), *decoder]
+        decoder = [*(conv_norm_relu(mirrored, before, norm) if number else [mirrored]), *decoder]
         before = after
     area = sizes[-1][0] * sizes[-1][1]
     encoder += [nn.Flatten(), nn.Linear(before * area, embedding)]

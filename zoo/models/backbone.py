@@ -1,4 +1,4 @@
-"""Any classification network of torchvision's or timm's (Wightman 2019), by its name there, under our contract."""
+"""Any classification network of torchvision or timm (Wightman 2019), by its name there, as a `Classifier`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -60,7 +60,7 @@ def _from_torchvision(name: str, num_classes: int, in_chans: int) -> Classifier:
 
 
 def headless(net: nn.Module, name: str, num_classes: int, in_chans: int) -> Classifier:
-    """Any network that ends in one linear layer, under our contract; that layer is its head."""
+    """Turn a network that ends in one linear layer into a `Classifier` with that head."""
     last = [(place, module) for place, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1:]
     if not last or not isinstance(last[0][1], nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer, so its head cannot be replaced. Choose another.")

@@ -9,7 +9,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from zoo.models._base import kaiming_init_
 from zoo.models._registry import register
-from zoo.models._vgg import HIDDEN, STAGES, convolved, narrowed
+from zoo.models._vgg import HIDDEN, STAGES, conv_norm_relu, scaled_channels
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,7 +21,7 @@ def pool(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unpool(x: Tensor, switches: Tensor) -> Tensor:
-    """Each value to its window's switch, zero elsewhere: (B, C, h, w) -> the switches' size.
+    """Put each value at its window's switch, zero elsewhere: (B, C, h, w) -> the switches' size.
 
     Copies and a product, no scattering: the same in every run on any device, forwards and backwards, which
     `max_unpool2d` is not on a GPU.
@@ -30,13 +30,13 @@ def unpool(x: Tensor, switches: Tensor) -> Tensor:
 
 
 def _spread(x: Tensor, height: int, width: int) -> Tensor:
-    """Each value over its 2x2 window, of which the last may be cut."""
+    """Repeat each value over its 2x2 window, the last of which may be cut."""
     return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[:, :, :height, :width]
 
 
 @torch.no_grad()
 def _init_as_upsampling_(layers: Iterable[nn.ConvTranspose2d]) -> None:
-    """The layers of a mirrored stage spread what was unpooled over its neighbours, as FCN's upsampling layers do at first.
+    """Let the layers of a mirrored stage spread unpooled values over their neighbors, as FCN's upsampling layers do at first.
 
     The paper's Gaussian kernels scatter it: of narrow networks hardly a trace of what the bottleneck knows then reaches the
     scores, and from scratch nothing teaches the rest. Channels are kept, or mixed at random where their number changes.
@@ -70,8 +70,8 @@ class DeconvNet(nn.Module):
         for number, stage in enumerate(STAGES):
             layers: list[nn.Module] = []
             for filters in stage:
-                after = narrowed(filters, width)
-                layers += convolved(nn.Conv2d(channels, after, 3, padding=1, bias=not norm), after, norm)
+                after = scaled_channels(filters, width)
+                layers += conv_norm_relu(nn.Conv2d(channels, after, 3, padding=1, bias=not norm), after, norm)
                 channels = after
             self.encoder.append(nn.Sequential(*layers))
             self.renames |= {f"features.{place + at}.": f"encoder.{number}.{at}." for at in range(len(layers))}
@@ -79,22 +79,22 @@ class DeconvNet(nn.Module):
             # The mirror keeps the stage's depth but for its last layer, which has the depth of the stage before.
             mirrored: list[nn.Module] = []
             for after in (*stage[1:], STAGES[number - 1][-1] if number else stage[0]):
-                before, after = narrowed(stage[-1], width), narrowed(after, width)
-                mirrored += convolved(nn.ConvTranspose2d(before, after, 3, padding=1, bias=not norm), after, norm)
+                before, after = scaled_channels(stage[-1], width), scaled_channels(after, width)
+                mirrored += conv_norm_relu(nn.ConvTranspose2d(before, after, 3, padding=1, bias=not norm), after, norm)
             self.decoder.append(nn.Sequential(*mirrored))
-        hidden = narrowed(HIDDEN, width)
+        hidden = scaled_channels(HIDDEN, width)
         self.fc = nn.Sequential(
-            *convolved(nn.Conv2d(channels, hidden, edges, bias=not norm), hidden, norm),
+            *conv_norm_relu(nn.Conv2d(channels, hidden, edges, bias=not norm), hidden, norm),
             nn.Dropout(dropout),
-            *convolved(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm),
+            *conv_norm_relu(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm),
             nn.Dropout(dropout),
-            *convolved(nn.ConvTranspose2d(hidden, channels, edges, bias=not norm), channels, norm),
+            *conv_norm_relu(nn.ConvTranspose2d(hidden, channels, edges, bias=not norm), channels, norm),
         )
         second = 4 if norm else 3  # after FC6, its BatchNorm, ReLU and dropout
         self.renames |= {"classifier.0.": "fc.0.", "classifier.3.": f"fc.{second}."}
         for name, place in (("fc6", 0), ("fc7", second)):
             self.renames |= {f"{name}.{at}.": f"fc.{place + at}." for at in range(2)}
-        self.score = nn.Conv2d(narrowed(STAGES[0][0], width), num_classes, 1)
+        self.score = nn.Conv2d(scaled_channels(STAGES[0][0], width), num_classes, 1)
         kaiming_init_(self)
         for mirror in self.decoder:
             _init_as_upsampling_(layer for layer in mirror.children() if isinstance(layer, nn.ConvTranspose2d))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.models._arguments import check_choice
 from zoo.models._base import kaiming_init_
 from zoo.models._registry import register, variant
-from zoo.models._vgg import HIDDEN, STAGES, convolved, narrowed
+from zoo.models._vgg import HIDDEN, STAGES, conv_norm_relu, scaled_channels
 
 Padding = Literal["same", "paper"]
 
@@ -35,7 +35,7 @@ def bilinear_kernel(factor: int) -> Tensor:
 
 
 def upsampling(channels: int, factor: int, padding: Padding, *, fixed: bool = False) -> nn.ConvTranspose2d:
-    """A transposed convolution that starts as bilinear upsampling of each channel.
+    """Build a transposed convolution that starts as bilinear upsampling of each channel.
 
     A fixed one keeps each channel to itself, as the zeros of the authors' full kernel do, at 1/channels of its cost.
     """
@@ -94,16 +94,18 @@ class FCN(nn.Module):
         for number, stage in enumerate(STAGES, start=1):
             for filters in stage:
                 pad = 100 if padding == "paper" and not len(self.features) else 1
-                after = narrowed(filters, width)
-                self.features.extend(convolved(nn.Conv2d(channels, after, 3, padding=pad, bias=not norm), after, norm))
+                after = scaled_channels(filters, width)
+                self.features.extend(conv_norm_relu(nn.Conv2d(channels, after, 3, padding=pad, bias=not norm), after, norm))
                 channels = after
             self.pools[len(self.features)] = f"pool{number}"
             depths[f"pool{number}"] = channels
             self.features.append(nn.MaxPool2d(2, ceil_mode=True))  # Caffe's rounding
-        hidden = narrowed(HIDDEN, width)
+        hidden = scaled_channels(HIDDEN, width)
         fc6 = nn.Conv2d(channels, hidden, 7, padding=3 if padding == "same" else 0, bias=not norm)
-        self.fc6 = nn.Sequential(*convolved(fc6, hidden, norm), nn.Dropout(dropout))
-        self.fc7 = nn.Sequential(*convolved(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm), nn.Dropout(dropout))
+        self.fc6 = nn.Sequential(*conv_norm_relu(fc6, hidden, norm), nn.Dropout(dropout))
+        self.fc7 = nn.Sequential(
+            *conv_norm_relu(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm), nn.Dropout(dropout)
+        )
         self.score = nn.Conv2d(hidden, num_classes, 1)
         self.scales = {
             pool: _AT_ONCE[pool] if at_once else 1.0 for pool, finest in (("pool4", 16), ("pool3", 8)) if stride <= finest
@@ -147,7 +149,7 @@ class FCN(nn.Module):
 
 
 def _window(x: Tensor, margin: int, like: Tensor) -> Tensor:
-    """Rows and columns of x from a margin on, as many as `like` has."""
+    """Cut rows and columns out of x from a margin on, as many as `like` has."""
     height, width = like.shape[2:]
     return x[:, :, margin : margin + height, margin : margin + width]
 

@@ -65,7 +65,7 @@ class MaskHead(Head):
 
 
 def _around(boxes: Sequence[Tensor], margin: float) -> list[Tensor]:
-    """(R, 4) each, with `margin` of its width added left and right, and of its height above and below."""
+    """Grow boxes, (R, 4) each, by `margin` of their width left and right, and of their height above and below."""
     grown = []
     for box in boxes:
         extra = margin * (box[:, 2:] - box[:, :2])
@@ -74,7 +74,7 @@ def _around(boxes: Sequence[Tensor], margin: float) -> list[Tensor]:
 
 
 class _PoolAround(nn.Module):
-    """A pooling of regions that sees some of what is around them."""
+    """Pool regions with some of their surroundings."""
 
     def __init__(self, pooling: nn.Module, margin: float) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def _chosen(
     keypoint_margin: float,
     num_keypoints: int,
 ) -> list[Head]:
-    """The heads besides the box head. Raises ValueError: a name that there is not, one twice, or no box head."""
+    """Build the heads besides the box head. Raises ValueError: an unknown name, one twice, or no box head."""
     makers: dict[str, Callable[[], Head]] = {
         "mask": lambda: MaskHead(mask_widths),
         "keypoint": lambda: KeypointHead(num_keypoints, keypoint_widths, keypoint_margin),

@@ -30,8 +30,8 @@ class _Packed(nn.Module):
 
 
 def _mmaction2() -> dict[str, str]:
-    """How mmaction2 calls the same tensors, its convolutions and norms split as torchvision's (`ResNet3dSlowFast`; its lateral
-    connections have no BatchNorm)."""
+    """Map mmaction2's names of the same tensors, its convolutions and norms split as torchvision's (`ResNet3dSlowFast`; its
+    lateral connections have no BatchNorm)."""
     names: dict[str, str] = {}
     for path, pathway in enumerate(("slow_path", "fast_path")):
         stem = f"features.net.blocks.0.multipathway_blocks.{path}"

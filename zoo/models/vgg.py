@@ -20,7 +20,7 @@ def _vgg(
     pooled: int = 7,
     dropout: float = 0.5,
 ) -> Classifier:
-    """The network of torchvision's.
+    """Build torchvision's network.
 
     Args:
         input_shape: (C, H, W); checked only.
