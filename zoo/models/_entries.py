@@ -142,8 +142,8 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
 
 
 def full_name(said: object) -> tuple[str, str] | None:
-    """Part `MODEL:TAG`, the name under which any network finds published weights, into model and tag; also torchvision's spelling,
-    `ResNet18_Weights.IMAGENET1K_V1`. Return None for anything else, and where a file or a folder is called so."""
+    """Part `MODEL:TAG`, the name under which any network finds published weights, into model and tag; also torchvision's
+    spelling, `ResNet18_Weights.IMAGENET1K_V1`. Return None for anything else, and where a file or a folder is called so."""
     found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
     member = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
     if not (found or member) or Path(str(said)).exists():

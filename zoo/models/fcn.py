@@ -103,9 +103,8 @@ class FCN(nn.Module):
         hidden = scaled_channels(HIDDEN, width)
         fc6 = nn.Conv2d(channels, hidden, 7, padding=3 if padding == "same" else 0, bias=not norm)
         self.fc6 = nn.Sequential(*conv_norm_relu(fc6, hidden, norm), nn.Dropout(dropout))
-        self.fc7 = nn.Sequential(
-            *conv_norm_relu(nn.Conv2d(hidden, hidden, 1, bias=not norm), hidden, norm), nn.Dropout(dropout)
-        )
+        fc7 = nn.Conv2d(hidden, hidden, 1, bias=not norm)
+        self.fc7 = nn.Sequential(*conv_norm_relu(fc7, hidden, norm), nn.Dropout(dropout))
         self.score = nn.Conv2d(hidden, num_classes, 1)
         self.scales = {
             pool: _AT_ONCE[pool] if at_once else 1.0 for pool, finest in (("pool4", 16), ("pool3", 8)) if stride <= finest
