@@ -95,7 +95,7 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
         # is not in proportion where much of it is padding, would leave every later region misplaced.
         whole = [canvas(sizes)]
         scores, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, whole)))
-        found: list[Detections] = []
+        detections: list[Detections] = []
         losses: dict[str, Tensor] = {}
         if self.training:
             assert targets is not None
@@ -111,7 +111,7 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
             boxes, confidence, labels = self.postprocess_detections(scores, deltas, proposals, sizes)
             regions = Regions(boxes, labels)
             columns = zip(boxes, labels, confidence, strict=True)
-            found = [{"boxes": box, "labels": label, "scores": score} for box, label, score in columns]
+            detections = [{"boxes": box, "labels": label, "scores": score} for box, label, score in columns]
         for head in self.heads:
             outputs = self.get_submodule(f"{head.name}_roi_pool")(features, regions.boxes, whole)
             for part in self.parts[head.name]:
@@ -120,9 +120,9 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
                 # Without a region there is nothing to learn, but the layers must take part in the backward pass.
                 losses[f"loss_{head.name}"] = head.loss(outputs, regions) if len(outputs) else outputs.sum()
             else:
-                for image, fields in zip(found, head.results(outputs, regions), strict=True):
+                for image, fields in zip(detections, head.results(outputs, regions), strict=True):
                     image.update(fields)
-        return found, losses
+        return detections, losses
 
 
 class PaddingTransform(nn.Module):
@@ -139,13 +139,13 @@ class PaddingTransform(nn.Module):
         padded = [pad(image, (0, width - w, 0, height - h)) for image, (h, w) in zip(images, sizes, strict=True)]
         return ImageList(torch.stack(padded), sizes)
 
-    def postprocess(self, found: list[Detections], old: Sequence[Size], new: Sequence[Size]) -> list[Detections]:
+    def postprocess(self, detections: list[Detections], old: Sequence[Size], new: Sequence[Size]) -> list[Detections]:
         """Scale the detections to pixels of the sizes asked for."""
-        for image, before, after in zip(found, old, new, strict=True):
+        for image, before, after in zip(detections, old, new, strict=True):
             image["boxes"] = resize_boxes(image["boxes"], before, after)
             for head in self.heads:
                 image.update(head.enlarged(image, before, after))
-        return found
+        return detections
 
 
 class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no types
@@ -244,7 +244,7 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         batch = self.transform(list(images))
         features = self.backbone(batch.tensors)
         proposals, losses = self.rpn(batch, features, targets)
-        found, further = self.roi_heads(features, proposals, batch.image_sizes, targets)
+        detections, further = self.roi_heads(features, proposals, batch.image_sizes, targets)
         if self.training:
             return {**losses, **further}
-        return self.transform.postprocess(found, batch.image_sizes, sizes or batch.image_sizes)
+        return self.transform.postprocess(detections, batch.image_sizes, sizes or batch.image_sizes)

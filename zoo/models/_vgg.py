@@ -1,4 +1,8 @@
-"""VGG-16's convolutions, which FCN and DeconvNet start from (Simonyan and Zisserman 2015, table 1, configuration D)."""
+"""VGG-16's convolutions, which FCN and DeconvNet start from (Simonyan and Zisserman 2015, table 1, configuration D), and the
+fully connected layers behind such."""
+
+import math
+from typing import Any
 
 from torch import nn
 
@@ -18,3 +22,21 @@ def scaled_channels(channels: int, width: float) -> int:
 def conv_norm_relu(layer: nn.Module, channels: int, norm: bool) -> list[nn.Module]:
     """List a convolution of so many filters, its BatchNorm if asked for, and a ReLU."""
     return [layer, *([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
+
+
+def resize_classifier(net: Any, pooled: int, hidden: int) -> None:
+    """Replace the last pooling and the three linear layers of torchvision's AlexNet or VGG where they have other sizes.
+
+    Args:
+        pooled: edge of the map that enters the first of them.
+        hidden: width of the first two.
+    """
+    first, second, last = (at for at, layer in enumerate(net.classifier) if isinstance(layer, nn.Linear))
+    cells = math.prod(net.avgpool.output_size)
+    if (cells, net.classifier[first].out_features) == (pooled**2, hidden):
+        return
+    channels = net.classifier[first].in_features // cells
+    net.avgpool = nn.AdaptiveAvgPool2d(pooled)
+    net.classifier[first] = nn.Linear(channels * pooled**2, hidden)
+    net.classifier[second] = nn.Linear(hidden, hidden)
+    net.classifier[last] = nn.Linear(hidden, net.classifier[last].out_features)

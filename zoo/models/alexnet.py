@@ -6,11 +6,11 @@ The network of 2012 has 96 first filters in two columns; this one has 64 in one.
 from collections.abc import Sequence
 
 import torchvision
-from torch import nn
 
 from zoo.models._arguments import check_extents
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import register
+from zoo.models._vgg import resize_classifier
 
 
 @register
@@ -32,10 +32,6 @@ def alexnet(
     """
     check_extents("alexnet", input_shape, (63, 63))  # three poolings
     net = torchvision.models.alexnet(dropout=dropout, num_classes=max(1, num_classes))
-    if (hidden, pooled) != (4096, 6):
-        net.avgpool = nn.AdaptiveAvgPool2d(pooled)
-        net.classifier[1] = nn.Linear(256 * pooled**2, hidden)
-        net.classifier[4] = nn.Linear(hidden, hidden)
-        net.classifier[6] = nn.Linear(hidden, max(1, num_classes))
+    resize_classifier(net, pooled, hidden)
     blocks = ("features.2", "features.5", "features.12", "classifier.2", "classifier.5")
     return wrapped(net, "classifier.6", num_classes, in_chans, blocks)

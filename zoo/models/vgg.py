@@ -9,6 +9,7 @@ from torch import nn
 from zoo.models._arguments import check_extents
 from zoo.models._base import Classifier, wrapped
 from zoo.models._registry import variant
+from zoo.models._vgg import resize_classifier
 
 
 def _vgg(
@@ -30,11 +31,7 @@ def _vgg(
     """
     check_extents(name, input_shape, (32, 32))  # five poolings
     net = getattr(torchvision.models, name)(dropout=dropout, num_classes=max(1, num_classes))
-    if (hidden, pooled) != (4096, 7):
-        net.avgpool = nn.AdaptiveAvgPool2d(pooled)
-        net.classifier[0] = nn.Linear(512 * pooled**2, hidden)
-        net.classifier[3] = nn.Linear(hidden, hidden)
-        net.classifier[6] = nn.Linear(hidden, max(1, num_classes))
+    resize_classifier(net, pooled, hidden)
     pools = [index for index, layer in enumerate(net.features) if isinstance(layer, nn.MaxPool2d)]
     return wrapped(
         net,
