@@ -106,13 +106,19 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
+def module_of(verb: str) -> Any:
+    """The module with a verb's `main`: `zoo.VERB`, or in a folder of that name `zoo.VERB.__main__`."""
+    import importlib
+
+    module = importlib.import_module(f"zoo.{verb}")
+    return importlib.import_module(f"zoo.{verb}.__main__") if hasattr(module, "__path__") else module
+
+
 @pytest.fixture
 def verb(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """`verb("train", "model=c3d")` runs a verb as from the command line, in a fresh working folder: status, stdout, stderr."""
-    import importlib
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -120,8 +126,7 @@ def verb(
         monkeypatch.setattr(sys, "argv", [f"zoo.{name}", *map(str, arguments)])
         status = 0
         try:
-            room = importlib.import_module(f"zoo.{name}")
-            (importlib.import_module(f"zoo.{name}.__main__") if hasattr(room, "__path__") else room).main()
+            module_of(name).main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         captured = capsys.readouterr()

@@ -23,6 +23,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.conftest import module_of
 from zoo.__main__ import verbs
 from zoo.benchmark.timing import Timing
 from zoo.common import progress
@@ -38,17 +39,18 @@ VERBS = {
     "predict": ("zoo.predict.predict", ("lenet5:fashion_mnist", ".")),
     "prepare": ("zoo.prepare.prepare", ("digits",)),
     "verify": ("zoo.verify.verify", ("lenet5",)),
-    "study": ("zoo.study.study", ("model=lenet5",)),
-    "benchmark": ("zoo.benchmark.benchmark", ("linear",)),
-    "flops": ("zoo.flops.profile", ("model=linear",)),
+    "study": ("zoo.study.__main__.study", ("model=lenet5",)),
+    "benchmark": ("zoo.benchmark.__main__.benchmark", ("linear",)),
+    "flops": ("zoo.flops.__main__.profile", ("model=linear",)),
 }
 """What each verb calls for its work, and arguments that bring it there."""
 GO_ON = ("train", "prepare", "study")
 
 
 def test_every_verb_is_in_this_list() -> None:
-    source = Path(cli.__file__).parent
-    assert {path.stem for path in source.glob("*.py") if re.search(r"cli\.(verb|command)\(", path.read_text())} == VERBS.keys()
+    source = Path(cli.__file__).parent.parent
+    uses = [path for path in source.rglob("*.py") if re.search(r"cli\.(verb|command)\(", path.read_text())]
+    assert {path.parent.name if path.stem == "__main__" else path.stem for path in uses} == VERBS.keys()
     assert verbs().keys() == VERBS.keys()
 
 
@@ -123,7 +125,7 @@ def test_no_letter_is_too_much_for_a_terminal(name: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stderr", err)
     monkeypatch.setattr(sys, "argv", [name, *VERBS[name][1]])
     with pytest.raises(SystemExit) as stop:
-        importlib.import_module(f"zoo.{name}").main()
+        module_of(name).main()
     assert stop.value.code == 1
     written = []
     for stream in (out, err):

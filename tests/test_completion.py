@@ -1,6 +1,5 @@
 """What a shell offers, held against what there is."""
 
-import importlib
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from tests.conftest import module_of
 from zoo.__main__ import verbs
 from zoo.common.places import CONF
 from zoo.run import completion, grammar
@@ -32,9 +32,7 @@ def test_the_options_are_those_of_the_signature(name: str) -> None:
     if name == "train":
         assert completion.own_options(name) == {}
         return
-    folder = name in ("study", "benchmark", "flops")
-    module = importlib.import_module(f"zoo.{name}.__main__" if folder else f"zoo.{name}")
-    known = grammar.parameters(getattr(module, FUNCTIONS[name]))
+    known = grammar.parameters(getattr(module_of(name), FUNCTIONS[name]))
     options = {each.name: each.hint for each in known if not each.is_plain and not each.is_settings}
     found = completion.own_options(name)
     assert found.keys() == options.keys()

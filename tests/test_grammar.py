@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from tests.conftest import module_of
 from zoo.__main__ import verbs
 from zoo.run import cli, grammar
 from zoo.run.grammar import Further, Named, Plain, Within
@@ -174,10 +175,7 @@ FUNCTIONS = {
 
 
 def of(name: str, which: int) -> Any:
-    module = importlib.import_module(f"zoo.{name}")
-    if which and hasattr(module, "__path__"):
-        module = importlib.import_module(f"zoo.{name}.__main__")
-    return getattr(module, FUNCTIONS[name][which])
+    return getattr(module_of(name) if which else importlib.import_module(f"zoo.{name}"), FUNCTIONS[name][which])
 
 
 def test_every_verb_but_training_reads_its_options_so() -> None:

@@ -1,6 +1,5 @@
 """The command `zoo`, and that it is `python -m zoo.VERB` in all respects."""
 
-import importlib
 import json
 import runpy
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 import zoo
+from tests.conftest import module_of
 from zoo import __main__ as command
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -46,9 +46,7 @@ def test_help_lists_every_verb_with_a_line(arguments: tuple[str, ...], said: Ver
 
 def test_the_line_of_a_verb_is_its_docstrings_first() -> None:
     for name, line in command.verbs().items():
-        folder = (command._FOLDER / name).is_dir()
-        module = importlib.import_module(f"zoo.{name}.__main__" if folder else f"zoo.{name}")
-        assert (module.__doc__ or "").splitlines()[0] == line
+        assert (module_of(name).__doc__ or "").splitlines()[0] == line
 
 
 def test_verbs_are_found_by_being_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
