@@ -67,7 +67,7 @@ class Options:
 def chosen_models(patterns: Sequence[str]) -> list[str]:
     """The models that the patterns choose, each once, and the folders of runs as they are called. Raises ValueError for a
     pattern that chooses none."""
-    from zoo.models._registry import list_models
+    from zoo.models._list import list_models
 
     runs = [each for each in patterns if not list_models(each)]
     for pattern in runs:

@@ -10,5 +10,5 @@ from ._heads import Head as Head
 from ._heads import Regions as Regions
 from ._heads import register_head as register_head
 from ._inflate import inflate as inflate
-from ._registry import list_models as list_models
+from ._list import list_models as list_models
 from ._registry import register as register

@@ -14,6 +14,7 @@ from typing import Any
 from zoo.common.download import Address, fetched, matches
 from zoo.common.transforms import Transforms as Transforms
 from zoo.common.words import nearest
+from zoo.models._registry import get_builder, names
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -128,8 +129,6 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
     Raises:
         ValueError: a model that does not exist or has no published weights, or a tag that it does not have.
     """
-    from zoo.models._registry import get_builder
-
     if tag is None and ":" in name:
         name, _, tag = name.partition(":")
     get_builder(name)
@@ -165,9 +164,7 @@ def entry_named(name: str, said: object) -> Weights | None:
 
 def entries_of(name: str) -> dict[str, Weights]:
     """List all weights of a model by tag, the default first; none of a name that is no model's."""
-    from zoo.models._registry import list_models
-
-    if name not in list_models():
+    if name not in names():
         return {}
     return {entry.tag: entry for entry in (*_packaged(name), *_torchvision(name))}
 

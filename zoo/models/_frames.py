@@ -14,7 +14,8 @@ from zoo.models._arguments import Stem
 from zoo.models._base import Classifier, first_convolution
 from zoo.models._extract import extracted
 from zoo.models._inflate import fold
-from zoo.models._registry import Arguments, Net, bound, get_builder, list_models, presented
+from zoo.models._list import list_models
+from zoo.models._registry import Arguments, Net, bound, get_builder, presented
 from zoo.models.backbone import backbone as from_library
 from zoo.models.backbone import headless
 

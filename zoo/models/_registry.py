@@ -5,7 +5,6 @@ torch.
 """
 
 import ast
-import fnmatch
 import functools
 import importlib
 import inspect
@@ -127,24 +126,9 @@ def registered() -> "dict[str, Callable[..., nn.Module]]":
     return dict(_BUILDERS)
 
 
-def list_models(pattern: str | Sequence[str] = "*", *, pretrained: bool = False) -> list[str]:
-    """List the names of all models, those that were registered outside of this package too.
-
-    Args:
-        pattern: those that match a shell pattern (`"vgg*"`), contain a word (`"resnet"`), or do either with one of several.
-        pretrained: those that have published weights only.
-    """
-    patterns = [pattern] if isinstance(pattern, str) else pattern
-    names = sorted(name for name in _homes() | _BUILDERS if any(_matches(name, each) for each in patterns))
-    if not pretrained:
-        return names
-    from zoo.models._entries import entries_of
-
-    return [name for name in names if entries_of(name)]
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(name, pattern if any(char in pattern for char in "*?[") else f"*{pattern}*")
+def names() -> list[str]:
+    """List the names of all models, those that were registered outside of this package too."""
+    return sorted(_homes() | _BUILDERS)
 
 
 def get_builder(name: str) -> "Callable[..., nn.Module]":
@@ -152,5 +136,5 @@ def get_builder(name: str) -> "Callable[..., nn.Module]":
     if name not in _BUILDERS and name in _homes():
         importlib.import_module(_homes()[name])
     if name not in _BUILDERS:
-        raise ValueError(f"There is no model {name!r}; {nearest(str(name), list_models())}")
+        raise ValueError(f"There is no model {name!r}; {nearest(str(name), names())}")
     return _BUILDERS[name]

@@ -111,7 +111,7 @@ def check_parts(config: DictConfig) -> None:
 def _check_names(model: DictConfig) -> None:
     """Refuse a network and weights that do not exist."""
     from zoo.models._create import check_pretrained
-    from zoo.models._registry import list_models
+    from zoo.models._list import list_models
 
     if model.name not in list_models():
         raise ValueError(f"model.name is {model.name!r}; {nearest(str(model.name), list_models())}")

@@ -39,7 +39,7 @@ def named_net(name: str, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn
 
 def names_a_run(name: str) -> bool:
     """Whether this names a run's folder or a checkpoint. A model's name is always the model."""
-    from zoo.models._registry import list_models
+    from zoo.models._list import list_models
 
     return name not in list_models() and exists(place(name))
 
