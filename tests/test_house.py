@@ -49,13 +49,12 @@ MODULES = {module_of(path): path.read_text() for path in sorted(SOURCE.rglob("*.
 
 @functools.cache
 def imported(source: str) -> frozenset[str]:
-    """Every module a file imports, wherever in the file."""
+    """Every module or name that a file imports, wherever in the file."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return frozenset(names)
 

@@ -464,7 +464,7 @@ def tied() -> nn.Module:
         (lambda: inflate(small()), {}, "nothing in this Inflated inflates"),
         (small, {"time": 1}, "time=1 inflates nothing"),
         (small, {"padding": "reflect"}, "replicate and zeros"),
-        (lambda: nn.Sequential(nn.LazyConv2d(3, 3)), {}, "cannot inflate '0': .*not initialised"),
+        (lambda: nn.Sequential(nn.LazyConv2d(3, 3)), {}, "cannot inflate '0': .*not initialized"),
         (lambda: nn.Sequential(Stubborn(3, 3, 3)), {}, "cannot inflate '0': this Stubborn has a forward of its own"),
         (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3))), {}, "weight is computed"),
         (lambda: nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(3, 3, 3))), {}, "weight is computed"),
