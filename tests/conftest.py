@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +23,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many as cores; before to
 _USER_DATA = os.environ.pop("ZOO_DATA", None)  # no test reads the user's folder unless it asks for it
 
 
-LONG = 20
+LONG = 2
 """Cases of one long proof beyond which $ZOO_TEST_SHARE takes a share of them."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ZOO_TEST_SHARE=1/3 of each long proof over a list the second third of its cases is left, of 0/3 the first: which
-    case falls where, its name alone decides."""
+    """With ZOO_TEST_SHARE=1/3 of each long proof over a list every third case is left, from the second on; with 0/3 from the
+    first. Proofs begin to count at different cases, or a list of four would always cost the first share twice."""
     turn, _, parts = os.environ.get("ZOO_TEST_SHARE", "").partition("/")
     if not parts:
         return
-    proofs = [item for item in items if item.get_closest_marker("slow")]
-    counts = Counter(item.nodeid.partition("[")[0] for item in proofs)
+    proofs: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            proofs.setdefault(item.nodeid.partition("[")[0], []).append(item)
     left = {
         item
-        for item in proofs
-        if counts[item.nodeid.partition("[")[0]] > LONG and zlib.crc32(item.nodeid.encode()) % int(parts) != int(turn)
+        for name, cases in proofs.items()
+        if len(cases) > LONG
+        for number, item in enumerate(cases, start=zlib.crc32(name.encode()))
+        if number % int(parts) != int(turn)
     }
     config.hook.pytest_deselected(items=list(left))
     items[:] = [item for item in items if item not in left]
