@@ -1,6 +1,7 @@
 """Activation checkpointing: a setting of the run, for every network with named blocks, whatever it was called before."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ def test_a_run_may_say_it_either_way(setting: str, verb: Verb, recwarn: pytest.W
     assert status == 0, err
     told = [str(each.message) for each in recwarn if "called activation_checkpointing now" in str(each.message)]
     assert bool(told) == setting.startswith("model.")
+
+
+def test_the_command_line_says_the_present_name_in_a_line(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a person sees it, without the line of the source."""
+    shown: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *what: shown.append(warnings.formatwarning(*what[:4])))
+        assert verb("train", "model=autoencoder", "model.checkpointing=true")[0] == 1
+    assert "Warning: model.checkpointing is called activation_checkpointing now: it is a setting of the run.\n" in shown
 
 
 def test_a_run_of_a_network_without_blocks_is_refused(verb: Verb) -> None:

@@ -37,6 +37,11 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
+def warning_line(message: Warning | str, *where: object, **line: object) -> str:
+    """Format a warning as one line, without the line of code that it comes from; for `warnings.formatwarning`."""
+    return f"Warning: {printable(' '.join(str(message).split()))}\n"
+
+
 def choice(kind: type) -> str:
     """The name by which a task or a data set is chosen (`task=...`, `data=...`): that of its file in this package, else that
     of

@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from zoo import __version__
 from zoo.common.places import CONF
 from zoo.common.progress import speaking
-from zoo.common.words import printable, shell_word
+from zoo.common.words import printable, shell_word, warning_line
 from zoo.run import folder, grammar, plugins
 from zoo.run.check import check_fit, check_parts
 from zoo.run.compose import check_overrides, in_one_folder, literal_paths, parse, quoted, renamed
@@ -67,6 +67,7 @@ def verb(
     logging.getLogger("matplotlib.font_manager").setLevel(
         logging.ERROR
     )  # a library imports it, and it speaks of its fonts once
+    warnings.formatwarning = warning_line
     before = _descendants()
     try:
         with speaking(to_a_person=True), stopping(resumes), plainly(debug="debug=true" in arguments):

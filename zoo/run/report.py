@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.common.numbers import figure, quantity
 from zoo.common.progress import to_a_person
-from zoo.common.words import printable, shell_word
+from zoo.common.words import printable, shell_word, warning_line
 from zoo.run import augmentation, plugins
 from zoo.run.folder import checkpoint_path, first_process
 
@@ -50,12 +50,7 @@ def quiet() -> None:
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     if to_a_person():
-        warnings.formatwarning = _spoken  # after Lightning, which has its own
-
-
-def _spoken(message: Warning | str, *where: object, **line: object) -> str:
-    """A warning as one line, without the line of code that it comes from."""
-    return f"Warning: {printable(' '.join(str(message).split()))}\n"
+        warnings.formatwarning = warning_line  # once more after Lightning, which has its own
 
 
 SAMPLES = {3: "images", 4: "clips"}
