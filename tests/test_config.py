@@ -323,7 +323,7 @@ def test_all_targets_of_the_configuration_exist_and_take_their_keys() -> None:
             if "_target_" in node:
                 parameters = inspect.signature(located(node["_target_"])).parameters
                 variable = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-                assert variable or {k for k in node if not k.startswith("_")} <= set(parameters), place
+                assert variable or {k for k in node if not k.startswith("_")} - {"defaults"} <= set(parameters), place
             for key, value in node.items():
                 walk(value, f"{place}.{key}")
 
