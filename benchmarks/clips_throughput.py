@@ -41,8 +41,9 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from zoo.common.places import data_root
-from zoo.data.reading.decode import probe
-from zoo.data.reading.prepared import Store, prepare
+from zoo.data.reading.container import probe
+from zoo.data.reading.ledger import Store
+from zoo.data.reading.prepared import prepare
 from zoo.data.video import ClipFiles, Clips
 
 SHAPE = (3, 16, 112, 112)

@@ -250,8 +250,8 @@ def test_verbs_that_take_long_say_so(verb: Verb, monkeypatch: pytest.MonkeyPatch
     status, out, err = verb("benchmark", "linear", "measure=training", "mode=eager")
     assert status == 0, err
     assert "linear, eager training: 0.0 min so far" in out
-    attempt = base._attempt
-    monkeypatch.setattr(base, "_attempt", lambda *args: (time.sleep(0.02), attempt(*args))[1])
+    attempt = base.attempt
+    monkeypatch.setattr(base, "attempt", lambda *args: (time.sleep(0.02), attempt(*args))[1])
     for name in "ab":
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for number in range(10):

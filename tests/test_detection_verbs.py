@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.common.draw import VideoWriter
-from zoo.data.reading.decode import probe
+from zoo.data.reading.container import probe
 from zoo.data.rendered import scenes
 from zoo.data.rendered.synth import SPLITS
 from zoo.tasks.detection import DetectionTask

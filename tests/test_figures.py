@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.data.base import EpochSampler, spread_order
 from zoo.data.digits import Digits
+from zoo.data.loading.sampler import EpochSampler, spread_order
 from zoo.run.augmentation import mirrored_classes
 from zoo.run.report import steps_of
 

@@ -24,6 +24,8 @@ from safetensors.torch import save
 
 from zoo.common.places import CONF
 from zoo.common.tensors import write_tensors
+from zoo.data.reading import write_shards
+from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion
 from zoo.models._weights import load_pretrained
 from zoo.run import cli
@@ -409,7 +411,7 @@ def read_archives(folder: Path, rng: random.Random) -> None:
             path = folder / f"{number}.png"
             path.write_bytes(picture(random.Random(number), "PNG"))
             files.append((path, number % 2))
-        shards.write(root, ("a", "b"), {"train": files, "val": files, "test": files}, shard_bytes=2000)
+        write_shards.write(root, ("a", "b"), {"train": files, "val": files, "test": files}, shard_bytes=2000)
     victim = rng.choice(sorted(path for path in root.rglob("*") if path.is_file()))
     whole = victim.read_bytes()
     try:
@@ -417,7 +419,7 @@ def read_archives(folder: Path, rng: random.Random) -> None:
             mutant(whole, rng) if victim.suffix != ".json" else reworded(whole.decode(), rng).encode("utf-8", "replace")
         )
         if victim.suffix == ".tar" and rng.random() < 0.5:
-            shards.scan(victim, 0)
+            write_shards.scan(victim, 0)
         classes, splits = shards.read_contents(shards.Store(str(root), 0))
         for split in splits.values():
             for member, label in zip(split, split.places.label.tolist(), strict=False):
@@ -455,7 +457,7 @@ def read_a_ledger(folder: Path, rng: random.Random) -> None:
     if not _FILM:
         path.parent.mkdir(parents=True)
         path.write_bytes(motion.render(motion.clip_path(folder, "train", 5)))
-        store = prepared.Store(root)
+        store = Store(root)
         store.add(prepared.work(prepared._job(store, path, None, None)))
         _FILM["ledger"] = store.ledger.read_bytes()
     content = _FILM["ledger"]
@@ -467,7 +469,7 @@ def read_a_ledger(folder: Path, rng: random.Random) -> None:
     else:
         content = json.dumps(exchanged(json.loads(content), rng)).encode()
     (root / ".zoo" / "ledger.jsonl").write_bytes(content)
-    video = prepared.Store(root).video(path)
+    video = Store(root).video(path)
     frames = read_frames(video, [0, len(video) - 1])
     assert frames.shape == (2, 32, 32, 3)
 

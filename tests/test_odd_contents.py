@@ -31,8 +31,10 @@ from tests.oddities import COLOUR, DEEP, GREY, HEIGHT, MASK, ODD, OUT, PICTURES,
 from zoo.common.files import Unreadable, pixels_limited
 from zoo.common.places import CONF
 from zoo.common.tensors import write_tensors
-from zoo.data.base import DataModule, Samples
+from zoo.data.base import DataModule
+from zoo.data.loading.dataset import Samples
 from zoo.data.reading import prepared
+from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion, scenes
 from zoo.models._weights import load_pretrained
 from zoo.run import check
@@ -213,7 +215,7 @@ def film_folder(root: Path, whole: bytes, count: int = FILMS_EACH) -> Sound:
 
 def with_ledger(sound: Sound, folder: Path) -> Sound:
     """And what `zoo.prepare` says of its films."""
-    store = prepared.Store(folder)
+    store = Store(folder)
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".mp4", ".avi")]
     for path in paths:
         store.add(prepared.work(prepared._job(store, path, None, None)))
@@ -227,7 +229,7 @@ def video_folder(root: Path) -> Sound:
 def video_folder_prepared(root: Path) -> Sound:
     """Its copies and their flow."""
     film_folder(root, content_of(film), 4)
-    store = prepared.Store(root)
+    store = Store(root)
     for path in sorted(root.rglob("*.mp4")):
         if ".zoo" not in path.parts:
             store.add(prepared.work(prepared._job(store, path, 32, "dis")))

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.data.base import MIXED, EpochSampler
 from zoo.data.image_folder import ImageFolder
 from zoo.data.image_shards import ImageShards
+from zoo.data.loading.sampler import MIXED, EpochSampler
 from zoo.data.reading import shards
 from zoo.data.rendered import motion
 from zoo.data.video_folder import VideoFolder

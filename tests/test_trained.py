@@ -11,7 +11,8 @@ from PIL import Image
 
 import zoo
 from zoo.data import Unreadable
-from zoo.data.reading.decode import probe, read_frames
+from zoo.data.reading.container import probe
+from zoo.data.reading.decode import read_frames
 from zoo.run.memory import Memory, encoded
 from zoo.run.memory import film as film_of
 from zoo.run.trained import Trained

@@ -40,7 +40,7 @@ class Limits:
     def refusal(self, path: Path, layout: int) -> str | None:
         """Why a file is too large for these limits; None if it is not. Raises `Unreadable`."""
         from zoo.common.files import pixels_limited
-        from zoo.data.reading.decode import probe
+        from zoo.data.reading.container import probe
 
         found = {"max_bytes": path.stat().st_size}
         if layout == 4 and (not self.max_bytes or found["max_bytes"] <= self.max_bytes):
@@ -123,7 +123,7 @@ def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
 def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
     """Predict each frame of a video with a network of images; its pictures become videos."""
     from zoo.common.draw import VideoWriter
-    from zoo.data.reading.decode import probe
+    from zoo.data.reading.container import probe
     from zoo.run.predictions import mark
     from zoo.run.trained import of_frames
 

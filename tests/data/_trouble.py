@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from zoo.common.files import Unreadable
-from zoo.data.reading.prepared import Entry, Job, work
+from zoo.data.reading.ledger import Entry
+from zoo.data.reading.prepared import Job, work
 
 
 def doubled(number: int) -> int:

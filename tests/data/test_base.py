@@ -11,10 +11,12 @@ from PIL import Image
 from zoo.common.crops import Crops
 from zoo.common.files import Unreadable
 from zoo.data import base, images
-from zoo.data.base import DataModule, Decoded, EpochSampler, Samples
+from zoo.data.base import DataModule
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import Pixels
+from zoo.data.loading.dataset import Decoded, Samples
+from zoo.data.loading.sampler import EpochSampler
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 100])

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.batch import Instances
-from zoo.data.base import EpochSampler
 from zoo.data.coco import Coco, mirrored
 from zoo.data.instances import Sizing
+from zoo.data.loading.sampler import EpochSampler
 from zoo.data.pennfudan import PennFudan
 from zoo.data.voc_detection import VocDetection
 from zoo.data.voc_segmentation import VocSegmentation

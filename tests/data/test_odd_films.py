@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from zoo.common.files import Unreadable, pixels_limited
-from zoo.data.reading.decode import Video, each_frame, probe, read_frames
+from zoo.data.reading.container import Video, probe
+from zoo.data.reading.decode import each_frame, read_frames
 from zoo.data.reading.prepared import scanned
 
 COUNT = 12

@@ -27,9 +27,11 @@ from zoo.common.files import Unreadable
 from zoo.common.flow import STEP, from_bytes, mirrored, resized, to_bytes
 from zoo.data.loading.parallel import mapped
 from zoo.data.reading import prepared
-from zoo.data.reading.decode import Video, probe, read_frames
+from zoo.data.reading.container import Video, probe
+from zoo.data.reading.decode import read_frames
 from zoo.data.reading.fields import FlowFile, FlowNow, computed, open_fields, write_fields
-from zoo.data.reading.prepared import Entry, Job, Store, runs, scanned, work, write_copy, write_flow
+from zoo.data.reading.ledger import Entry, Store, runs
+from zoo.data.reading.prepared import Job, scanned, work, write_copy, write_flow
 from zoo.data.video_folder import VideoFolder
 
 Frames = NDArray[np.uint8]
@@ -288,7 +290,7 @@ def test_a_folder_that_cannot_be_written_to_is_prepared_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     root = folder(tmp_path / "films", 1, 5)
-    monkeypatch.setattr(prepared.os, "access", lambda place, mode: False)  # the superuser may write everywhere
+    monkeypatch.setattr("os.access", lambda place, mode: False)  # the superuser may write everywhere
     store = Store(root)
     assert store.folder.parent == cache / "prepared"
     prepared.prepare(store, [root / "left" / "0.mp4"], None, None)
@@ -310,7 +312,7 @@ def test_the_ledger_is_believed_until_a_file_changes(tmp_path: Path, monkeypatch
     clips = data.splits["train"].__getitems__([(0, 0), (0, 1)])["input"]
     data.prepare()
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.data.reading.prepared.probe", None)
+        patch.setattr("zoo.data.reading.ledger.probe", None)
         again = setup(root)
     assert torch.equal(again.splits["train"].__getitems__([(0, 0), (0, 1)])["input"], clips)
     # What the scan found unreadable is left out, though its header is whole.

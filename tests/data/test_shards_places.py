@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.reading import shards
+from zoo.data.reading import shards, write_shards
 
 
 def tar_set(root: Path, classes: list[str], count: int) -> None:
@@ -33,7 +33,7 @@ def tar_set(root: Path, classes: list[str], count: int) -> None:
                     info = tarfile.TarInfo(f"{number:09d}.{kind}")
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
-        np.savez_compressed(root / f"{split}.npz", **vars(shards.scan(path, 0)))
+        np.savez_compressed(root / f"{split}.npz", **vars(write_shards.scan(path, 0)))
         described[split] = [{"name": f"{split}/000000.tar", "bytes": path.stat().st_size}]
     (root / "shards.json").write_text(json.dumps({"classes": classes, "splits": described}))
 
@@ -137,7 +137,7 @@ def test_writing_archives_leaves_other_files_alone(tmp_path: Path) -> None:
         path.write_text("mine")
     (root / "train" / ".000000.tar.part").write_bytes(b"what a kill left")
     Image.new("RGB", (8, 8)).save(pictures / "a.png")
-    shards.write(root, ["cat"], {split: [(pictures / "a.png", 0)] for split in ("train", "val", "test")}, 10**6)
+    write_shards.write(root, ["cat"], {split: [(pictures / "a.png", 0)] for split in ("train", "val", "test")}, 10**6)
     assert all(path.read_text() == "mine" for path in mine)
     assert sorted(os.listdir(root / "train")) == [".keep", "000000.tar"]  # noqa: PTH208
     assert read(str(root)) == (("cat",), 1)
@@ -167,7 +167,7 @@ def test_a_member_that_is_no_plain_file_or_leads_out_is_refused_by_name(
     with tarfile.open(path, "a") as archive:
         archive.addfile(member.replace(name=member.name.replace("png", suffix), deep=False))
     with pytest.raises(ValueError, match=rf"000000\.tar is not an archive of labelled samples .*9\.{suffix}"):
-        shards.scan(path, 0)
+        write_shards.scan(path, 0)
 
 
 def test_without_its_writer_the_extra_is_named_before_anything_is_written(
@@ -176,5 +176,5 @@ def test_without_its_writer_the_extra_is_named_before_anything_is_written(
     monkeypatch.setitem(sys.modules, "webdataset", None)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"webdataset, which .* does not load .*pip install 'lightning-vision-zoo\[shards\]'"):
-        shards.write(tmp_path / "set", ["cat"], {"train": [(tmp_path / "a.png", 0)]}, 10**6)
+        write_shards.write(tmp_path / "set", ["cat"], {"train": [(tmp_path / "a.png", 0)]}, 10**6)
     assert not (tmp_path / "set").exists()

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from zoo.common.crops import region
 from zoo.common.files import Unreadable
 from zoo.data.reading import decode
-from zoo.data.reading.decode import DECODERS, SUFFIXES, check_decoder, opened, probe, read_frames
+from zoo.data.reading.container import SUFFIXES, opened, probe
+from zoo.data.reading.decode import DECODERS, check_decoder, read_frames
 from zoo.data.video import ClipFiles, Clips
 
 Frames = NDArray[np.uint8]

@@ -1,7 +1,5 @@
 from .base import DataModule as DataModule
-from .base import Decoded as Decoded
 from .base import Loading as Loading
-from .base import Samples as Samples
 from .base import Unreadable as Unreadable
 from .camvid import CamVid as CamVid
 from .cifar10 import Cifar10 as Cifar10
@@ -27,6 +25,8 @@ from .loading.augment import Flip as Flip
 from .loading.augment import LensDistortion as LensDistortion
 from .loading.augment import PcaShift as PcaShift
 from .loading.augment import ScaleCrop as ScaleCrop
+from .loading.dataset import Decoded as Decoded
+from .loading.dataset import Samples as Samples
 from .mask_folder import MaskFolder as MaskFolder
 from .mnist import Mnist as Mnist
 from .motion_digits import MotionDigits as MotionDigits

@@ -1,374 +1,34 @@
 """What every data set shares: the order of an epoch, the loaders, and the book of files that could not be read."""
 
-import contextlib
-import functools
 import math
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, Self, TypedDict, TypeVar, Unpack, cast
+from typing import Any, ClassVar, Self, TypedDict, Unpack, cast
 
 import lightning
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader
 
 from zoo.batch import Batch, MaskBatch, channels_of
-from zoo.common.chance import AUGMENT, SPREAD, permutation, uniform
+from zoo.common.chance import AUGMENT
 from zoo.common.files import File
 from zoo.common.files import Unreadable as Unreadable
 from zoo.common.progress import beating
 from zoo.common.signature import ConstructorSignature, check_names, filled, parameters
 from zoo.data.loading.augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
-
-Draw = tuple[int, int]
-"""(epoch, index): what a sampler yields. With the seed it determines every random choice made for the sample."""
+from zoo.data.loading.dataset import Found, Item, Samples, attempt
+from zoo.data.loading.loader import IN_FLIGHT, MORE_ROOM, SHARED, Loader, as_is, shared_room
+from zoo.data.loading.sampler import EpochSampler
 
 SPLITS = ("train", "val", "test")
 AXES = {3: "(C, H, W) images", 4: "(C, T, H, W) clips"}
 
-Item = TypeVar("Item")
-Found = TypeVar("Found")
-
-
-class Samples(Protocol):
-    """One split: it makes whole batches, so that sets in memory pay no price per sample."""
-
-    views: int
-    """Views (clips, crops) served of each image or video; sample `k` is view `k % views` of number `k // views`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...
-
-
-class Decoded:
-    """A split whose samples are decoded one at a time, where they are asked for (in a loader's worker).
-
-    A subclass says how one is read. One that cannot be read is missing from its batch, and named there in `bad`.
-
-    Args:
-        count: images or videos in the split.
-        views: of each.
-    """
-
-    blocks: Sequence[int] | None = None
-    """Where samples lie in archives: how many in each."""
-    threads: int = 1
-    """Samples that may be read at the same time in the main process. (A worker reads one at a time: there are others.)"""
-
-    def __init__(self, count: int, views: int = 1) -> None:
-        self.count = count
-        self.views = views
-
-    def name(self, number: int) -> str:
-        """What a user knows an image or video by."""
-        return f"sample {number}"
-
-    def read(self, epoch: int, number: int, view: int) -> Mapping[str, Any]:
-        """The fields of one sample, without the batch's axis. Raises `Unreadable`."""
-        raise NotImplementedError
-
-    def blank(self) -> Mapping[str, Any]:
-        """Fields of the right shapes and types, for a batch of which nothing could be read."""
-        raise NotImplementedError
-
-    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The fields of several samples as those of a batch."""
-        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-    def __len__(self) -> int:
-        return self.count * self.views
-
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        found: list[Mapping[str, Any]] = []
-        kept: list[tuple[int, int, int]] = []
-        bad: dict[str, str] = {}
-        wishes = [(epoch, *divmod(index, self.views)) for epoch, index in draws]
-        for (epoch, number, view), outcome in zip(wishes, self._outcomes(wishes), strict=True):
-            if isinstance(outcome, Unreadable):
-                bad[str(outcome.path)] = outcome.reason
-            else:
-                found.append(outcome)
-                kept.append((number, view, epoch))
-        if not found and wishes:
-            self._stand_in(wishes, found, kept, bad)
-        _note(_NOTHING)
-        fields = {name: column[: len(found)] for name, column in self.stacked(found or [self.blank()]).items()}
-        ids, views, epochs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 3).unbind(1)
-        return cast(Batch, {**fields, "id": ids, "view": views, "epoch": epochs, "bad": bad})
-
-    def _stand_in(
-        self,
-        wishes: Sequence[tuple[int, int, int]],
-        found: list[Mapping[str, Any]],
-        kept: list[tuple[int, int, int]],
-        bad: dict[str, str],
-    ) -> None:
-        """Read the next samples in place of a batch of which none could be read: where several processes train, each must
-        take each step. (Two, as BatchNorm needs; a sample that is scored twice counts once.)"""
-        epoch, first, view = wishes[0]
-        for step in range(1, min(self.count, _STAND_INS)):
-            wish = epoch, (first + step) % self.count, view
-            outcome = _attempt(lambda each: self.read(*each), wish)
-            if isinstance(outcome, Unreadable):
-                bad[str(outcome.path)] = outcome.reason
-                continue
-            found.append(outcome)
-            kept.append((wish[1], view, epoch))
-            if len(found) == min(2, len(wishes)):
-                return
-
-    def _outcomes(self, wishes: Sequence[tuple[int, int, int]]) -> Iterable[Mapping[str, Any] | Unreadable]:
-        def outcome(wish: tuple[int, int, int]) -> Mapping[str, Any] | Unreadable:
-            _note(wish[1])
-            return _attempt(lambda each: self.read(*each), wish)
-
-        cores = torch.get_num_threads()  # of which a worker has one
-        # One more than cores: between two calls of a decoder, each waits for the others to let go of the interpreter.
-        threads = min(self.threads, len(wishes), cores + 1 if cores > 1 else 1)
-        if threads < 2:
-            return map(outcome, wishes)
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(outcome, wishes))
-
-
-_STAND_INS = 100
-"""Samples that are tried in place of those of a batch that cannot be read."""
-_NOTHING = -1
-_reading: tuple[Tensor, int] | None = None
-"""In a loader's worker: the table that it shares with the main process, and its own place there."""
-
-
-def _note(number: int) -> None:
-    """Tell the main process what this worker is reading, so that it can be named if it is never done."""
-    if _reading is not None:
-        _reading[0][_reading[1]] = number
-
-
-def _begin(reading: Tensor, worker: int) -> None:
-    """In a worker, first of all. A scheduler signals every process of a job, Ctrl-C every one of a terminal: what is to be done
-    is the main process's to decide, which needs its workers until the step is over."""
-    global _reading
-    _reading = reading, worker
-    if hasattr(signal, "sigwaitinfo"):  # not on Windows, nor on a Mac
-        for number in (signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-@contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Signals wait meanwhile, and for ever in a process that is begun meanwhile: a worker that has not reached `_begin` yet
-    would die of what is meant for the main process."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with(parent: int) -> None:
-    """Wait for the parent's own SIGTERM, which ends a worker that hangs."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
-    os._exit(0)
-
-
-_SHARED = "/dev/shm"
-_MORE_ROOM = f"Set data.num_workers=0, or give {_SHARED} more room (of a container: docker run --shm-size=2g)."
-_IN_FLIGHT = 4
-"""Batches of a worker that wait in shared memory: two each of training and validation."""
-
-
-def shared_room() -> int | None:
-    """Bytes that are free where workers put their batches; None where there is no such place, nor a limit."""
-    try:
-        facts = os.statvfs(_SHARED)
-    except (OSError, AttributeError):  # not on a Mac, nor on Windows
-        return None
-    return facts.f_bavail * facts.f_frsize
-
-
-class Loader(DataLoader[Batch]):
-    """A DataLoader that names the files over which its workers hang.
-
-    Args:
-        samples: a split.
-        patience: seconds for a batch, with workers.
-    """
-
-    def __init__(self, samples: Samples, *, num_workers: int, patience: float, **arguments: Any) -> None:
-        self.samples = samples
-        self.patience = patience
-        self.reading: Tensor = torch.full((max(1, num_workers),), _NOTHING)
-        if num_workers:
-            self.reading.share_memory_()  # type: ignore[no-untyped-call]
-        super().__init__(
-            cast(Dataset[Batch], samples),
-            num_workers=num_workers,
-            timeout=patience if num_workers else 0,
-            worker_init_fn=functools.partial(_begin, self.reading),
-            **arguments,
-        )
-
-    def __iter__(self) -> Any:
-        with _held_back():
-            iterator = super().__iter__()
-        while True:
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "timed out" in str(error):
-                    raise ValueError(self._hanging()) from None
-                if "shared memory" in str(error):
-                    raise ValueError(f"The workers' batches do not fit into the shared memory. {_MORE_ROOM}") from None
-                raise
-            yield batch
-
-    def _hanging(self) -> str:
-        numbers = sorted({number for number in self.reading.tolist() if number != _NOTHING})
-        name = getattr(self.samples, "name", str)
-        files = ", ".join(name(number) for number in numbers) or "no file in particular"
-        return (
-            f"The workers made no batch in {self.patience:g} seconds; they are reading {files}. Remove what cannot be read, or "
-            f"raise data.num_workers if the disk is slow."
-        )
-
-
-def labelled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[str, Tensor]:
-    """The fields of a sample that is told by a label, or by none."""
-    return {"input": pixels} if labels is None else {"input": pixels, "label": torch.tensor(labels[number])}
-
-
 HANDFUL = 5
 """So many unreadable files end no run, whatever their share."""
-
-MIXED = 4
-"""Archives whose samples are mixed with one another: a reader needs these few at a time, and no more."""
-
-
-class EpochSampler(DistributedSampler[Any]):
-    """The order of an epoch as a function of (seed, epoch), dealt out to the ranks in turn.
-
-    (It has nothing of torch's sampler but the name, by which Lightning knows that the ranks share the samples already.)
-
-    Every rank gets the same number of samples, or strategies that talk in each step would wait for ever; the shortest
-    ranks repeat samples from the start. In training these count twice, in evaluation they are dropped by their id.
-
-    Args:
-        blocks: where samples lie in archives, how many in each. A rank then takes a stretch of archives, one after another,
-            and an epoch mixes the archives and the samples of `MIXED` at a time.
-        groups: (length,): samples of one number are put into one batch, but for a few at the borders; None mixes all.
-        batch: samples a step on each rank.
-        spread: begin with so many samples, over all ranks, from every part of the split: an evaluation that is cut short would
-            score the first classes of a folder only. None keeps the order.
-        views: samples that belong together, and are taken together by `spread`.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        *,
-        seed: int,
-        shuffle: bool,
-        rank: int = 0,
-        world: int = 1,
-        blocks: Sequence[int] | None = None,
-        groups: Tensor | None = None,
-        batch: int = 1,
-        spread: int | None = None,
-        views: int = 1,
-    ) -> None:
-        self.spread = spread
-        self.views = views
-        self.groups = groups
-        self.batch = batch
-        self.length = length
-        self.blocks = blocks
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
-        self._begun = (0, 0)
-
-    def resume_command(self, epoch: int, samples: int) -> None:
-        """Begin in this epoch, of which this rank has had so many samples."""
-        self.epoch = epoch
-        self._begun = (epoch, samples)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.length / self.world)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Draws."""
-        order = permutation(self.seed, self.epoch, self.length) if self.shuffle else torch.arange(self.length)
-        if self.shuffle and self.groups is not None:
-            order = self._grouped(order)
-        if not self.shuffle and self.spread is not None:
-            order = spread_order(self.length, self.spread, self.views)
-        steps = torch.arange(len(self))
-        if self.blocks is None or self.spread is not None:
-            dealt = order[(steps * self.world + self.rank) % max(1, self.length)]
-        else:
-            if self.shuffle:
-                order = self._by_block(order)
-            dealt = order[(self.rank * len(self) + steps) % max(1, self.length)]
-        epoch, had = self._begun
-        return ((self.epoch, index) for index in dealt[had if epoch == self.epoch else 0 :].tolist())
-
-    def _by_block(self, order: Tensor) -> Tensor:
-        """An order of all samples, sorted by the turn of each one's group of archives: inside a group it stays."""
-        assert self.blocks is not None
-        turn = torch.empty(len(self.blocks), dtype=torch.int64)
-        turn[permutation(self.seed, self.epoch, len(self.blocks))] = torch.arange(len(self.blocks)) // MIXED
-        block = torch.repeat_interleave(torch.arange(len(self.blocks)), torch.tensor(self.blocks))
-        return order[turn[block[order]].argsort(stable=True)]
-
-    def _grouped(self, order: Tensor) -> Tensor:
-        """Cut an order, sorted by group, into the steps of all ranks, and shuffle the steps; the last, short one stays last."""
-        assert self.groups is not None
-        order = order[self.groups[order].argsort(stable=True)]
-        steps = torch.split(order, self.batch * self.world)
-        whole = [step for step in steps if len(step) == self.batch * self.world]
-        chosen = permutation(self.seed, self.epoch, len(whole)).tolist()
-        return torch.cat([*(whole[at] for at in chosen), *steps[len(whole) :]])
-
-
-def spread_order(length: int, count: int, views: int = 1) -> Tensor:
-    """All samples, (length,), those first that stand for the whole split: of each of `count` equal stretches one.
-
-    Which one of a stretch is drawn, the same each time: every k-th of a set whose classes take turns could be of one class.
-    The `views` of an image or video stay together.
-    """
-    numbers = length // views
-    parts = min(numbers, max(1, count // views))
-    edges = torch.arange(parts + 1) * numbers // parts
-    place = uniform(0, 0, torch.arange(parts), 1, SPREAD).squeeze(1)
-    chosen = edges[:-1] + (place * (edges[1:] - edges[:-1])).long()
-    others = torch.ones(numbers, dtype=torch.bool)
-    others[chosen] = False
-    order = torch.cat([chosen, others.nonzero().squeeze(1)])
-    return (order[:, None] * views + torch.arange(views)).flatten()
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
 
 
 class Loading(TypedDict, total=False):
@@ -525,15 +185,15 @@ class DataModule(lightning.LightningDataModule):
         ValueError where the user wished for workers."""
         workers, room = self.workers(), shared_room()
         ranks = self.trainer.num_devices if self.trainer else 1
-        needed = ranks * workers * _IN_FLIGHT * self.batch_size * math.prod(self.shape)
+        needed = ranks * workers * IN_FLIGHT * self.batch_size * math.prod(self.shape)
         if room is None or room >= needed:
             return
         said = (
-            f"{_SHARED} has {room / 1e6:,.0f} MB of free room, but {workers} workers put batches of about "
+            f"{SHARED} has {room / 1e6:,.0f} MB of free room, but {workers} workers put batches of about "
             f"{needed / 1e6:,.0f} MB there"
         )
         if self.num_workers is not None:
-            raise ValueError(f"{said}. {_MORE_ROOM}")
+            raise ValueError(f"{said}. {MORE_ROOM}")
         self.num_workers = 0
         self.notes.append(
             f"{said}: the main process reads instead. With more room (of a container: docker run --shm-size=2g) it has workers."
@@ -595,7 +255,7 @@ class DataModule(lightning.LightningDataModule):
             drop_last=train and len(sampler) >= self.batch_size,
             num_workers=workers,
             persistent_workers=train and workers > 0,
-            collate_fn=_as_is,  # `__getitems__` has made the batch
+            collate_fn=as_is,  # `__getitems__` has made the batch
             pin_memory=torch.cuda.is_available(),
             # The loader draws a number for its workers; from its own generator, so that the global one stays untouched.
             generator=torch.Generator().manual_seed(self.seed),
@@ -676,7 +336,7 @@ class DataModule(lightning.LightningDataModule):
             outcomes: list[Found | Unreadable] = []
             try:
                 with beating(f"looking at the files of {split}", lambda: f"{len(outcomes):,} of {len(items):,}"):
-                    outcomes.extend(pool.map(lambda item: _attempt(check, item), items))
+                    outcomes.extend(pool.map(lambda item: attempt(check, item), items))
             except BaseException:  # a signal: what has not begun is not begun
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -691,13 +351,6 @@ class DataModule(lightning.LightningDataModule):
         allowed = max(HANDFUL, self.max_bad * total) if self.max_bad else 0
         if self.strict and (len(bad) > allowed or len(bad) == total > 0):
             raise ValueError(too_many_bad(bad, total, self.max_bad))
-
-
-def _attempt(check: Callable[[Item], Found], item: Item) -> Found | Unreadable:
-    try:
-        return check(item)
-    except Unreadable as error:
-        return error
 
 
 def too_many_bad(bad: Mapping[str, str], total: int, allowed: float) -> str:

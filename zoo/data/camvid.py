@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from zoo.common.places import data_root
-from zoo.data.base import Samples
 from zoo.data.images import PictureLoading
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import MaskSet, mask_files, paired
 
 _VOID = 11

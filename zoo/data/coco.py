@@ -18,9 +18,9 @@ from torch import Tensor
 from zoo.batch import VOID
 from zoo.common.files import File, Unreadable
 from zoo.common.places import data_root, safe_join
-from zoo.data.base import Samples
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.data.reading.rle import check_segmentation, object_mask
 from zoo.data.reading.schema import checked, plain, read_json

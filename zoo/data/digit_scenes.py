@@ -11,9 +11,10 @@ from torch.nn.functional import interpolate, one_hot, pad
 from zoo.batch import Batch, InstanceBatch, Instances, MaskBatch
 from zoo.common.files import File, Unreadable
 from zoo.common.places import rendered_root
-from zoo.data.base import SPLITS, Draw, Samples
+from zoo.data.base import SPLITS
 from zoo.data.images import PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
+from zoo.data.loading.dataset import Draw, Samples
 from zoo.data.masks import WholeImages
 from zoo.data.rendered import scenes as _scenes
 from zoo.data.rendered.synth import render_files, renewed

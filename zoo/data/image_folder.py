@@ -7,8 +7,8 @@ from zoo.common.crops import Crops
 from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, check_image
 from zoo.common.places import data_root
-from zoo.data.base import Samples
 from zoo.data.images import ImageFiles, PictureLoading, PictureSet, imagenet
+from zoo.data.loading.dataset import Samples
 from zoo.data.reading.folders import Labelled, labelled_splits
 
 

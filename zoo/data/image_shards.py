@@ -4,10 +4,11 @@ from collections import Counter
 from typing import Unpack
 
 from zoo.common.pictures import SUFFIXES
-from zoo.data.base import Samples
 from zoo.data.image_folder import FolderLoading, ImageFolder
 from zoo.data.images import ImageFiles
+from zoo.data.loading.dataset import Samples
 from zoo.data.reading import shards
+from zoo.data.reading.write_shards import write_missing
 
 
 class ImageShards(ImageFolder):
@@ -39,7 +40,7 @@ class ImageShards(ImageFolder):
 
     def prepare_data(self) -> None:
         """Write the archives that are missing, of the images whose headers can be read."""
-        shards.write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound, self.wide)
+        write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound, self.wide)
 
     def load(self) -> dict[str, Samples]:
         self.class_names, found = shards.read_contents(self.store)

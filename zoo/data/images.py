@@ -13,7 +13,8 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.crops import Crops, region, with_channels
 from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
-from zoo.data.base import DataModule, Decoded, Draw, Loading, labelled
+from zoo.data.base import DataModule, Loading
+from zoo.data.loading.dataset import Decoded, Draw, labelled
 
 
 class PictureLoading(Loading, total=False):

@@ -18,8 +18,8 @@ from zoo.batch import InstanceBatch, Instances
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
-from zoo.data.base import Decoded, Draw, Item, Samples
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeLoading
+from zoo.data.loading.dataset import Decoded, Draw, Item, Samples
 from zoo.data.reading.folders import some
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")

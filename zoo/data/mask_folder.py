@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Unpack
 
 from zoo.common.places import data_root
-from zoo.data.base import SPLITS, Samples
+from zoo.data.base import SPLITS
 from zoo.data.images import WholeLoading
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import FilePair, MaskSet, carved, mask_files, paired
 from zoo.data.reading.lists import lines
 

@@ -18,8 +18,8 @@ from zoo.batch import VOID, Batch, MaskBatch
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
-from zoo.data.base import Decoded, Draw, Samples
 from zoo.data.images import PictureLoading, PictureSet, WholeLoading, imagenet
+from zoo.data.loading.dataset import Decoded, Draw, Samples
 from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)

@@ -7,10 +7,10 @@ from typing import Unpack
 from zoo.common.files import Unreadable
 from zoo.common.places import rendered_root
 from zoo.data.base import Loading
-from zoo.data.reading.decode import Video
+from zoo.data.reading.container import Video
 from zoo.data.reading.fields import FlowFile
 from zoo.data.reading.folders import Labelled
-from zoo.data.reading.prepared import Store
+from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion
 from zoo.data.rendered.synth import render_files, renewed
 from zoo.data.video_folder import FlowKind, VideoFolder

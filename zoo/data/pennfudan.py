@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from zoo.common.files import Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, picture
 from zoo.common.places import data_root
-from zoo.data.base import Samples
 from zoo.data.images import WholeLoading
 from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import carved
 from zoo.data.reading.folders import listing
 

@@ -12,8 +12,8 @@ from zoo.common.chance import FRACTION, VALIDATION
 from zoo.common.crops import Crops
 from zoo.common.files import File, reason
 from zoo.common.places import alone, data_root
-from zoo.data.base import Samples
 from zoo.data.images import ImageFiles, PictureLoading, PictureSet, Pixels
+from zoo.data.loading.dataset import Samples
 from zoo.data.reading.stratified import stratified
 
 

@@ -13,8 +13,9 @@ from zoo.common.chance import CLIP_TIME, uniform
 from zoo.common.crops import CROPS, check_crops, in_mirror, place, resized, window
 from zoo.common.flow import from_bytes, mirrored, to_bytes
 from zoo.common.flow import resized as resized_flow
-from zoo.data.base import Decoded, labelled
-from zoo.data.reading.decode import Box, Frames, Video, check_decoder, read_frames
+from zoo.data.loading.dataset import Decoded, labelled
+from zoo.data.reading.container import Video
+from zoo.data.reading.decode import Box, Frames, check_decoder, read_frames
 from zoo.data.reading.fields import FlowOf
 
 PICTURE, FLOW = 3, 2

@@ -12,11 +12,14 @@ from zoo.common.flow import from_bytes, picture, wheel
 from zoo.common.places import data_root
 from zoo.common.progress import log
 from zoo.common.words import printable, shell_word
-from zoo.data.base import DataModule, Loading, Samples
-from zoo.data.reading.decode import SUFFIXES, Video, probe, read_frames
+from zoo.data.base import DataModule, Loading
+from zoo.data.loading.dataset import Samples
+from zoo.data.reading.container import SUFFIXES, Video, probe
+from zoo.data.reading.decode import read_frames
 from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data.reading.folders import Labelled, labelled_splits
-from zoo.data.reading.prepared import PATIENCE, Store, prepare
+from zoo.data.reading.ledger import Store
+from zoo.data.reading.prepared import PATIENCE, prepare
 from zoo.data.video import ClipFiles, Clips
 
 FlowKind = Literal["dis", "raft"]

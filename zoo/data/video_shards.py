@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from zoo.data.base import Samples
+from zoo.data.loading.dataset import Samples
 from zoo.data.reading import shards
-from zoo.data.reading.decode import SUFFIXES, probe
+from zoo.data.reading.container import SUFFIXES, probe
 from zoo.data.reading.folders import Labelled
 from zoo.data.reading.prepared import PATIENCE
+from zoo.data.reading.write_shards import write_missing
 from zoo.data.video import ClipFiles
 from zoo.data.video_folder import ClipLoading, FlowKind, VideoFolder
 
@@ -41,7 +42,7 @@ class VideoShards(VideoFolder):
 
     def prepare_data(self) -> None:
         """Write the archives that are missing, of the videos that can be demuxed."""
-        shards.write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound)
+        write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound)
 
     def sound(self, labelled: Labelled, split: str) -> Labelled:
         """Those of a split that can be demuxed."""

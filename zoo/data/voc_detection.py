@@ -9,9 +9,9 @@ import numpy as np
 
 from zoo.common.files import Unreadable, reason, regular
 from zoo.common.places import data_root, safe_join
-from zoo.data.base import Samples
 from zoo.data.images import WholeLoading
 from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import apart, carved
 from zoo.data.reading.lists import lines, once, placed
 from zoo.data.voc_segmentation import VocSegmentation

@@ -4,8 +4,8 @@ from typing import Unpack
 
 from zoo.batch import VOID
 from zoo.common.places import data_root
-from zoo.data.base import Samples
 from zoo.data.images import IMAGENET, WholeLoading
+from zoo.data.loading.dataset import Samples
 from zoo.data.masks import FilePair, MaskSet, apart, carved, mask_files
 from zoo.data.reading.lists import lines, once, placed
 

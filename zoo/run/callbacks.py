@@ -19,7 +19,8 @@ from zoo.run import pictures, report
 from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
-    from zoo.data.base import DataModule, Samples
+    from zoo.data.base import DataModule
+    from zoo.data.loading.dataset import Samples
     from zoo.tasks.base import Task
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from zoo.data.base import Samples
+    from zoo.data.loading.dataset import Samples
     from zoo.tasks.base import Task
 
 NONDETERMINISTIC = {

@@ -24,7 +24,8 @@ from zoo.run import augmentation, plugins
 from zoo.run.folder import checkpoint_path, first_process
 
 if TYPE_CHECKING:
-    from zoo.data.base import DataModule, Samples
+    from zoo.data.base import DataModule
+    from zoo.data.loading.dataset import Samples
     from zoo.run.freeze import Freeze
     from zoo.tasks.base import Task
 

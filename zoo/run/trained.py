@@ -159,13 +159,14 @@ class Trained:
         """Whether it is a video, of which a network of images is asked about each frame."""
         if self.data.layout != 3 or not isinstance(file, Path):
             return False
-        from zoo.data.reading.decode import SUFFIXES
+        from zoo.data.reading.container import SUFFIXES
 
         return file.suffix.lower() in SUFFIXES - self.data.suffixes
 
     def frames(self, file: File, *, top_k: int = 5) -> Iterator[Answer]:
         """What a network of images says of each frame of a video. Raises `Unreadable`."""
-        from zoo.data.reading.decode import each_frame, probe
+        from zoo.data.reading.container import probe
+        from zoo.data.reading.decode import each_frame
 
         for pixels in each_frame(probe(file)):
             stream = io.BytesIO()

@@ -17,7 +17,8 @@ from zoo.study.outcome import Outcome, write
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo.data.base import DataModule, Samples
+    from zoo.data.base import DataModule
+    from zoo.data.loading.dataset import Samples
     from zoo.models._base import Classifier
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from zoo.common.files import Unreadable, reason, regular
 from zoo.common.places import write_whole
-from zoo.data.reading.decode import Video, read_frames
+from zoo.data.reading.container import Video
+from zoo.data.reading.decode import read_frames
 from zoo.data.reading.schema import checked
 
 Fields = NDArray[np.uint8]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.reading.decode import Video
+from zoo.data.reading.container import Video
 from zoo.data.rendered.synth import SPLITS, digit_indices, digits, texture
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise")
