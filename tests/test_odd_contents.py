@@ -32,7 +32,7 @@ from zoo.common.files import Unreadable, pixels_limited
 from zoo.common.places import CONF
 from zoo.common.tensors import write_tensors
 from zoo.data.base import DataModule
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.reading import prepared
 from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion, scenes
@@ -470,7 +470,7 @@ def patiently() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def read_whole(samples: Samples) -> dict[str, str]:
+def read_whole(samples: SplitDataset) -> dict[str, str]:
     """Every sample once; what was left out, with the reasons."""
     bad: dict[str, str] = {}
     for at in range(len(samples)):
@@ -492,7 +492,7 @@ def bad_of(name: str, sound: Sound, victim: Path) -> dict[str, str]:
     data = built(name, arguments)
     data.prepare_data()
     data.setup()
-    bad = {**data.bad}
+    bad = {**data.skipped}
     for samples in data.splits.values():
         bad |= read_whole(samples)
     return bad
@@ -711,7 +711,7 @@ def test_pictures_that_become_bytes_are_counted_before_training(name: str, tmp_p
             PICTURES[content][0](victim)
             again = built(name, sound.arguments)
             again.setup()
-            assert [*again.bad] == [str(victim)]
+            assert [*again.skipped] == [str(victim)]
 
 
 def test_a_new_picture_lies_on_the_ground_of_the_run(tmp_path: Path, verb: Callable[..., tuple[int, str, str]]) -> None:
@@ -747,7 +747,7 @@ def test_a_split_of_which_nothing_can_be_read_is_listed_and_not_trained_on(name:
     listed, strict = (built(name, {**sound.arguments, "max_bad": 0.01}) for _ in range(2))
     listed.strict = False
     listed.setup()
-    assert {str(path) for path in broken} <= {*listed.bad}
+    assert {str(path) for path in broken} <= {*listed.skipped}
     assert not all(map(len, listed.splits.values()))
     with pytest.raises(ValueError, match=r"Not one of \d+ files can be read|\d+ of \d+ files cannot be read"):
         strict.setup()

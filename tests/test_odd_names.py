@@ -106,7 +106,7 @@ def costs(folder: Path) -> None:
 
 def blocks(folder: Path) -> None:
     report.block({name: name for name in ODD_NAMES})
-    data = SimpleNamespace(bad={name: name for name in ODD_NAMES}, withheld={name: name for name in ODD_NAMES})
+    data = SimpleNamespace(skipped={name: name for name in ODD_NAMES}, skipped_groups={name: name for name in ODD_NAMES})
     report.name_bad(cast("Any", data))
     report.parts(cast("Any", SimpleNamespace(rows=lambda: [(name, 1, "trained") for name in ODD_NAMES])))
 

@@ -260,7 +260,7 @@ predict.main()
 def test_a_prediction_that_fails_keeps_what_it_said(verb: Verb, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zoo.tasks.classification import ClassificationTask
 
-    answer, calls = ClassificationTask.answers, 0
+    answer, calls = ClassificationTask.predictions, 0
 
     def failing(self: ClassificationTask, *arguments: object) -> object:
         nonlocal calls
@@ -269,7 +269,7 @@ def test_a_prediction_that_fails_keeps_what_it_said(verb: Verb, pictures: Path, 
             raise ValueError("A failure.")
         return answer(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ClassificationTask, "answers", failing)
+    monkeypatch.setattr(ClassificationTask, "predictions", failing)
     status, out, err = verb("predict", LENET, str(pictures), "json=answers.jsonl")
     assert status == 1
     assert err.splitlines() == ["Stopped after 2 files; their answers are in answers.jsonl.", "Error: A failure."]

@@ -68,7 +68,7 @@ def scored(checkpoint: str | Path, overrides: Sequence[str] = (), split: str = "
             config, logger=False, default_root_dir=folder, callbacks=[Lines(epochs=False)], enable_checkpointing=False
         )
         (trainer.test if split == "test" else trainer.validate)(task, datamodule=data, verbose=False)
-    data.gather_bad()
+    data.gather_skipped()
     how = report.Conditions(
         report.weights_of(checkpoint, content), protocol(config, data, content["zoo"], str(trainer.precision))
     )

@@ -18,7 +18,7 @@ from zoo.run import cli, signals
 if TYPE_CHECKING:
     from zoo.run.predictions import Gallery
     from zoo.run.trained import Prediction, Trained
-    from zoo.tasks.base import Answer
+    from zoo.tasks.predictions import FilePrediction
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def predict(
         yield Prediction(str(path), answer, pictures=drawn)
 
 
-def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
+def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[FilePrediction, tuple[str, ...]]":
     ((_, answer),) = trained.ask([path], top_k=top_k)
     if isinstance(answer, Exception):
         raise answer
     return answer, gallery.save(path, answer.pictures)
 
 
-def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[Answer, tuple[str, ...]]":
+def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[FilePrediction, tuple[str, ...]]":
     """Predict each frame of a video with a network of images; its pictures become videos."""
     from zoo.common.draw import VideoWriter
     from zoo.data.reading.container import probe

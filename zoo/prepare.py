@@ -61,10 +61,10 @@ def prepare(
     counts = ", ".join(f"{report.count(samples):,} {split}" for split, samples in data.splits.items())
     print(f"{printable(name)}: {counts}, {data.num_classes} classes")
     report.found(data)
-    if data.bad:
-        total = sum(map(report.count, data.splits.values())) + sum(data.left_out.values())
+    if data.skipped:
+        total = sum(map(report.count, data.splits.values())) + sum(data.skipped_counts.values())
         print(
-            f"{len(data.bad)} of {total} files ({len(data.bad) / total:.1%}) are left out; training refuses a split of "
+            f"{len(data.skipped)} of {total} files ({len(data.skipped) / total:.1%}) are left out; training refuses a split of "
             f"which more than a handful and more than data.max_bad={data.max_bad:g} are, or all."
         )
 

@@ -124,7 +124,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
         forget_averages(trainer)
         trainer.test(task, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         metrics |= trainer.callback_metrics
-    data.gather_bad()
+    data.gather_skipped()
     weights = report.weights_of(checkpoint, read_checkpoint(checkpoint) if checkpoint else {})
     how = report.Conditions(weights, protocol(config, data, task.recipe, str(trainer.precision)))
     report.after(trainer, task, data, metrics, checkpoint, how, config.run_dir, clock)

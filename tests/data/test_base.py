@@ -15,7 +15,7 @@ from zoo.data.base import DataModule
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import Pixels
-from zoo.data.loading.dataset import Decoded, Samples
+from zoo.data.loading.dataset import DecodedDataset, SplitDataset
 from zoo.data.loading.sampler import EpochSampler
 
 
@@ -71,7 +71,7 @@ class Broken(DataModule):
         super().__init__(shape=(1, 1, 1), batch_size=5, max_bad=max_bad)
         self.broken = bad
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         def check(path: Path) -> Path:
             if int(path.name) in self.broken:
                 raise Unreadable(path, "it is torn")
@@ -85,7 +85,7 @@ def test_unreadable_files_are_booked_and_too_many_refused() -> None:
     data = Broken({3, 7}, max_bad=0.2)
     data.setup()
     assert len(data.splits["train"]) == 8
-    assert data.bad == {"3": "it is torn", "7": "it is torn"}
+    assert data.skipped == {"3": "it is torn", "7": "it is torn"}
     with pytest.raises(ValueError, match=r"2 of 10 files cannot be read, more than data\.max_bad=0 allows; .*3 \(it is torn\)"):
         Broken({3, 7}, max_bad=0).setup()
     Broken({1, 2, 3, 4, 5}, max_bad=0.01).setup()  # a handful
@@ -106,12 +106,12 @@ def test_a_failure_while_decoding_counts_too() -> None:
     batch = data.splits["train"].__getitems__([(0, 1)])
     names = [f"{number}.png" for number in range(6)]
     data.on_before_batch_transfer({**batch, "bad": dict.fromkeys(names, "torn")}, 0)  # type: ignore[typeddict-item]
-    assert [*data.bad] == names
+    assert [*data.skipped] == names
     with pytest.raises(ValueError, match="7 of 20 files"):
         data.on_before_batch_transfer({**batch, "bad": {"y": "torn"}}, 0)  # type: ignore[typeddict-item]
 
 
-class Torn(Decoded):
+class Torn(DecodedDataset):
     """Samples of which only some can be read."""
 
     def __init__(self, count: int, good: set[int]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data.reading.folders import labelled_splits, listing
+from zoo.data.reading.folders import labeled_splits, listing
 
 KINDS = frozenset({".png"})
 
@@ -21,7 +21,7 @@ def fill(root: Path, names: list[str], count: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 97])
 def test_without_splits_they_are_carved_out(tmp_path: Path, count: int) -> None:
     fill(tmp_path, ["b", "a"], count)
-    names, splits = labelled_splits(tmp_path, KINDS)
+    names, splits = labeled_splits(tmp_path, KINDS)
     assert names == ("a", "b")
     everything = [entry for entries in splits.values() for entry in entries]
     assert len(everything) == len(set(everything)) == 2 * count
@@ -36,9 +36,9 @@ def test_without_splits_they_are_carved_out(tmp_path: Path, count: int) -> None:
 
 def test_adding_a_file_leaves_the_order_of_the_others(tmp_path: Path) -> None:
     fill(tmp_path, ["a"], 50)
-    before = labelled_splits(tmp_path, KINDS)[1]
+    before = labeled_splits(tmp_path, KINDS)[1]
     (tmp_path / "a" / "one more.png").touch()
-    after = labelled_splits(tmp_path, KINDS)[1]
+    after = labeled_splits(tmp_path, KINDS)[1]
     moved = sum(len(set(before[split]) - set(after[split])) for split in before)
     assert moved <= 2
 
@@ -47,7 +47,7 @@ def test_adding_a_file_leaves_the_order_of_the_others(tmp_path: Path) -> None:
 def test_given_splits_are_kept(tmp_path: Path, given: tuple[str, ...]) -> None:
     for split in given:
         fill(tmp_path / split, ["a", "b"], 20)
-    _, splits = labelled_splits(tmp_path, KINDS)
+    _, splits = labeled_splits(tmp_path, KINDS)
     assert {path.relative_to(tmp_path).parts[0] for path, _ in splits["test"]} == {"test" if "test" in given else "val"}
     carved = len(given) == 2
     assert {path.relative_to(tmp_path).parts[0] for path, _ in splits["val"]} == {"train" if carved else "val"}
@@ -69,7 +69,7 @@ def test_mistakes_are_named(tmp_path: Path, make: object, said: str) -> None:
     root.mkdir()
     make(root)  # type: ignore[operator]
     with pytest.raises(ValueError, match=said):
-        labelled_splits(root, KINDS)
+        labeled_splits(root, KINDS)
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Path, "iterdir", refuse)  # the superuser, who may run the tests, is refused nothing
     with pytest.raises(ValueError, match="may not be read"):
-        labelled_splits(tmp_path, KINDS)
+        labeled_splits(tmp_path, KINDS)
 
 
 def put(root: Path, *names: str) -> None:
@@ -106,7 +106,7 @@ def test_hidden_and_foreign_things_are_no_data(tmp_path: Path, hidden: str) -> N
     put(tmp_path / "a", hidden)
     if not hidden.startswith("deep"):
         put(tmp_path, hidden)
-    names, splits = labelled_splits(tmp_path, KINDS)
+    names, splits = labeled_splits(tmp_path, KINDS)
     assert names == ("a", "b")
     assert sum(map(len, splits.values())) == 20
     assert set(listing(tmp_path, KINDS).files) == {path for files in splits.values() for path, _ in files}
@@ -114,7 +114,7 @@ def test_hidden_and_foreign_things_are_no_data(tmp_path: Path, hidden: str) -> N
 
 def test_a_hidden_folder_may_hold_the_data(tmp_path: Path) -> None:
     fill(tmp_path / ".cache" / "set", ["a"], 10)
-    assert sum(map(len, labelled_splits(tmp_path / ".cache" / "set", KINDS)[1].values())) == 10
+    assert sum(map(len, labeled_splits(tmp_path / ".cache" / "set", KINDS)[1].values())) == 10
 
 
 def test_what_is_not_taken_is_counted_and_said(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_is_not_taken_is_counted_and_said(tmp_path: Path) -> None:
     put(tmp_path / "b", "odd/one.gif")
     (tmp_path / "b" / "linked").symlink_to(tmp_path / "a")
     notes: list[str] = []
-    labelled_splits(tmp_path, frozenset({".png", ".gif"}), notes)
+    labeled_splits(tmp_path, frozenset({".png", ".gif"}), notes)
     assert notes == [
         f"Not taken from the class folders of {tmp_path}: 3 .heic, 1 .txt, 1 @eaDir, 1 Thumbs.db, 1 links to folders, "
         "1 no suffix.",
@@ -140,7 +140,7 @@ def test_what_only_looks_like_a_file_is_left_to_be_refused_by_name(tmp_path: Pat
     assert {path.name for path in found.files} >= {"inside.png", "loop.png", "pipe.png"}
     assert [path.name for path in found.disguised] == ["folder.png"]
     notes: list[str] = []
-    labelled_splits(tmp_path, KINDS, notes)
+    labeled_splits(tmp_path, KINDS, notes)
     assert notes == ["Folders named like files are taken for folders: a/folder.png (1)."]
 
 
@@ -153,7 +153,7 @@ def test_a_class_may_be_missing_from_what_is_scored(tmp_path: Path, split: str, 
     if empty:
         (tmp_path / split / "ant").mkdir()
     notes: list[str] = []
-    names, splits = labelled_splits(tmp_path, KINDS, notes)
+    names, splits = labeled_splits(tmp_path, KINDS, notes)
     assert names == ("ant", "bee", "cow")
     assert all(path.parent.name == names[label] for files in splits.values() for path, label in files)
     assert [label for _, label in splits[split]] == [1] * 6 + [2] * 6

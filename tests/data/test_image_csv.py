@@ -82,5 +82,5 @@ def test_files_that_are_listed_but_not_there_are_counted(tmp_path: Path) -> None
         ImageCsv(root=table(tmp_path, lines), shape=(1, 8, 8), max_bad=0).setup()
     data = ImageCsv(root=str(tmp_path / "table.csv"), shape=(1, 8, 8))  # a handful is left out
     data.setup()
-    assert [Path(path).name for path in data.bad] == ["missing.png"]
+    assert [Path(path).name for path in data.skipped] == ["missing.png"]
     assert sum(len(samples) for samples in data.splits.values()) == 39

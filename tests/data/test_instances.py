@@ -325,7 +325,7 @@ def test_a_wrong_object_costs_its_image_and_is_named_before_training(tmp_path: P
         data = coco(tmp_path, [*wrong, annotation(count, count, (1, 1, 9, 9))], count=count, size=(80, 60), max_bad=0.99)
         data.target = target  # type: ignore[assignment]
         data.setup()
-        said = {Path(path).name: reason for path, reason in data.bad.items() if "val2017" in path}
+        said = {Path(path).name: reason for path, reason in data.skipped.items() if "val2017" in path}
         for at, (_, reason) in enumerate(WRONG, start=1):
             about_boxes = re.search("has a box|empty segmentation|no bbox", reason)
             if target == "instances" or not about_boxes:
@@ -472,7 +472,7 @@ def test_voc_keeps_an_image_without_its_objects_of_other_classes(tmp_path: Path)
         path.write_text(path.read_text().replace("dog", name))
     data.setup()
     assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 9, "val": 1, "test": 2}
-    assert data.bad == {}
+    assert data.skipped == {}
     (note,) = (note for note in data.notes if "no class of this" in note)
     assert note == (
         "3 objects of no class of this data set are left out: unicorn (2), lamp (1). Their images are kept, and where they are "
@@ -563,8 +563,8 @@ def test_a_wrong_field_of_voc_costs_its_image_and_is_named(old: str, new: str, r
     path = tmp_path / "VOCdevkit" / "VOC2012" / "Annotations" / "2008_000011.xml"
     path.write_text(path.read_text().replace(old, new, 1))
     data.setup()
-    assert data.left_out == {"train": 0, "val": 0, "test": 1}
-    ((image, why),) = data.bad.items()
+    assert data.skipped_counts == {"train": 0, "val": 0, "test": 1}
+    ((image, why),) = data.skipped.items()
     assert image.endswith("2008_000011.jpg")
     assert re.search(reason, why)
 
@@ -619,7 +619,7 @@ def test_a_photograph_taken_for_a_mask_costs_its_image_and_no_memory(tmp_path: P
         Image.fromarray(numbers.astype(np.uint16)).save(folder / "PedMasks" / f"{number}_mask.png")
     data = PennFudan(root=str(tmp_path), shape=SHAPE)
     data.setup()
-    assert list(data.bad.values()) == ["of image 5, it has 19,999 masks of 400 x 300 pixels, more than the memory is for"]
+    assert list(data.skipped.values()) == ["of image 5, it has 19,999 masks of 400 x 300 pixels, more than the memory is for"]
 
 
 # Real data
@@ -630,7 +630,7 @@ def test_coco_as_it_is(real_data: Callable[[str], Path]) -> None:
     folder = real_data("coco128")
     data = Coco(root=str(folder.parent), folder="coco128", shape=(3, 256, 426), target="instances")
     data.setup()
-    assert not data.bad
+    assert not data.skipped
     assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 90, "val": 10, "test": 100}
     assert data.num_classes == 80
     assert data.category_ids[-1] == 90

@@ -161,7 +161,7 @@ def test_a_wrong_pair_is_named_before_training(spoil: Callable[[Path], str], tmp
     data = MaskFolder(root=str(root), shape=SHAPE)
     data.setup()
     assert sum(len(samples) for samples in data.splits.values()) == 19
-    assert len(data.bad) == 1
+    assert len(data.skipped) == 1
 
 
 def test_an_all_void_image_is_kept(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_an_all_void_image_is_kept(tmp_path: Path) -> None:
     write(root / "masks" / "3.png", np.full((24, 32), VOID, np.uint8))
     data = MaskFolder(root=str(root), shape=SHAPE)
     data.setup()
-    assert not data.bad
+    assert not data.skipped
 
 
 def two_classes(root: Path, value: int, only_in: str = "") -> Path:
@@ -335,7 +335,7 @@ def test_a_turned_photograph_and_its_upright_mask(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((32, 24, 3), np.uint8)).save(root / "images" / "3.png", exif=exif)
     data = MaskFolder(root=str(root), shape=SHAPE)
     data.setup()
-    assert not data.bad
+    assert not data.skipped
 
 
 # Layouts
@@ -514,7 +514,7 @@ def test_camvid_as_it_is(real_data: Callable[[str], Path]) -> None:
     folder = real_data("camvid")
     data = CamVid(root=str(folder.parent), shape=(3, 90, 120), short_side=90)
     data.setup()
-    assert not data.bad
+    assert not data.skipped
     if not (folder / "test").is_dir():
         assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 305, "val": 62, "test": 101}
     batch = data.splits["train"].__getitems__([(0, k) for k in range(0, 300, 20)])
@@ -526,7 +526,7 @@ def test_coco128_as_it_is(real_data: Callable[[str], Path]) -> None:
     folder = real_data("coco128")
     data = Coco(root=str(folder.parent), folder="coco128", shape=(3, 64, 64))
     data.setup()
-    assert not data.bad
+    assert not data.skipped
     content = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
     size = {each["id"]: (each["height"], each["width"]) for each in content["images"]}
     for each in content["annotations"]:

@@ -320,9 +320,9 @@ def test_the_ledger_is_believed_until_a_file_changes(tmp_path: Path, monkeypatch
     victim = store.entries["left/0.mp4"]
     store.add(Entry(victim.file, victim.stamp, "frame 3 cannot be decoded"))
     bad = setup(root, max_bad=0.5)
-    assert bad.bad == {str(root / "left" / "0.mp4"): "frame 3 cannot be decoded"}
+    assert bad.skipped == {str(root / "left" / "0.mp4"): "frame 3 cannot be decoded"}
     write(root / "left" / "0.mp4", drifting(6))
-    assert not setup(root).bad
+    assert not setup(root).skipped
 
 
 @pytest.mark.usefixtures("inline")
@@ -532,7 +532,7 @@ def test_a_file_that_crashes_or_hangs_a_decoder_is_named(
         "right/hang.mp4": "it was not done in 5 seconds",
     }
     data = setup(root, prepared=48, max_bad=0.5)
-    assert {Path(name).name for name in data.bad} == {"crash.mp4", "hang.mp4"}
+    assert {Path(name).name for name in data.skipped} == {"crash.mp4", "hang.mp4"}
     monkeypatch.setattr(prepared, "mapped", lambda work, todo, *rest, **others: pytest.fail(str(todo)) if todo else ())
     VideoFolder(root=str(root), shape=(3, 4, 32, 32)).prepare(short_side=48)
 

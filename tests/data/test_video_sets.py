@@ -10,13 +10,13 @@ import pytest
 from zoo.data.hmdb51 import Hmdb51
 from zoo.data.jhmdb import Jhmdb
 from zoo.data.kinetics import Kinetics
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.ucf101 import Ucf101
 from zoo.data.video_csv import VideoCsv
 from zoo.data.video_folder import VideoFolder
 
 SHAPE = (3, 8, 32, 32)
-Splits = dict[str, Labelled]
+Splits = dict[str, Labeled]
 
 
 def groups_of(splits: Splits, group: Callable[[Path], str]) -> list[set[str]]:
@@ -60,7 +60,7 @@ def test_ucf101(tmp_path: Path) -> None:
         assert sum(map(len, splits.values())) == 300
         for label in range(3):
             assert sum(its == label for _, its in splits["val"]) in (4, 8), "a tenth of 72, in groups of 4"
-        assert not data.withheld
+        assert not data.skipped_groups
     with pytest.raises(ValueError, match=r"data\.fold is 4"):
         Ucf101(shape=SHAPE, root=str(tmp_path), fold=4)
     with pytest.raises(ValueError, match=r"classInd\.txt\. Without it UCF101 cannot be read"):
@@ -114,7 +114,7 @@ def test_hmdb51_and_jhmdb(tmp_path: Path, kind: type[Hmdb51], videos: str, lists
     path.write_text(path.read_text().replace("_0_wave_u_nm_np1_fr_goo_1.avi 2", "_0_wave_u_nm_np1_fr_goo_1.avi 1"))
     data = kind(shape=SHAPE, root=str(tmp_path), fold=2)
     assert_apart(groups_of(data.find()[1], source))
-    assert [Path(name).name for name in data.withheld] == ["Ein_Film_!&(x)_0_wave_u_nm_np1_fr_goo_1.avi"]
+    assert [Path(name).name for name in data.skipped_groups] == ["Ein_Film_!&(x)_0_wave_u_nm_np1_fr_goo_1.avi"]
     path.write_text("film.avi 3\n")
     with pytest.raises(ValueError, match=r"Line 1 of .* is 'film\.avi 3'"):
         data.find()
@@ -231,7 +231,7 @@ def test_real_clips_by_source_video(real_data: Callable[[str], Path]) -> None:
     root = real_data("jhmdb9")
     data = VideoCsv(root=str(root / "split.csv"), shape=SHAPE, num_workers=0)
     data.setup()
-    assert not data.bad
+    assert not data.skipped
     assert data.num_classes == 9
     assert {split: len(samples) // samples.views for split, samples in data.splits.items()}["test"] == 121
     with (root / "split.csv").open() as stream:
@@ -270,7 +270,7 @@ def test_odd_videos_crash_and_hang_no_worker(real_data: Callable[[str], Path], t
         for samples in data.splits.values():
             for batch in data.loader(samples):
                 served |= {samples.videos[at].path for at in batch["id"].tolist()}  # type: ignore[attr-defined]
-                data.bad.update(batch.get("bad", {}))
-        assert {str(path) for path in served} | set(data.bad) == {str(path) for path in paths}
-        assert 1 <= len(data.bad) <= 3
-        assert all(data.bad.values())
+                data.skipped.update(batch.get("bad", {}))
+        assert {str(path) for path in served} | set(data.skipped) == {str(path) for path in paths}
+        assert 1 <= len(data.skipped) <= 3
+        assert all(data.skipped.values())

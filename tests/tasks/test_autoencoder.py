@@ -37,7 +37,7 @@ def test_the_error_is_of_pixels_from_0_to_1() -> None:
     y = model.net((x - 0.3) / 0.4) * 0.4 + 0.3
     expected = ((y - x) ** 2).mean().item()
     assert model.losses(batch)["mse"].item() == pytest.approx(expected, rel=SINGLE)
-    assert model.metrics(model.records(batch)) == {"mse": pytest.approx(expected, rel=SINGLE)}
+    assert model.metrics(model.sample_outputs(batch)) == {"mse": pytest.approx(expected, rel=SINGLE)}
 
 
 @pytest.mark.parametrize("embedding", [1, 2, 5])
@@ -57,6 +57,6 @@ def test_the_pictures_of_a_run(embedding: int, labelled: bool, tmp_path: Path) -
 def test_answer() -> None:
     batch = samples(1)[0]
     with torch.inference_mode():
-        answer = task(3).answer(batch, (), 5)
+        answer = task(3).prediction(batch, (), 5)
     assert len(answer.fields["embedding"]) == 3
     assert answer.pictures["reconstruction"].size == (8, 8)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tests.precision import BOUND, assert_same
 from zoo.data.digits import Digits
 from zoo.tasks import schedule
-from zoo.tasks.base import gather
 from zoo.tasks.classification import ClassificationTask, join_views
+from zoo.tasks.gathering import gather
 
 
 def task(net: nn.Module | None = None, **changes: object) -> ClassificationTask:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from zoo.common import coco, draw
 from zoo.data.coco import Coco
 from zoo.models.rcnn import KeypointHead, MaskHead
-from zoo.tasks.base import gather
 from zoo.tasks.detection import DetectionTask
+from zoo.tasks.gathering import gather
 
 SIGMAS = (0.05, 0.1, 0.2)
 CATEGORIES = (3, 17, 90)
@@ -155,7 +155,7 @@ NUMBERS = list(range(8))
 
 
 def test_files_of_results_are_whole_and_take_the_place_of_no_link(tmp_path: Path) -> None:
-    records = gather([task([guess_of(truth_of(0), 0)]).records(batch_of([0]))])  # type: ignore[arg-type]
+    records = gather([task([guess_of(truth_of(0), 0)]).sample_outputs(batch_of([0]))])  # type: ignore[arg-type]
     for name in ("images", "box"):
         folder, victim = tmp_path / f"a link {name}", tmp_path / f"victim {name}"
         folder.mkdir()
@@ -176,7 +176,7 @@ def test_files_of_results_are_whole_and_take_the_place_of_no_link(tmp_path: Path
 @pytest.mark.numerical
 def test_scores_are_those_of_pycocotools_by_hand(tmp_path: Path) -> None:
     model = task([guess_of(truth_of(number), number) for number in NUMBERS], results=str(tmp_path / "results"))
-    found = model.metrics(gather([model.records(batch_of(NUMBERS[at : at + 3])) for at in (0, 3, 6)]))  # type: ignore[arg-type]
+    found = model.metrics(gather([model.sample_outputs(batch_of(NUMBERS[at : at + 3])) for at in (0, 3, 6)]))  # type: ignore[arg-type]
     assert model.net.asked == [(120, 160)] * 8
     names = {
         "box": "ap ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar100 ar_small ar_medium ar_large".split(),
@@ -196,7 +196,7 @@ def test_scores_are_those_of_pycocotools_by_hand(tmp_path: Path) -> None:
 def test_the_truth_as_a_prediction_scores_one() -> None:
     """But for crowds, which nothing has to match."""
     model = task([guess_of(truth_of(number), number, blur=0.0) for number in NUMBERS])
-    found = model.metrics(model.records(batch_of(NUMBERS)))  # type: ignore[arg-type]
+    found = model.metrics(model.sample_outputs(batch_of(NUMBERS)))  # type: ignore[arg-type]
     for name, value in found.items():
         if name not in ("box_ar1", "mask_ar1"):  # one result an image cannot find several objects of a class
             assert value == pytest.approx(1.0), name
@@ -205,10 +205,10 @@ def test_the_truth_as_a_prediction_scores_one() -> None:
 def test_scores_do_not_depend_on_batches_order_or_repeats() -> None:
     guesses = {number: guess_of(truth_of(number), number) for number in NUMBERS}
     whole = task([guesses[number] for number in NUMBERS])
-    expected = whole.metrics(gather([whole.records(batch_of(NUMBERS))]))  # type: ignore[arg-type]
+    expected = whole.metrics(gather([whole.sample_outputs(batch_of(NUMBERS))]))  # type: ignore[arg-type]
     order = [5, 2, 7, 0, 3, 1, 6, 4, 5, 0]
     single = task([guesses[number] for number in order])
-    records = gather([single.records(batch_of([number])) for number in order])  # type: ignore[arg-type]
+    records = gather([single.sample_outputs(batch_of([number])) for number in order])  # type: ignore[arg-type]
     assert records["id"].tolist() == NUMBERS
     assert single.metrics(records) == expected
 
@@ -229,7 +229,7 @@ def test_as_many_results_count_as_the_task_says(most: int | None) -> None:
     model = task(found, fields=("boxes", "masks"), max_detections=most)
     model.net, model.max_detections = net, most or 300
     assert DetectionTask._most(model, most) == (most or 300)
-    scores = model.metrics(model.records(batch))  # type: ignore[arg-type]
+    scores = model.metrics(model.sample_outputs(batch))  # type: ignore[arg-type]
     share = min(1.0, (most or 300) / 300)
     assert scores["box_ap"] == pytest.approx(np.mean(np.linspace(0, 1, 101) <= share), abs=1e-9)
     assert scores[f"box_ar{most or 300}"] == pytest.approx(share)
@@ -247,18 +247,18 @@ def test_two_images_of_one_id_are_refused() -> None:
 def test_nothing_found_scores_zero_and_nothing_to_find_is_refused() -> None:
     nothing = {name: value[:0] for name, value in guess_of(truth_of(0), 0).items()}
     model = task([nothing, nothing])
-    found = model.metrics(model.records(batch_of([0, 1])))  # type: ignore[arg-type]
+    found = model.metrics(model.sample_outputs(batch_of([0, 1])))  # type: ignore[arg-type]
     assert set(found.values()) == {0.0}
     model = task([nothing])
     with pytest.raises(ValueError, match="Not one image of the split has an object"):
-        model.metrics(model.records(batch_of([3])))  # type: ignore[arg-type]
+        model.metrics(model.sample_outputs(batch_of([3])))  # type: ignore[arg-type]
 
 
 def test_stated_areas_count() -> None:
     batch = batch_of([1])
     batch["instances"][0]["area"] = torch.full((5,), 1e5)
     model = task([guess_of(truth_of(1), 1, blur=0.0)])
-    found = model.metrics(model.records(batch))  # type: ignore[arg-type]
+    found = model.metrics(model.sample_outputs(batch))  # type: ignore[arg-type]
     assert "box_ap_large" in found
     assert "box_ap_small" not in found
 
@@ -271,7 +271,7 @@ def test_the_answer_names_and_draws_what_is_sure() -> None:
     guess["scores"] = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.2])
     guess["angle"] = torch.arange(5).float()
     model = task([guess])
-    answer = model.answer(batch_of([1]), model.class_names, 2)  # type: ignore[arg-type]
+    answer = model.prediction(batch_of([1]), model.class_names, 2)  # type: ignore[arg-type]
     assert len(answer.fields["objects"]) == 4
     first = answer.fields["objects"][0]
     assert set(first) == {"box", "score", "mask", "keypoints", "name", "angle"}
@@ -287,7 +287,7 @@ def test_the_answer_names_and_draws_what_is_sure() -> None:
 
 def test_nothing_is_an_answer_too() -> None:
     nothing = {name: value[:0] for name, value in guess_of(truth_of(0), 0).items()}
-    answer = task([nothing]).answer(batch_of([0]), ("cat", "dog", "bird"), 5)  # type: ignore[arg-type]
+    answer = task([nothing]).prediction(batch_of([0]), ("cat", "dog", "bird"), 5)  # type: ignore[arg-type]
     assert answer.text == "nothing"
     assert not np.asarray(answer.pictures["objects"]).any()
 
@@ -378,7 +378,7 @@ def test_against_cocos_own_file(real_data: Callable[[str], Path], tmp_path: Path
         fields=data.fields,
         results=str(tmp_path),
     )
-    ours = model.metrics(gather([model.records(batch) for batch in batches]))
+    ours = model.metrics(gather([model.sample_outputs(batch) for batch in batches]))
     content = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
     for kind in ("box", "mask"):
         expected = by_hand(content, tmp_path / f"{kind}.json", kind, ())

@@ -79,7 +79,7 @@ def test_one_copy_is_a_function_of_the_sample() -> None:
 @pytest.mark.numerical
 def test_metrics_and_confusion_against_a_slow_loop() -> None:
     module, data = task(), batch(10)
-    records = module.records(data)  # type: ignore[arg-type]
+    records = module.sample_outputs(data)  # type: ignore[arg-type]
     right, confusion = [], np.zeros((2, 4, 4))
     for k in range(10):
         for turn in range(4):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.precision import SINGLE
 from zoo.batch import VOID, MaskBatch
 from zoo.common import draw
-from zoo.tasks.base import gather
+from zoo.tasks.gathering import gather
 from zoo.tasks.segmentation import SegmentationTask, confusion, summary
 
 CLASSES = 4
@@ -88,7 +88,7 @@ def test_metrics_against_a_slow_reference(seed: int, missing: int | None) -> Non
         batch["input"][:, missing] = 0
     model = task()
     guess = model.predict(batch)
-    found = model.metrics(model.records(batch))
+    found = model.metrics(model.sample_outputs(batch))
     for name, value in slow_metrics(batch["mask"].numpy(), guess.numpy()).items():
         assert found[name] == pytest.approx(value, abs=1e-12), name
     assert ("iou/tree" in found) == (missing is None)
@@ -107,8 +107,8 @@ def test_the_mean_is_over_the_set_and_not_over_samples() -> None:
 @pytest.mark.numerical
 def test_metrics_do_not_depend_on_batches_or_repeats() -> None:
     model, batch = task(), random_batch(6)
-    whole = model.metrics(gather([model.records(batch)]))
-    one = [model.records({key: value[at : at + 1] for key, value in batch.items()}) for at in (3, 1, 0, 5, 2, 4, 0, 3)]  # type: ignore[typeddict-item,index]
+    whole = model.metrics(gather([model.sample_outputs(batch)]))
+    one = [model.sample_outputs({key: value[at : at + 1] for key, value in batch.items()}) for at in (3, 1, 0, 5, 2, 4, 0, 3)]  # type: ignore[typeddict-item,index]
     # Counts are equal to the bit; the loss only to rounding, for a convolution may sum otherwise for another batch.
     assert model.metrics(gather(one)) == pytest.approx(whole, rel=SINGLE, abs=0)
 
@@ -124,9 +124,9 @@ def test_void_counts_for_nothing() -> None:
         if batch["mask"][b, y, x] != VOID
     ]
     assert torch.allclose(loss, torch.stack(expected).mean(), rtol=SINGLE)
-    before = model.metrics(model.records(batch))
+    before = model.metrics(model.sample_outputs(batch))
     batch["input"][(batch["mask"] == VOID)[:, None].expand_as(batch["input"])] = 0
-    assert model.metrics(model.records(batch)) == before
+    assert model.metrics(model.sample_outputs(batch)) == before
     assert before["loss"] == pytest.approx(loss.item(), rel=SINGLE)
 
 
@@ -138,7 +138,7 @@ def test_an_all_void_image_costs_nothing_and_scores_nothing() -> None:
     assert loss.item() == 0
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
     with pytest.raises(ValueError, match="Every pixel of the split is void"):
-        model.metrics(model.records(batch))
+        model.metrics(model.sample_outputs(batch))
 
 
 def test_scores_are_enlarged_to_the_masks_size() -> None:
@@ -146,7 +146,7 @@ def test_scores_are_enlarged_to_the_masks_size() -> None:
     batch["mask"] = torch.zeros(1, 16, 24, dtype=torch.uint8)
     scores = F.interpolate(batch["input"] / 255, (16, 24), mode="bilinear", align_corners=False)
     assert torch.equal(model.predict(batch).long(), scores.argmax(1))
-    assert model.records(batch)["confusion"].sum() == 16 * 24
+    assert model.sample_outputs(batch)["confusion"].sum() == 16 * 24
 
 
 @pytest.mark.numerical
@@ -181,7 +181,7 @@ def test_answer_gives_an_overlay_and_the_classes_by_index() -> None:
     model, batch = task(nn.Conv2d(3, CLASSES, 1), channels=3), random_batch(1, (10, 14))
     batch["input"] = batch["input"][:, :3]
     with torch.inference_mode():
-        answer = model.answer(batch, model.class_names, 2)
+        answer = model.prediction(batch, model.class_names, 2)
     mask = model.predict(batch)[0]
     classes = answer.pictures["classes"]
     assert classes.mode == "P"

@@ -3,4 +3,9 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from zoo.common.renaming import with_old_names
+
+_found, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = with_old_names(
+    _found, __name__, {"Samples": "SplitDataset", "Decoded": "DecodedDataset", "Pixels": "PixelDataset"}
+)

@@ -14,7 +14,7 @@ from .image_folder import ImageFolder as ImageFolder
 from .image_shards import ImageShards as ImageShards
 from .images import PictureLoading as PictureLoading
 from .images import PictureSet as PictureSet
-from .images import Pixels as Pixels
+from .images import PixelDataset as PixelDataset
 from .jhmdb import Jhmdb as Jhmdb
 from .kinetics import Kinetics as Kinetics
 from .loading.augment import Affine as Affine
@@ -25,8 +25,8 @@ from .loading.augment import Flip as Flip
 from .loading.augment import LensDistortion as LensDistortion
 from .loading.augment import PcaShift as PcaShift
 from .loading.augment import ScaleCrop as ScaleCrop
-from .loading.dataset import Decoded as Decoded
-from .loading.dataset import Samples as Samples
+from .loading.dataset import DecodedDataset as DecodedDataset
+from .loading.dataset import SplitDataset as SplitDataset
 from .mask_folder import MaskFolder as MaskFolder
 from .mnist import Mnist as Mnist
 from .motion_digits import MotionDigits as MotionDigits

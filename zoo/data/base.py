@@ -18,9 +18,10 @@ from zoo.common.chance import AUGMENT
 from zoo.common.files import File
 from zoo.common.files import Unreadable as Unreadable
 from zoo.common.progress import beating
+from zoo.common.renaming import Renamed
 from zoo.common.signature import ConstructorSignature, check_names, filled, parameters
 from zoo.data.loading.augment import GEOMETRIC, Augment, Chance, Fitted, Placed, sampled_classes
-from zoo.data.loading.dataset import Found, Item, Samples, attempt
+from zoo.data.loading.dataset import Found, Item, SplitDataset, attempt
 from zoo.data.loading.loader import IN_FLIGHT, MORE_ROOM, SHARED, Loader, as_is, shared_room
 from zoo.data.loading.sampler import EpochSampler
 
@@ -42,7 +43,7 @@ class Loading(TypedDict, total=False):
     augment: Mapping[str, Augment] | None
 
 
-class DataModule(lightning.LightningDataModule):
+class DataModule(Renamed, lightning.LightningDataModule):
     """A data set in three splits. A subclass fills in the facts and `load`.
 
     Args:
@@ -88,8 +89,11 @@ class DataModule(lightning.LightningDataModule):
     landmarks: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Accuracies that mean something, by what they mean; drawn beside what a sweep's runs reached."""
     default_arguments: ClassVar[Loading] = Loading(shape=None, num_workers=None, seed=0, max_bad=0.01, augment=None)
-    """What a shared argument is where nobody says it. A subclass adds its `batch_size`, and what is another in it."""
+    """What a shared argument is where nobody says it. A subclass adds its `batch_size`, and changes others."""
     __signature__ = ConstructorSignature("shape")
+    old_names = MappingProxyType(
+        {"bad": "skipped", "left_out": "skipped_counts", "withheld": "skipped_groups", "gather_bad": "gather_skipped"}
+    )
     _given: Mapping[str, Any]
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
@@ -116,26 +120,26 @@ class DataModule(lightning.LightningDataModule):
         self.augment = tuple(each for each in (said["augment"] or {}).values() if each is not None)
         if self.batch_size < 1:
             raise ValueError(f"data.batch_size is {self.batch_size}; it must be at least 1.")
-        self.bad: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
         """File to reason: all that could not be read so far."""
         self.strict = True
         """Whether too many unreadable files are refused, or only booked."""
-        self.left_out: dict[str, int] = {}
+        self.skipped_counts: dict[str, int] = {}
         """Of each split how many files its samples lack since their headers were checked."""
-        self.withheld: dict[str, str] = {}
+        self.skipped_groups: dict[str, str] = {}
         """File to reason: what an official list holds and no split serves."""
         self.limited: dict[str, int] = {}
         """Of each split that an evaluation cut short, by the Trainer's limit: how many images or videos it takes."""
         self.notes: list[str] = []
         """Sentences about what was found in the files and would not be expected, to be said before training."""
-        self.splits: dict[str, Samples] = {}
+        self.splits: dict[str, SplitDataset] = {}
         self._begun = (0, 0)
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         """Find the splits on disk, check every header, and set the facts. Raises ValueError in the user's words."""
         raise NotImplementedError
 
@@ -143,7 +147,7 @@ class DataModule(lightning.LightningDataModule):
         """Make, ahead of time, all that reading needs; the arguments of a subclass are options of `zoo.prepare`."""
         self.prepare_data()
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         """The user's own files as test samples without labels; sample id k is `paths[k]`."""
         raise NotImplementedError
 
@@ -221,7 +225,7 @@ class DataModule(lightning.LightningDataModule):
 
     # Loaders
 
-    def loader(self, samples: Samples, *, train: bool = False) -> DataLoader[Batch]:
+    def loader(self, samples: SplitDataset, *, train: bool = False) -> DataLoader[Batch]:
         """Batches of a split, this rank's share of it."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
@@ -298,22 +302,22 @@ class DataModule(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._begun = (int(state_dict["epoch"]), int(state_dict["samples"]))
 
-    def gather_bad(self) -> None:
+    def gather_skipped(self) -> None:
         """Put every rank's unreadable files in every rank's book: a file is decoded by one of them only."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             books: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(books, self.bad)
+            torch.distributed.all_gather_object(books, self.skipped)
             for book in books:
-                self.bad.update(book)
+                self.skipped.update(book)
 
     # Between loader and task
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Keep the book of files that failed to decode; too many end the run."""
         if isinstance(batch, dict):  # a loader of the user's own in a subclass may serve anything
-            self.bad.update(batch.pop("bad", {}))
+            self.skipped.update(batch.pop("bad", {}))
         if self.splits:
-            self._check_share(self.bad, sum(len(samples) // samples.views for samples in self.splits.values()))
+            self._check_share(self.skipped, sum(len(samples) // samples.views for samples in self.splits.values()))
         return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -341,9 +345,9 @@ class DataModule(lightning.LightningDataModule):
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         failures = {str(outcome.path): outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        self.bad.update(failures)
+        self.skipped.update(failures)
         self._check_share(failures, len(items))
-        self.left_out[split] = len(failures)
+        self.skipped_counts[split] = len(failures)
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
     def _check_share(self, bad: Mapping[str, str], total: int) -> None:

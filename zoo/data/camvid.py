@@ -6,7 +6,7 @@ from typing import Unpack
 
 from zoo.common.places import data_root
 from zoo.data.images import PictureLoading
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import MaskSet, mask_files, paired
 
 _VOID = 11
@@ -59,7 +59,7 @@ class CamVid(MaskSet):
         self.folder = data_root(root) / "camvid"
         self.val_sequence = val_sequence
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         given = [split for split in ("train", "val", "test") if split != "test" or (self.folder / split).is_dir()]
         pairs = {
             split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID, self.notes)

@@ -1,4 +1,4 @@
-"""CIFAR-10: photographs of animals and vehicles, 32x32 in colour (Krizhevsky 2009)."""
+"""CIFAR-10: photographs of animals and vehicles, 32x32 in color (Krizhevsky 2009)."""
 
 from zoo.data.stored import TorchvisionSet
 

@@ -20,7 +20,7 @@ from zoo.common.files import File, Unreadable
 from zoo.common.places import data_root, safe_join
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
 from zoo.data.reading.rle import check_segmentation, object_mask
 from zoo.data.reading.schema import checked, plain, read_json
@@ -257,7 +257,7 @@ class Coco(PictureSet):
         persons = tuple(Params("keypoints").kpt_oks_sigmas.tolist())
         return persons if len(persons) == self.num_keypoints else (0.1,) * self.num_keypoints
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         self.category_ids = ()
         train, val = carved(self._pairs("train2017"), 0.1)
         splits = {"train": train, "val": val, "test": self._pairs("val2017")}
@@ -322,7 +322,7 @@ class Coco(PictureSet):
                 raise scene.refused(f"annotation {each.id} has an empty segmentation, though others have one")
         return scene
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         if self.target == "instances":
             return BareImages(paths, self.sizing, self.ground)
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

@@ -14,7 +14,7 @@ from zoo.common.places import rendered_root
 from zoo.data.base import SPLITS
 from zoo.data.images import PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Sizing
-from zoo.data.loading.dataset import Draw, Samples
+from zoo.data.loading.dataset import Draw, SplitDataset
 from zoo.data.masks import WholeImages
 from zoo.data.rendered import scenes as _scenes
 from zoo.data.rendered.synth import render_files, renewed
@@ -56,7 +56,7 @@ class DigitScenes(PictureSet):
     ) -> None:
         super().__init__(**loading)
         if self.shape[0] != 3:
-            raise ValueError(f"digit_scenes are colour images, but the shape asked for is {self.shape}. Ask for 3 channels.")
+            raise ValueError(f"digit_scenes are color images, but the shape asked for is {self.shape}. Ask for 3 channels.")
         self.folder = rendered_root(root) / _scenes.FOLDER
         self.target = target
         background = ("background",) if target == "semantic" else ()
@@ -71,10 +71,10 @@ class DigitScenes(PictureSet):
         paths = [path for split in SPLITS for path in _scenes.scene_files(self.folder, split)]
         render_files(_scenes.render, paths, f"Rendering digit_scenes to {self.folder}")
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         return {split: self._read(_scenes.scene_files(self.folder, split)) for split in SPLITS}
 
-    def _read(self, paths: Sequence[Path]) -> "SceneSamples":
+    def _read(self, paths: Sequence[Path]) -> "SceneDataset":
         parts = []
         for path in paths:
             try:
@@ -83,9 +83,9 @@ class DigitScenes(PictureSet):
                 renewed(_scenes.render, path)
                 scenes = _scenes.read_scenes(path)
             parts.append(_resized(scenes, self.shape[1:]))
-        return SceneSamples(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
+        return SceneDataset(*(torch.cat(column) for column in zip(*parts, strict=True)), target=self.target)
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         if self.target == "semantic":
             return WholeImages(paths, channels=3, ground=self.ground)
         return BareImages(paths, Sizing(self.shape), ground=self.ground)
@@ -104,7 +104,7 @@ def _resized(scenes: _scenes.Scenes, size: Sequence[int]) -> tuple[Tensor, Tenso
     return images.contiguous(), instances, labels, keypoints
 
 
-class SceneSamples:
+class SceneDataset:
     """Scenes in memory, served as class masks or as instances.
 
     Args:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: photographs of clothes, 28x28 grey (Xiao, Rasul and Vollgraf 2017)."""
+"""Fashion-MNIST: photographs of clothes, 28x28 gray (Xiao, Rasul and Vollgraf 2017)."""
 
 from zoo.data.stored import TorchvisionSet
 

@@ -1,7 +1,7 @@
 """One's own images, listed in a table."""
 
 from zoo.data.image_folder import ImageFolder
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.reading.table import table_splits
 
 
@@ -12,5 +12,5 @@ class ImageCsv(ImageFolder):
     where there is no such column. Files of one `group` stay together.
     """
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
         return table_splits(self.root, "image", self.notes)

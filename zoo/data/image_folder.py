@@ -8,8 +8,8 @@ from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, check_image
 from zoo.common.places import data_root
 from zoo.data.images import ImageFiles, PictureLoading, PictureSet, imagenet
-from zoo.data.loading.dataset import Samples
-from zoo.data.reading.folders import Labelled, labelled_splits
+from zoo.data.loading.dataset import SplitDataset
+from zoo.data.reading.folders import Labeled, labeled_splits
 
 
 class FolderLoading(PictureLoading, total=False):
@@ -29,7 +29,7 @@ class ImageFolder(PictureSet):
     Args:
         root: the folder; relative to the working folder.
         short_side: [low, high], pixels: a training image's shorter side is scaled to a length between them and the shape in
-            use cut out at a random place (ResNet: [256, 480] for 224); None is the largest centred cut.
+            use cut out at a random place (ResNet: [256, 480] for 224); None is the largest centered cut.
         crops, scales: the views of an image at validation and test; see `zoo.common.crops.Crops`.
     """
 
@@ -60,21 +60,21 @@ class ImageFolder(PictureSet):
         self.protocol = str(self.crops)
         self.mean, self.std = imagenet(self.shape[0])
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
-        """The classes, and the labelled files of each split."""
-        return labelled_splits(self.root, SUFFIXES, self.notes)
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
+        """The classes, and the labeled files of each split."""
+        return labeled_splits(self.root, SUFFIXES, self.notes)
 
-    def sound(self, labelled: Labelled, split: str) -> Labelled:
+    def sound(self, labeled: Labeled, split: str) -> Labeled:
         """Those of a split whose headers can be read."""
-        found = list(self.readable([path for path, _ in labelled], check_image, split))
+        found = list(self.readable([path for path, _ in labeled], check_image, split))
         self.wide.update(header.wide for _, header in found if header.wide)
-        return [labelled[at] for at, _ in found]
+        return [labeled[at] for at, _ in found]
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         self.class_names, files = self.find()
-        splits: dict[str, Samples] = {}
-        for split, labelled in files.items():
-            good = self.sound(labelled, split)
+        splits: dict[str, SplitDataset] = {}
+        for split, labeled in files.items():
+            good = self.sound(labeled, split)
             splits[split] = self.samples([path for path, _ in good], [label for _, label in good], train=split == "train")
         return splits
 
@@ -84,5 +84,5 @@ class ImageFolder(PictureSet):
         short_side = self.short_side if train else None
         return ImageFiles(paths, labels, crops, short_side=short_side, seed=self.seed, ground=self.ground)
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         return ImageFiles(paths, None, self.crops, ground=self.ground)

@@ -6,7 +6,7 @@ from typing import Unpack
 from zoo.common.pictures import SUFFIXES
 from zoo.data.image_folder import FolderLoading, ImageFolder
 from zoo.data.images import ImageFiles
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.reading import shards
 from zoo.data.reading.write_shards import write_missing
 
@@ -42,7 +42,7 @@ class ImageShards(ImageFolder):
         """Write the archives that are missing, of the images whose headers can be read."""
         write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound, self.wide)
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         self.class_names, found = shards.read_contents(self.store)
         self.wide = Counter(shards.wide_of(self.store))
         return {split: self._members(members, train=split == "train") for split, members in found.items()}

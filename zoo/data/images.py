@@ -14,7 +14,7 @@ from zoo.common.crops import Crops, region, with_channels
 from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
 from zoo.data.base import DataModule, Loading
-from zoo.data.loading.dataset import Decoded, Draw, labelled
+from zoo.data.loading.dataset import DecodedDataset, Draw, labeled
 
 
 class PictureLoading(Loading, total=False):
@@ -36,7 +36,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def imagenet(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The same of images of so many channels; a grey image takes the mean of the three."""
+    """The same of images of so many channels; a gray image takes the mean of the three."""
     return ((0.449,), (0.226,)) if channels == 1 else IMAGENET
 
 
@@ -65,7 +65,7 @@ class PictureSet(DataModule):
             self.notes += conversions(self.wide)
 
 
-class Pixels:
+class PixelDataset:
     """Images in memory at the size of their source: a batch is one gather, and one scaling where another size is served.
 
     Args:
@@ -95,8 +95,8 @@ class Pixels:
         return LabelBatch(input=pixels, label=self.labels[ids], id=ids, view=view, epoch=epoch)
 
 
-class ImageFiles(Decoded):
-    """Image files, labelled or not, decoded where they are asked for.
+class ImageFiles(DecodedDataset):
+    """Image files, labeled or not, decoded where they are asked for.
 
     Args:
         short_side: for training: the shorter side is scaled to a length drawn from this range and H x W cut out at a
@@ -125,16 +125,16 @@ class ImageFiles(Decoded):
         return str(self.paths[number])
 
     def blank(self) -> dict[str, Tensor]:
-        return labelled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)
+        return labeled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
         image = read_image(self.paths[number], self.crops.shape[0], self.ground)
         if self.short_side is None:
-            return labelled(self.crops.cut(image, view)[0], self.labels, number)
+            return labeled(self.crops.cut(image, view)[0], self.labels, number)
         length, top, left = uniform(self.seed, epoch, torch.tensor([number]), 3, CROP)[0].tolist()
         low, high = self.short_side
         height, width = self.crops.shape[1:]
         # Cut first and scaled once: the scaled image is never needed whole.
         scale = min(image.shape[2:]) / (low + length * (high - low))
         cut = region(image, top, left, scale, (height, width))
-        return labelled(with_channels(cut, self.crops.shape[0])[0], self.labels, number)
+        return labeled(with_channels(cut, self.crops.shape[0])[0], self.labels, number)

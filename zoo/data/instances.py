@@ -19,7 +19,7 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeLoading
-from zoo.data.loading.dataset import Decoded, Draw, Item, Samples
+from zoo.data.loading.dataset import DecodedDataset, Draw, Item, SplitDataset
 from zoo.data.reading.folders import some
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
@@ -178,7 +178,7 @@ def _as_tv(objects: Instances, full: tuple[int, int]) -> dict[str, Any]:
     return parts
 
 
-class SceneFiles(Decoded):
+class SceneFiles(DecodedDataset):
     """Images with objects, read where they are asked for; crowds are left out in training."""
 
     def __init__(self, scenes: Sequence[Scene], sizing: Sizing, *, train: bool, seed: int, ground: Ground = WHITE) -> None:
@@ -218,11 +218,11 @@ class SceneFiles(Decoded):
 
 def scene_splits(
     data: PictureSet, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
-) -> dict[str, Samples]:
+) -> dict[str, SplitDataset]:
     """What every data set of objects serves of what it found: of each split the images that can be read, and a word about
     those in which nothing is, and about classes that cannot be learned. Raises ValueError: too many cannot be read, or no
     training image has an object."""
-    served: dict[str, Samples] = {}
+    served: dict[str, SplitDataset] = {}
     strange: Counter[str] = Counter()
     for split, items in splits.items():
         scenes = [found for _, found in data.readable(items, scene, split)]
@@ -318,7 +318,7 @@ class SceneSet(PictureSet):
         super().__init__(**loading)
         self.sizing = Sizing(self.shape, short_side, scale, flip)
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         return BareImages(paths, self.sizing, self.ground)
 
 

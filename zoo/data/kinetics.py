@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo.data.reading.folders import Labelled, listing, unscored
+from zoo.data.reading.folders import Labeled, listing, unscored
 from zoo.data.reading.groups import Listed, grouped_splits
 from zoo.data.reading.lists import Row, number_of, once, placed, rows
 from zoo.data.video_folder import VideoFolder
@@ -19,7 +19,7 @@ class Kinetics(VideoFolder):
     train. Clips of one YouTube video are one group. What is listed and not there is left out and named, up to `data.max_bad`.
     """
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
         tables = {split: self._rows(split) for split in ("train", "val", "test")}
         if not tables["train"] or not (tables["val"] or tables["test"]):
             raise ValueError(
@@ -44,9 +44,9 @@ class Kinetics(VideoFolder):
                 for row in listed
             ]
         if lists["test"]:
-            splits, self.withheld = grouped_splits(lists["train"], lists["test"], lists["val"])
+            splits, self.skipped_groups = grouped_splits(lists["train"], lists["test"], lists["val"])
         else:
-            splits, self.withheld = grouped_splits(lists["train"], lists["val"])
+            splits, self.skipped_groups = grouped_splits(lists["train"], lists["val"])
             self.scored_at_end = "val"
         self.notes += unscored(names, splits)
         return names, splits
@@ -55,17 +55,17 @@ class Kinetics(VideoFolder):
         return self.root / "annotations" / f"{split}.csv"
 
     def _rows(self, split: str) -> list[Row]:
-        """The labelled lines of a split's table, each video once; none where there is no such table."""
+        """The labeled lines of a split's table, each video once; none where there is no such table."""
         path = self._table(split)
         if not path.exists() and not path.is_symlink():
             return []
         needed = _COLUMNS[1:] if split == "test" else _COLUMNS
         found, _ = rows(path, needed, ("label",) if split == "test" else (), f"Its columns must be {', '.join(_COLUMNS)}.")
-        labelled = []
+        labeled = []
         for row in found:
             if row.values.get("label"):
                 start, end = (number_of(path, row, column) for column in ("time_start", "time_end"))
-                labelled.append(
+                labeled.append(
                     Row(
                         row.number,
                         {
@@ -75,7 +75,7 @@ class Kinetics(VideoFolder):
                         },
                     )
                 )
-        return once(path, labelled, "name", self.notes)
+        return once(path, labeled, "name", self.notes)
 
     def _there(self, split: str) -> dict[str, Path]:
         """The videos of a split by their names, in folders of labels (with blanks, or underscores for them) or in none."""

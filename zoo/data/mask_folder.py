@@ -7,7 +7,7 @@ from typing import Unpack
 from zoo.common.places import data_root
 from zoo.data.base import SPLITS
 from zoo.data.images import WholeLoading
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import FilePair, MaskSet, carved, mask_files, paired
 from zoo.data.reading.lists import lines
 
@@ -15,7 +15,7 @@ from zoo.data.reading.lists import lines
 class MaskFolder(MaskSet):
     """`root/images/NAME.jpg` with `root/masks/NAME.png`, or the same inside `root/{train,val,test}/`.
 
-    A mask is a grey or palette picture whose values are classes, counted from 0; `void` counts for nothing. Class names
+    A mask is a gray or palette picture whose values are classes, counted from 0; `void` counts for nothing. Class names
     are the lines of `root/classes.txt`, or the argument. Without split folders, 20 % are test and 10 % validation; without
     `val`, 10 % of train are; with `val` but no `test`, `val` is scored at the end, as test, and validation is 10 % of train.
     Which file falls where depends on its own name alone.
@@ -42,7 +42,7 @@ class MaskFolder(MaskSet):
         self.classes = classes
         self.void = void
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         path = self.root / "classes.txt"
         remedy = "Write one class a line in it, or set data.classes=[background,...]."
         names = self.classes or [row["line"] for row in lines(path, remedy)]

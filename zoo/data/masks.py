@@ -19,7 +19,7 @@ from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
 from zoo.data.images import PictureLoading, PictureSet, WholeLoading, imagenet
-from zoo.data.loading.dataset import Decoded, Draw, Samples
+from zoo.data.loading.dataset import DecodedDataset, Draw, SplitDataset
 from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
@@ -28,7 +28,7 @@ MASK_SUFFIXES = suffixes_of(LOSSLESS)
 def read_mask(path: Path, num_classes: int, void: int | None) -> Tensor:
     """A mask file as (H, W) uint8 classes; pixels of the class `void`, and of 255, become `VOID`.
 
-    A palette's indices are the classes, its colours are not looked at. Raises `Unreadable`: a colour picture, or a class
+    A palette's indices are the classes, its colors are not looked at. Raises `Unreadable`: a color picture, or a class
     out of range.
     """
     return _classes(path, _values(path), num_classes, void)
@@ -40,8 +40,8 @@ def _values(path: Path) -> NDArray[Any]:
         if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
             raise Unreadable(
                 path,
-                f"it is a colour picture (mode {opened.mode}), but a mask holds one class index a pixel; save the indices "
-                f"as a grey or palette PNG",
+                f"it is a color picture (mode {opened.mode}), but a mask holds one class index a pixel; save the indices "
+                f"as a gray or palette PNG",
             )
         return np.asarray(opened).astype(np.uint8) if opened.mode == "1" else np.asarray(opened)
 
@@ -144,10 +144,10 @@ def check_pair(pair: SomePair) -> tuple[SomePair, Looked, Header]:
 
 def mask_files(
     data: PictureSet, splits: Mapping[str, Sequence[SomePair]], geometry: "Geometry", void: int | None = None
-) -> dict[str, Samples]:
+) -> dict[str, SplitDataset]:
     """The splits of a data set, every pair checked. Raises ValueError: too many cannot be read, or the masks of a split hold
     one class alone, of which nothing can be learned and any answer is perfect."""
-    samples: dict[str, Samples] = {}
+    samples: dict[str, SplitDataset] = {}
     for split, pairs in splits.items():
         found = [outcome for _, outcome in data.readable(pairs, check_pair, split)]
         _check_there(data, split, [looked for _, looked, _ in found], void)
@@ -252,7 +252,7 @@ class Geometry:
         short_side: pixels to which an image's shorter side is scaled first; None leaves it.
         scale: in training, scaled further by a factor between these two, all ratios equally likely.
         flip: mirror half of the training samples.
-        fill: the colour, 0 to 1 by channel, of what a training sample has beyond the image's edge; there the mask is void.
+        fill: the color, 0 to 1 by channel, of what a training sample has beyond the image's edge; there the mask is void.
     """
 
     shape: tuple[int, ...]
@@ -291,13 +291,13 @@ class Geometry:
             start = -start if extent >= wish else start
             margins = [start, wish - extent - start, *margins]  # `pad` counts the axes from the last; below 0 it cuts
         inside = pad(torch.ones_like(mask), margins)
-        colour = (255 * torch.tensor(self.fill)).round().to(torch.uint8)[:, None, None]
-        image = torch.where(inside.bool(), pad(image, margins), colour)
+        color = (255 * torch.tensor(self.fill)).round().to(torch.uint8)[:, None, None]
+        image = torch.where(inside.bool(), pad(image, margins), color)
         mask = pad(mask, margins, value=VOID)
         return (image.flip(-1), mask.flip(-1)) if self.flip and mirror < 0.5 else (image, mask)
 
 
-class MaskFiles(Decoded):
+class MaskFiles(DecodedDataset):
     """Images with masks, read where they are asked for: cut to one size in training, else whole and one at a time."""
 
     def __init__(self, pairs: Sequence[Pair], geometry: Geometry, *, train: bool, seed: int, ground: Ground = WHITE) -> None:
@@ -353,7 +353,7 @@ class MaskSet(PictureSet):
             self.mean, self.std = imagenet(self.shape[0])
         self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)
 
 

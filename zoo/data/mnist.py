@@ -1,4 +1,4 @@
-"""MNIST: handwritten digits, 28x28 grey (LeCun, Cortes and Burges 1998)."""
+"""MNIST: handwritten digits, 28x28 gray (LeCun, Cortes and Burges 1998)."""
 
 from zoo.data.stored import TorchvisionSet
 

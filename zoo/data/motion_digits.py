@@ -9,7 +9,7 @@ from zoo.common.places import rendered_root
 from zoo.data.base import Loading
 from zoo.data.reading.container import Video
 from zoo.data.reading.fields import FlowFile
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion
 from zoo.data.rendered.synth import render_files, renewed
@@ -69,7 +69,7 @@ class MotionDigits(VideoFolder):
             renewed(motion.render, path)
         return super()._check(store, path)
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
         classes = motion.CLASSES
         return classes, {
             split: [(path, number % len(classes)) for number, path in enumerate(self._paths(split))] for split in motion.CLIPS

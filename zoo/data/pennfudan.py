@@ -13,7 +13,7 @@ from zoo.common.pictures import LOSSLESS, SUFFIXES, picture
 from zoo.common.places import data_root
 from zoo.data.images import WholeLoading
 from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import carved
 from zoo.data.reading.folders import listing
 
@@ -57,7 +57,7 @@ class PennFudan(SceneSet):
         self.folder = data_root(root) / folder
         self.class_names = (class_name,)
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         images, masks = self.folder / "PNGImages", self.folder / "PedMasks"
         if not images.is_dir() or not masks.is_dir():
             raise ValueError(f"There is no {images} with {masks}. Unpack PennFudanPed.zip in the data root, or set data.root.")
@@ -101,7 +101,7 @@ def _numbers(path: Path) -> NDArray[np.int64]:
     """(H, W), 0 where no object is. Raises `Unreadable`."""
     with picture(path, LOSSLESS) as opened:
         if opened.mode not in ("1", "L", "P", "I") and not opened.mode.startswith("I;16"):
-            raise Unreadable(path, f"it is a colour picture (mode {opened.mode}), but its values must number the objects")
+            raise Unreadable(path, f"it is a color picture (mode {opened.mode}), but its values must number the objects")
         numbers = np.asarray(opened).astype(np.int64)
     if (numbers < 0).any():
         raise Unreadable(path, f"it holds the value {numbers.min()}, but objects are numbered from 1")

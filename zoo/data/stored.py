@@ -12,8 +12,8 @@ from zoo.common.chance import FRACTION, VALIDATION
 from zoo.common.crops import Crops
 from zoo.common.files import File, reason
 from zoo.common.places import alone, data_root
-from zoo.data.images import ImageFiles, PictureLoading, PictureSet, Pixels
-from zoo.data.loading.dataset import Samples
+from zoo.data.images import ImageFiles, PictureLoading, PictureSet, PixelDataset
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.reading.stratified import stratified
 
 
@@ -53,7 +53,7 @@ class Stored(PictureSet):
         self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
         self.protocol = str(self.crops)
         channels = self.shape[0]
-        one = len(self.source_mean) != channels  # a grey source serves copies of itself, a coloured one its brightness
+        one = len(self.source_mean) != channels  # a gray source serves copies of itself, a colored one its brightness
         self.mean = (sum(self.source_mean) / len(self.source_mean),) * channels if one else self.source_mean
         self.std = (sum(self.source_std) / len(self.source_std),) * channels if one else self.source_std
 
@@ -64,8 +64,8 @@ class Stored(PictureSet):
     def default_workers(self) -> int:
         return 0  # in memory
 
-    def load(self) -> dict[str, Samples]:
-        splits: dict[str, Samples] = {}
+    def load(self) -> dict[str, SplitDataset]:
+        splits: dict[str, SplitDataset] = {}
         for split, (images, labels) in self.read().items():
             if len(labels) != len(images) or int(labels.max()) >= self.num_classes:
                 raise ValueError(f"The {split} split is damaged: {len(images)} images, labels up to {int(labels.max())}.")
@@ -73,10 +73,10 @@ class Stored(PictureSet):
                 kept = stratified(labels, self.fraction, seed=self.seed, stream=FRACTION)
                 images, labels = images[kept], labels[kept]
             crops = Crops(self.shape) if split == "train" else self.crops
-            splits[split] = Pixels(images, labels, crops)
+            splits[split] = PixelDataset(images, labels, crops)
         return splits
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         return ImageFiles(paths, None, self.crops, ground=self.ground)
 
 

@@ -13,7 +13,7 @@ from zoo.common.chance import CLIP_TIME, uniform
 from zoo.common.crops import CROPS, check_crops, in_mirror, place, resized, window
 from zoo.common.flow import from_bytes, mirrored, to_bytes
 from zoo.common.flow import resized as resized_flow
-from zoo.data.loading.dataset import Decoded, labelled
+from zoo.data.loading.dataset import DecodedDataset, labeled
 from zoo.data.reading.container import Video
 from zoo.data.reading.decode import Box, Frames, check_decoder, read_frames
 from zoo.data.reading.fields import FlowOf
@@ -150,8 +150,8 @@ class _Whole:
     parts: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
-class ClipFiles(Decoded):
-    """Clips of labelled video files, decoded where they are asked for (in a loader's worker).
+class ClipFiles(DecodedDataset):
+    """Clips of labeled video files, decoded where they are asked for (in a loader's worker).
 
     Args:
         flow: of each video, where `clips` has channels for it.
@@ -182,7 +182,7 @@ class ClipFiles(Decoded):
         return str(self.videos[number].path)
 
     def blank(self) -> dict[str, Tensor]:
-        return labelled(torch.zeros(self.clips.shape, dtype=torch.uint8), self.labels, 0)
+        return labeled(torch.zeros(self.clips.shape, dtype=torch.uint8), self.labels, 0)
 
     def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Clips in `channels_last_3d`: as frames lie in memory, and as 3-D convolutions take them fastest."""
@@ -217,7 +217,7 @@ class ClipFiles(Decoded):
             served.append(picture.flip(-1) if flip else picture)
         if clips.has_flow:
             served.append(clips.scaled_flow(parts[-1], flip))
-        return labelled(torch.cat(served) if len(served) > 1 else served[0], self.labels, number)
+        return labeled(torch.cat(served) if len(served) > 1 else served[0], self.labels, number)
 
     def _parts(self, number: int, video: Video, indices: NDArray[np.int64], box: Box | None) -> list[NDArray[np.uint8]]:
         """The frames (T, h, w, 3), then the fields (T, h, w, 2): of those whichever are served."""

@@ -1,6 +1,6 @@
 """One's own videos, listed in a table."""
 
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.reading.table import table_splits
 from zoo.data.video_folder import VideoFolder
 
@@ -12,5 +12,5 @@ class VideoCsv(VideoFolder):
     where there is no such column. Files of one `group` stay together.
     """
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
         return table_splits(self.root, "video", self.notes)

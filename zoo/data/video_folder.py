@@ -13,11 +13,11 @@ from zoo.common.places import data_root
 from zoo.common.progress import log
 from zoo.common.words import printable, shell_word
 from zoo.data.base import DataModule, Loading
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.reading.container import SUFFIXES, Video, probe
 from zoo.data.reading.decode import read_frames
 from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
-from zoo.data.reading.folders import Labelled, labelled_splits
+from zoo.data.reading.folders import Labeled, labeled_splits
 from zoo.data.reading.ledger import Store
 from zoo.data.reading.prepared import PATIENCE, prepare
 from zoo.data.video import ClipFiles, Clips
@@ -114,9 +114,9 @@ class VideoFolder(DataModule):
         self.mean = (*(0.432, 0.395, 0.376) * pictures, *(0.5, 0.5) * fields)
         self.std = (*(0.228, 0.221, 0.217) * pictures, *(0.1, 0.1) * fields)
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
-        """The classes, and the labelled files of each split."""
-        return labelled_splits(self.root, SUFFIXES, self.notes)
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
+        """The classes, and the labeled files of each split."""
+        return labeled_splits(self.root, SUFFIXES, self.notes)
 
     @property
     def folder(self) -> Path:
@@ -135,22 +135,22 @@ class VideoFolder(DataModule):
         self.prepare_data()
         if short_side is not None and short_side < 16:
             raise ValueError(f"short_side is {short_side}; it is a number of pixels, for instance 128 or 256.")
-        paths = [path for labelled in self.find()[1].values() for path, _ in labelled]
+        paths = [path for labeled in self.find()[1].values() for path, _ in labeled]
         prepare(Store(self.folder), paths, short_side, flow, patience)
         store = Store(self.folder)
         log.info("ledger %s", printable(store.ledger))
         if flow:
             log.info("flow   %s", printable(_draw_flow(store, paths, short_side, flow)))
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         self.class_names, files = self.find()
         store = Store(self.folder)
-        splits: dict[str, Samples] = {}
-        for split, labelled in files.items():
-            found = list(self.readable([path for path, _ in labelled], lambda path: self._check(store, path), split))
+        splits: dict[str, SplitDataset] = {}
+        for split, labeled in files.items():
+            found = list(self.readable([path for path, _ in labeled], lambda path: self._check(store, path), split))
             splits[split] = ClipFiles(
                 [video for _, (video, _) in found],
-                [labelled[at][1] for at, _ in found],
+                [labeled[at][1] for at, _ in found],
                 self.clips,
                 train=split == "train",
                 seed=self.seed,
@@ -186,14 +186,14 @@ class VideoFolder(DataModule):
         wishes = [f" short_side={self.prepared}"] * bool(self.prepared) + [f" flow={self.flow}"] * bool(self.flow)
         return f"Prepare it by: python -m zoo.prepare {name}{root}{''.join(wishes)}"
 
-    def files(self, paths: Sequence[File]) -> Samples:
+    def files(self, paths: Sequence[File]) -> SplitDataset:
         videos = [probe(path) for path in paths]
         flow: list[FlowOf] | None = [FlowNow(video, self.flow, self.prepared) for video in videos] if self.flow else None
         return ClipFiles(videos, None, self.clips, train=False, seed=self.seed, flow=flow)
 
 
 def _draw_flow(store: Store, paths: Sequence[Path], short_side: int | None, kind: str) -> Path:
-    """Frames from the middle of a few videos, the flow to their next frames, and what its colours mean."""
+    """Frames from the middle of a few videos, the flow to their next frames, and what its colors mean."""
     made = [path for path in paths if store.fields(path, kind, short_side).is_file()]
     rows = []
     for path in made[:: max(1, len(made) // 4)][:4]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.reading import shards
 from zoo.data.reading.container import SUFFIXES, probe
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.reading.prepared import PATIENCE
 from zoo.data.reading.write_shards import write_missing
 from zoo.data.video import ClipFiles
@@ -44,9 +44,9 @@ class VideoShards(VideoFolder):
         """Write the archives that are missing, of the videos that can be demuxed."""
         write_missing(self.store, self.source, self.shard_bytes, SUFFIXES, self.sound)
 
-    def sound(self, labelled: Labelled, split: str) -> Labelled:
+    def sound(self, labeled: Labeled, split: str) -> Labeled:
         """Those of a split that can be demuxed."""
-        return [labelled[at] for at, _ in self.readable([path for path, _ in labelled], probe, split)]
+        return [labeled[at] for at, _ in self.readable([path for path, _ in labeled], probe, split)]
 
     def prepare(self, short_side: int | None = None, flow: FlowKind | None = None, patience: float = PATIENCE) -> None:
         """Archives are read as they are. Raises ValueError: more is asked for."""
@@ -54,9 +54,9 @@ class VideoShards(VideoFolder):
             raise ValueError("Copies and flow are made of files, not of archives. Prepare their folder, by video_folder.")
         self.prepare_data()
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         self.class_names, found = shards.read_contents(self.store)
-        splits: dict[str, Samples] = {}
+        splits: dict[str, SplitDataset] = {}
         for split, members in found.items():
             labels = members.places.label.tolist()
             samples = _Clips(_Probed(members), labels, self.clips, train=split == "train", seed=self.seed)

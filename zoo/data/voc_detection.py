@@ -11,7 +11,7 @@ from zoo.common.files import Unreadable, reason, regular
 from zoo.common.places import data_root, safe_join
 from zoo.data.images import WholeLoading
 from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import apart, carved
 from zoo.data.reading.lists import lines, once, placed
 from zoo.data.voc_segmentation import VocSegmentation
@@ -67,7 +67,7 @@ class VocDetection(SceneSet):
         self.test_list = test_list
         self.scored_at_end = "" if test_list == "test" else test_list
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         learned = self._listed(self.train_list, 1)
         scored = self._listed(self.test_list, len(learned) + 1)
         learned = apart(learned, scored, f"{self.train_list}.txt and {self.test_list}.txt", self.notes)

@@ -5,7 +5,7 @@ from typing import Unpack
 from zoo.batch import VOID
 from zoo.common.places import data_root
 from zoo.data.images import IMAGENET, WholeLoading
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import FilePair, MaskSet, apart, carved, mask_files
 from zoo.data.reading.lists import lines, once, placed
 
@@ -44,7 +44,7 @@ class VocSegmentation(MaskSet):
         self.folder = data_root(root) / "VOCdevkit" / "VOC2012"
         self.train_list = train_list
 
-    def load(self) -> dict[str, Samples]:
+    def load(self) -> dict[str, SplitDataset]:
         learned, scored = self._listed(self.train_list), self._listed("val")
         learned = apart(learned, scored, f"{self.train_list}.txt and val.txt", self.notes)
         train, val = carved(learned, 0.1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.run.compose import DictConfig
 from zoo.run.size import PAPER, SMALL
-from zoo.tasks.base import _LONE, Task
+from zoo.tasks.base import LONE, Task
 
 
 def check_step(task: Task, data: Any, processes: int = 1, *, synchronized: bool = False) -> None:
@@ -47,7 +47,7 @@ def no_lone_values(net: nn.Module) -> Iterator[None]:
         for hook in hooks:
             hook.remove()
     if lone:
-        raise ValueError(_LONE)
+        raise ValueError(LONE)
 
 
 def in_words(config: DictConfig) -> str:

@@ -20,7 +20,7 @@ from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule
-    from zoo.data.loading.dataset import Samples
+    from zoo.data.loading.dataset import SplitDataset
     from zoo.tasks.base import Task
 
 
@@ -164,7 +164,7 @@ class Pace(Callback):
 class Peek(Sequence[Any]):
     """Samples of a split, each as a batch of one on the task's device."""
 
-    def __init__(self, samples: "Samples", device: torch.device) -> None:
+    def __init__(self, samples: "SplitDataset", device: torch.device) -> None:
         self.samples = samples
         self.device = device
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from zoo.data.loading.dataset import Samples
+    from zoo.data.loading.dataset import SplitDataset
     from zoo.tasks.base import Task
 
 NONDETERMINISTIC = {
@@ -70,7 +70,7 @@ def nondeterministic(losses: dict[str, Tensor]) -> list[str]:
     return sorted(found)
 
 
-def check(task: "Task", samples: "Samples", on_gpu: bool, asked: bool | str) -> list[str]:
+def check(task: "Task", samples: "SplitDataset", on_gpu: bool, asked: bool | str) -> list[str]:
     """Find them in a step of two samples; where torch would refuse them in the run, refuse the run. Raises ValueError."""
     trial: Any = copy.deepcopy(task).train()  # a step moves the statistics of BatchNorm
     trial.log = trial.log_dict = lambda *arguments, **named: None  # there is no trainer yet

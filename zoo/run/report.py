@@ -25,7 +25,7 @@ from zoo.run.folder import checkpoint_path, first_process
 
 if TYPE_CHECKING:
     from zoo.data.base import DataModule
-    from zoo.data.loading.dataset import Samples
+    from zoo.data.loading.dataset import SplitDataset
     from zoo.run.freeze import Freeze
     from zoo.tasks.base import Task
 
@@ -98,7 +98,7 @@ def device_of(trainer: lightning.Trainer) -> str:
     return f"{trainer.world_size} x {name}" if trainer.world_size > 1 else name
 
 
-def count(samples: "Samples") -> int:
+def count(samples: "SplitDataset") -> int:
     """Images or videos, however many views of each are served."""
     return len(samples) // samples.views
 
@@ -229,7 +229,7 @@ def found(data: "DataModule") -> None:
 @rank_zero_only
 def name_bad(data: "DataModule") -> None:
     """Print the files that are skipped, each with its reason."""
-    for why, files in (("cannot be read and are", data.bad), ("are", data.withheld)):
+    for why, files in (("cannot be read and are", data.skipped), ("are", data.skipped_groups)):
         if files:
             print(f"{len(files)} files {why} left out:")
             for path, reason in sorted(files.items()):
@@ -253,7 +253,7 @@ def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, A
 
 def counted(task: "Task", data: "DataModule", split: str) -> str:
     """`32 of 128 test samples, one of every 4 (trainer.limit_test_batches)`."""
-    scored, listed = task.scored[split], count(data.splits[split]) + data.left_out.get(split, 0)
+    scored, listed = task.scored[split], count(data.splits[split]) + data.skipped_counts.get(split, 0)
     limited = data.limited.get(split)
     part = f", one of every {count(data.splits[split]) / limited:.3g} (trainer.limit_{split}_batches)" if limited else ""
     return f"{scored:,} of {listed:,} {split} samples{part}"

@@ -94,7 +94,7 @@ def write_result(
         "precision": str(trainer.precision),
         "versions": versions(),
         "landmarks": dict(data.landmarks),
-        "left_out": dict(sorted(data.bad.items())),
+        "left_out": dict(sorted(data.skipped.items())),
         **task.conditions(),
     }
     write_outcome(Path(config.run_dir) / "result.json", content)

@@ -21,7 +21,8 @@ from zoo.run.check import check_values
 from zoo.run.folder import checkpoint_path
 from zoo.run.memory import Memory, encoded, film, image_of, pixels_of
 from zoo.run.recipe import PUBLISHED, compose_recipe, fill, is_task, read_checkpoint, rebuild
-from zoo.tasks.base import Answer, Task
+from zoo.tasks.base import Task
+from zoo.tasks.predictions import FilePrediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ class Prediction:
 
     file: str
     """The file; of what lies in memory `input 0`, `input 1`, by its place among the inputs."""
-    answer: Answer | None
+    answer: FilePrediction | None
     error: str | None = None
     """Why the input could not be read; then there is no answer."""
     pictures: tuple[str, ...] = ()
@@ -163,7 +164,7 @@ class Trained:
 
         return file.suffix.lower() in SUFFIXES - self.data.suffixes
 
-    def frames(self, file: File, *, top_k: int = 5) -> Iterator[Answer]:
+    def frames(self, file: File, *, top_k: int = 5) -> Iterator[FilePrediction]:
         """What a network of images says of each frame of a video. Raises `Unreadable`."""
         from zoo.data.reading.container import probe
         from zoo.data.reading.decode import each_frame
@@ -178,12 +179,12 @@ class Trained:
 
     def ask(
         self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
-    ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
+    ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
         """Each file with the answer, or with why it cannot be read, in order. Raises ValueError for numbers below 1."""
         for name, value in (("batch_size", batch_size), ("top_k", top_k)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
-        waiting: list[tuple[File | Unreadable, Mapping[str, Any] | Answer | Unreadable]] = []
+        waiting: list[tuple[File | Unreadable, Mapping[str, Any] | FilePrediction | Unreadable]] = []
         size = 0
         for file in files:
             try:
@@ -212,11 +213,11 @@ class Trained:
         return batch
 
     def _answered(
-        self, waiting: Sequence[tuple[File | Unreadable, Mapping[str, Any] | Answer | Unreadable]], top_k: int
-    ) -> Iterator[tuple[File | Unreadable, Answer | Unreadable]]:
+        self, waiting: Sequence[tuple[File | Unreadable, Mapping[str, Any] | FilePrediction | Unreadable]], top_k: int
+    ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
         batches = [found for _, found in waiting if isinstance(found, Mapping)]
         with torch.inference_mode():
-            answers = iter(self.task.answers(batches, self.class_names, top_k) if batches else ())
+            answers = iter(self.task.predictions(batches, self.class_names, top_k) if batches else ())
         for file, found in waiting:
             yield file, next(answers) if isinstance(found, Mapping) else found
 
@@ -243,9 +244,9 @@ class Trained:
         return float(getattr(getattr(self.data, "clips", None), "rate", None) or 25)
 
 
-def of_frames(answers: Sequence[Answer]) -> Answer:
+def of_frames(answers: Sequence[FilePrediction]) -> FilePrediction:
     """The answer about a video of what was said of its frames."""
-    return Answer(f"{len(answers)} frame{'s' * (len(answers) != 1)}", {"frames": [each.fields for each in answers]})
+    return FilePrediction(f"{len(answers)} frame{'s' * (len(answers) != 1)}", {"frames": [each.fields for each in answers]})
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":

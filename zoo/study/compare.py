@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.data.base import DataModule
-    from zoo.data.loading.dataset import Samples
+    from zoo.data.loading.dataset import SplitDataset
     from zoo.models._base import Classifier
 
 
@@ -215,10 +215,10 @@ def _pretrain(settings: Sequence[str], weights: Path, outcome: Outcome) -> "Clas
 def _records(task: Any, data: "DataModule") -> dict[str, "Tensor"]:
     import torch
 
-    from zoo.tasks.base import gather
+    from zoo.tasks.gathering import gather
 
     with torch.inference_mode():
-        return gather([task.records(batch) for batch in data.test_dataloader()])
+        return gather([task.sample_outputs(batch) for batch in data.test_dataloader()])
 
 
 def _lengths(count: int, batch: int) -> tuple[int, ...]:
@@ -277,7 +277,7 @@ def _book(outcome: Outcome, share: float, arm: str, val: float, test: float, cho
     )
 
 
-def _tensors(samples: "Samples") -> tuple["Tensor", "Tensor"]:
+def _tensors(samples: "SplitDataset") -> tuple["Tensor", "Tensor"]:
     """All of a split: uint8 (N, C, H, W) and int64 (N,)."""
     batch: Any = samples.__getitems__([(0, index) for index in range(0, len(samples), samples.views)])
     return batch["input"], batch["label"]

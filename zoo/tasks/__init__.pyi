@@ -1,10 +1,10 @@
 from .autoencoder import AutoencoderTask as AutoencoderTask
-from .base import Answer as Answer
 from .base import NotFinite as NotFinite
 from .base import Optimization as Optimization
-from .base import Records as Records
 from .base import Task as Task
 from .classification import ClassificationTask as ClassificationTask
 from .detection import DetectionTask as DetectionTask
+from .gathering import SampleOutputs as SampleOutputs
+from .predictions import FilePrediction as FilePrediction
 from .rotation import RotationTask as RotationTask
 from .segmentation import SegmentationTask as SegmentationTask

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from zoo.batch import Batch
 from zoo.common import draw
-from zoo.tasks.base import Answer, Optimization, Records, Task
+from zoo.tasks.base import Optimization, Task
+from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.predictions import FilePrediction
 
 
 class AutoencoderTask(Task):
     """Mean squared error between image and reconstruction, pixels counted from 0 to 1. Labels are not looked at.
 
-    The network has `encode` and `decode`, and works in normalised pixels; the error is taken after undoing that.
+    The network has `encode` and `decode`, and works in normalized pixels; the error is taken after undoing that.
     Metric: `mse`, the mean over images.
     """
 
@@ -47,17 +49,17 @@ class AutoencoderTask(Task):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return {"mse": self.errors(batch["input"]).mean()}
 
-    def records(self, batch: Batch) -> Records:
+    def sample_outputs(self, batch: Batch) -> SampleOutputs:
         return {"id": batch["id"], "view": batch["view"], "error": self.errors(batch["input"]).double()}
 
-    def metrics(self, records: Records) -> dict[str, float]:
-        return {"mse": records["error"].mean().item()}
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        return {"mse": outputs["error"].mean().item()}
 
-    def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
+    def prediction(self, batch: Batch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """The reconstruction, its error and the embedding."""
         embedding = self.encode(batch["input"])
         error = self.errors(batch["input"]).item()
-        return Answer(
+        return FilePrediction(
             text=f"mse {error:.4g}",
             fields={"mse": error, "embedding": embedding[0].tolist()},
             pictures={"reconstruction": draw.to_pil(_picture(self.decode(embedding)[0]))},
@@ -90,12 +92,12 @@ def _picture(image: Tensor) -> Tensor:
 
 
 def _draw_plane(embeddings: Tensor, labels: Sequence[int], path: Path) -> None:
-    """Embeddings (N, D) on their first two principal components, coloured by label."""
+    """Embeddings (N, D) on their first two principal components, colored by label."""
     from matplotlib.figure import Figure
 
-    centred = embeddings - embeddings.mean(0)
-    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
-    plane = torch.nn.functional.pad(centred @ directions.T, (0, 2 - len(directions)))  # an embedding of one number is a line
+    centered = embeddings - embeddings.mean(0)
+    directions = torch.linalg.svd(centered, full_matrices=False).Vh[:2]
+    plane = torch.nn.functional.pad(centered @ directions.T, (0, 2 - len(directions)))  # an embedding of one number is a line
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     points = axes.scatter(plane[:, 0], plane[:, 1], c=labels, cmap="tab10", s=8)

@@ -1,27 +1,26 @@
 """A task: how a network learns. This file holds all that tasks share; a task itself says only what it learns and counts.
 
     class MyTask(Task):
-        def losses(self, batch): ...          # name -> scalar; their sum is minimised
-        def predict(self, batch): ...         # what the network says of each sample
-        def records(self, batch): ...         # name -> (B, ...) or a list of B: what a sample says, with its id and view
-        def metrics(self, records): ...       # name -> number, from the records of the whole split
-        def answer(self, batch, ...): ...     # what a user is told about one file
-        def draw(self, samples, folder): ...  # pictures for the run folder, if it has any
+        def losses(self, batch): ...              # name -> scalar; their sum is minimized
+        def predict(self, batch): ...             # what the network says of each sample
+        def sample_outputs(self, batch): ...      # name -> (B, ...) or a list of B, with each id and view
+        def metrics(self, outputs): ...           # name -> number, from the outputs of the whole split
+        def prediction(self, batch, ...): ...     # what a user is told about one file
+        def draw(self, samples, folder): ...      # pictures for the run folder, if it has any
 
-Evaluation steps only keep records. At the end of the epoch they are gathered from all ranks once, repeated samples are
-dropped by their id, and the metrics are computed from what is left: every sample counts exactly once however many
-processes evaluate, and no step waits for another rank.
+Evaluation steps keep the outputs of their samples. At the end of the epoch the ranks gather them once, samples that repeat are
+dropped by their id, and the metrics are computed of the others: every sample counts exactly once however many processes
+evaluate, and no step waits for another rank.
 """
 
 import functools
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import lightning
-import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor, nn
@@ -30,30 +29,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import Batch, channels_of, foreign
 from zoo.common.bfloat16 import pad_explicitly
-from zoo.common.signature import ConstructorSignature, filled, parameters
-from zoo.common.trust import harmless
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from zoo.common.renaming import Renamed
+from zoo.common.signature import ConstructorSignature, filled
+from zoo.tasks.gathering import SampleOutputs, gather
+from zoo.tasks.numbering import Numbering
+from zoo.tasks.predictions import FilePrediction
+from zoo.tasks.recipe import own_recipe
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By the number of axes of a batch or of a convolution's weights."""
 
-Records = dict[str, Any]
-"""By name a tensor (B, ...), or a list of B where samples say more or less: plain values."""
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
 ADAMW: MakeOptimizer = functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01)
 """The optimizer where none is given: that of `conf/optimizer/adamw.yaml`."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a prediction says of one file: a line of text, the same as plain values, and pictures by name."""
-
-    text: str
-    fields: dict[str, Any]
-    pictures: dict[str, "Image"] = field(default_factory=dict)
 
 
 class NotFinite(ValueError):
@@ -69,16 +58,6 @@ class NotFinite(ValueError):
         self.ids = ids
 
 
-def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> Answer:
-    """The classes, most probable first; `probability` is (C,)."""
-    best = probability.topk(min(top_k, len(class_names)))
-    top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    return Answer(
-        text=", ".join(f"{name} {value:.3f}" for name, value in top),
-        fields={"top": [{"class": name, "probability": value} for name, value in top]},
-    )
-
-
 class Optimization(TypedDict, total=False):
     """What every task takes beside the network, and hands on as `**optimization: Unpack[Optimization]`."""
 
@@ -91,7 +70,7 @@ class Optimization(TypedDict, total=False):
     channels_last: bool
 
 
-class Task(lightning.LightningModule):
+class Task(Renamed, lightning.LightningModule):
     """What every task is built from.
 
     The network alone is needed: what depends on the data (their mean and deviation, the names of their classes) is asked of the
@@ -120,8 +99,44 @@ class Task(lightning.LightningModule):
     """Arguments on which no figure of an evaluation depends. Any other that is set is written beside a figure."""
 
     default_arguments: ClassVar[Optimization] = Optimization(optimizer=ADAMW, scheduler=None, mean=None, std=None)
-    """A subclass adds its `metric`, `mode` and `channels_last`, and what is another in it."""
+    """A subclass adds its `metric`, `mode` and `channels_last`, and changes others."""
+    old_names = MappingProxyType({"records": "sample_outputs", "answer": "prediction", "answers": "predictions"})
     __signature__ = ConstructorSignature()
+
+    # What a task overrides
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """The terms of the loss, by name."""
+        raise NotImplementedError
+
+    def predict(self, batch: Any) -> Any:
+        """What the network says of each sample, one row or entry a sample."""
+        raise NotImplementedError
+
+    def sample_outputs(self, batch: Any) -> SampleOutputs:
+        """What is kept of each sample to be scored: its `id` and `view`, and whatever `metrics` needs."""
+        raise NotImplementedError
+
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        """The figures of a split, from the outputs of all of its samples."""
+        raise NotImplementedError
+
+    def prediction(self, batch: Any, class_names: Sequence[str], top_k: int) -> FilePrediction:
+        """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
+        raise NotImplementedError
+
+    def predictions(self, batches: Sequence[Any], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
+        """Of several files, each a batch of its views. A task whose samples are of one size asks the network once for all."""
+        return [self.prediction(batch, class_names, top_k) for batch in batches]
+
+    def conditions(self) -> dict[str, Any]:
+        """What its figures depend on that no argument states, for result.json."""
+        return {}
+
+    def draw(self, samples: Sequence[Any], folder: Path) -> None:
+        """Leave pictures of validation samples, each a batch of one on the task's device, in the run folder."""
+
+    # What all tasks do
 
     def __init__(self, net: nn.Module, **optimization: Unpack[Optimization]) -> None:
         super().__init__()
@@ -153,9 +168,9 @@ class Task(lightning.LightningModule):
             mean, std = published.get("mean"), published.get("std")
         if mean is not None and std is not None:
             self._normalize_by(mean, std)
-        self._records: list[Records] = []
+        self._outputs: list[SampleOutputs] = []
         self._data: dict[str, Any] = {}
-        self._seen = 0
+        self._numbering = Numbering()
         if self.channels_last:
             for parameter in net.parameters():
                 # Not net.to(memory_format=...): it refuses a network with both 2-D and 3-D convolutions.
@@ -193,36 +208,6 @@ class Task(lightning.LightningModule):
                 f"The task knows {len(self.class_names)} classes ({said[0]}), but the data have {len(names)} ({said[1]}). "
                 f"Choose data of the same classes, or make a new task of the network."
             )
-
-    # What a task says of itself
-
-    def losses(self, batch: Any) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def predict(self, batch: Any) -> Any:
-        """What the network says of each sample, one row or entry a sample."""
-        raise NotImplementedError
-
-    def records(self, batch: Any) -> Records:
-        raise NotImplementedError
-
-    def metrics(self, records: Records) -> dict[str, float]:
-        raise NotImplementedError
-
-    def answer(self, batch: Any, class_names: Sequence[str], top_k: int) -> Answer:
-        """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
-        raise NotImplementedError
-
-    def answers(self, batches: Sequence[Any], class_names: Sequence[str], top_k: int) -> list[Answer]:
-        """Of several files, each a batch of its views. A task whose samples are of one size asks the network once for all."""
-        return [self.answer(batch, class_names, top_k) for batch in batches]
-
-    def conditions(self) -> dict[str, Any]:
-        """What its figures depend on that no argument states, for result.json."""
-        return {}
-
-    def draw(self, samples: Sequence[Any], folder: Path) -> None:
-        """Leave pictures of validation samples, each a batch of one on the task's device, in the run folder."""
 
     # From bytes to the network
 
@@ -266,7 +251,7 @@ class Task(lightning.LightningModule):
             losses = self.losses(batch)
         except ValueError as error:
             if "more than 1 value per channel" in str(error):  # the batch has shrunk, for its other files cannot be read
-                raise ValueError(_LONE) from None
+                raise ValueError(LONE) from None
             raise
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
@@ -300,25 +285,8 @@ class Task(lightning.LightningModule):
         if isinstance(batch, Mapping) and {"id", "view", "epoch", "input"} <= batch.keys():
             return batch
         fields = foreign(batch, self.target, type(self).__name__, channels_of(self.net), told=told)
-        count = len(fields["input"])
-        ids = self._numbers(count, batch_idx).to(fields["input"].device)
         self._data.setdefault("shape", list(fields["input"].shape[1:]))
-        common = {"id": ids, "view": torch.zeros_like(ids), "epoch": torch.full_like(ids, self.current_epoch)}
-        return {"image_id": ids, **common, **fields} if "size" in fields else {**common, **fields}
-
-    def _numbers(self, count: int, batch_idx: int) -> Tensor:
-        """(count,): of the samples of a loader that does not number them, by their places in its order. Where several processes
-        share it, Lightning deals it out in turn, and begins anew for those that have too few."""
-        self._seen = count + (self._seen if batch_idx else 0)
-        trainer = self.trainer
-        numbers = torch.arange(self._seen - count, self._seen) * trainer.world_size + trainer.global_rank
-        loop = "train" if trainer.training else "val" if trainer.validating or trainer.sanity_checking else "test"
-        loader = getattr(trainer, "train_dataloader" if loop == "train" else f"{loop}_dataloaders", None)
-        try:
-            total = len(loader.dataset)  # type: ignore[union-attr]
-        except (TypeError, AttributeError):  # a stream, which has no length
-            return numbers
-        return numbers % max(1, total)
+        return self._numbering.numbered(fields, batch_idx, self.trainer)
 
     def on_validation_epoch_end(self) -> None:
         self._score("val")
@@ -328,20 +296,20 @@ class Task(lightning.LightningModule):
 
     def _keep(self, batch: Batch) -> None:
         if len(batch["id"]):
-            kept = self.records(batch).items()
-            self._records.append({name: value.cpu() if isinstance(value, Tensor) else value for name, value in kept})
+            kept = self.sample_outputs(batch).items()
+            self._outputs.append({name: value.cpu() if isinstance(value, Tensor) else value for name, value in kept})
 
     def _score(self, split: str) -> None:
-        records = gather(self._records)
-        self._records = []
-        if not records:
+        outputs = gather(self._outputs)
+        self._outputs = []
+        if not outputs:
             raise ValueError(f"Not one sample of the {split} split could be read, so there is nothing to score.")
-        self.scored[split] = len(set(records["id"].tolist()))
-        for name, value in self.metrics(records).items():
-            # Every rank has gathered the same records, so every rank logs the same value and saves at the same moments.
+        self.scored[split] = len(set(outputs["id"].tolist()))
+        for name, value in self.metrics(outputs).items():
+            # Every rank has gathered the same outputs, so every rank logs the same value and saves at the same moments.
             self.log(f"{split}/{name}", value, prog_bar=name == self.metric)
 
-    # Optimisation and checkpoints
+    # Optimization and checkpoints
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())  # the frozen ones have no gradient, and stay
@@ -354,36 +322,7 @@ class Task(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["zoo"] = self.recipe or self.own_recipe()
-
-    def own_recipe(self) -> dict[str, Any]:
-        """What a checkpoint states of a task that was built in Python, as names and plain values: the network's builder and its
-        arguments (of a network of `zoo.create_model`), the task's arguments, and the facts of the data."""
-        from zoo import __version__
-        from zoo.common.words import choice
-
-        net: dict[str, Any] = getattr(self.net, "recipe", {})
-        known = {
-            name: getattr(self, name)
-            for name in parameters(type(self))
-            if name not in ("net", "optimizer", "scheduler", "mean", "std", *self.facts)
-        }
-        facts = dict(self._data)
-        shape = facts.setdefault("shape", _built(self.net).get("input_shape"))
-        data = facts.pop("data", None)
-        facts |= {name: list(getattr(self, name)) for name in self.facts}
-        facts["num_classes"] = len(self.class_names)
-        if self.normalizes:
-            facts |= {"mean": self.mean.tolist(), "std": self.std.tolist()}
-        folder = "video_folder" if shape is not None and len(shape) == 4 else "image_folder"
-        names = {"model": net.get("name"), "task": choice(type(self)), "data": choice(data) if data else folder}
-        return {
-            "version": __version__,
-            "size": "paper",  # the arguments are complete, so that it chooses nothing
-            "names": {group: name for group, name in names.items() if name is not None},
-            "arguments": {"model": _built(self.net), "task": _plain(known), "data": {}},
-            "facts": facts,
-        }
+        checkpoint["zoo"] = self.recipe or own_recipe(self, self._data)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Mean and deviation come out of a checkpoint where they are not known yet."""
@@ -422,80 +361,7 @@ class Task(lightning.LightningModule):
         return task if map_location is None else task.to(map_location)
 
 
-def _built(net: nn.Module) -> dict[str, Any]:
-    """What a network of `zoo.create_model` was built with."""
-    arguments: dict[str, Any] = getattr(net, "recipe", {}).get("arguments", {})
-    return arguments
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that a checkpoint may hold."""
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return {name: value for name, value in listed.items() if harmless(value)}
-
-
-def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
-    """What `predict` says of the views of each batch, the network asked once for all whose inputs are of one shape."""
-    alike: dict[Any, list[int]] = {}
-    for at, batch in enumerate(batches):
-        alike.setdefault(batch["input"].shape[1:], []).append(at)
-    said: dict[int, Tensor] = {}
-    for places in alike.values():
-        inputs = [batches[at]["input"] for at in places]
-        whole = predict({"input": inputs[0] if len(inputs) == 1 else torch.cat(inputs)})
-        said.update(zip(places, torch.split(whole, [len(each) for each in inputs]), strict=True))
-    return [said[at] for at in range(len(batches))]
-
-
-def outputs(net: nn.Module) -> int:
-    """How many classes a network tells apart: its `num_classes`, or the outputs of its last layer. Raises ValueError."""
-    count = getattr(net, "num_classes", None)
-    if count is None:
-        last = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d)][-1:]
-        count = next((getattr(layer, "out_features", getattr(layer, "out_channels", None)) for layer in last), None)
-    if not count:
-        raise ValueError(f"How many classes a {type(net).__name__} tells apart cannot be seen. Say it: num_outputs=...")
-    return int(count)
-
-
-def check_classes(task: Any, data: Any) -> None:
-    """Raises ValueError where the data have classes that the network has no output for."""
-    names = getattr(data, "class_names", ())
-    if len(names) > task.num_outputs:
-        raise ValueError(
-            f"The data have {len(names)} classes, but the network has {task.num_outputs} outputs. Build it with "
-            f"num_classes={len(names)}."
-        )
-
-
-_LONE = (
+LONE = (
     "BatchNorm learns nothing from a single value of a channel, and a step has one sample only. Set data.batch_size=2 or more "
     "(each process needs as many training samples), or a larger data.shape."
 )
-
-
-def gather(parts: list[Records]) -> Records:
-    """The records of all ranks, each (id, view) once, in the order of ids and views."""
-    mine = _joined(parts)
-    everyone = [mine]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        everyone = [{} for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(everyone, mine)
-    records = _joined([part for part in everyone if part])
-    if not records:
-        return {}
-    key = torch.stack([records["id"], records["view"]], dim=1).numpy()
-    _, first = np.unique(key, axis=0, return_index=True)
-    return {
-        name: value[torch.from_numpy(first)] if isinstance(value, Tensor) else [value[at] for at in first]
-        for name, value in records.items()
-    }
-
-
-def _joined(parts: list[Records]) -> Records:
-    return {
-        name: torch.cat([part[name] for part in parts])
-        if isinstance(value, Tensor)
-        else [item for part in parts for item in part[name]]
-        for name, value in (parts[0] if parts else {}).items()
-    }

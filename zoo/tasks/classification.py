@@ -9,7 +9,10 @@ from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
-from zoo.tasks.base import Answer, Optimization, Records, Task, check_classes, outputs, ranked, together
+from zoo.tasks.base import Optimization, Task
+from zoo.tasks.classes import check_classes, outputs_of
+from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.predictions import FilePrediction, ranked, together
 
 
 class ClassificationTask(Task):
@@ -44,7 +47,7 @@ class ClassificationTask(Task):
         **optimization: Unpack[Optimization],
     ) -> None:
         super().__init__(net, **optimization)
-        self.num_outputs = outputs(net) if num_outputs is None else num_outputs
+        self.num_outputs = outputs_of(net) if num_outputs is None else num_outputs
         self.loss = loss
         self.margin = margin
         self.label_smoothing = label_smoothing
@@ -88,28 +91,28 @@ class ClassificationTask(Task):
         """(B, num_outputs): the probabilities of each view's classes."""
         return torch.softmax(self(batch["input"]).float(), dim=1)
 
-    def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
-        return self.answers([batch], class_names, top_k)[0]
+    def prediction(self, batch: Batch, class_names: Sequence[str], top_k: int) -> FilePrediction:
+        return self.predictions([batch], class_names, top_k)[0]
 
-    def answers(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[Answer]:
+    def predictions(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
         return [ranked(views.mean(0).cpu(), class_names, top_k) for views in together(batches, self.predict)]
 
-    def records(self, batch: LabelBatch) -> Records:
+    def sample_outputs(self, batch: LabelBatch) -> SampleOutputs:
         kept = {"id": batch["id"], "view": batch["view"], "label": batch["label"]}
         return {**kept, "probability": self.predict(batch)}
 
-    def metrics(self, records: Records) -> dict[str, float]:
-        _, probability = join_views(records["id"], records["probability"])
-        ids, first = _first(records["id"])
-        label = records["label"][first]
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        _, probability = join_views(outputs["id"], outputs["probability"])
+        ids, first = _first(outputs["id"])
+        label = outputs["label"][first]
         result = {
             "accuracy": _top(probability, label, 1),
             "loss": nll_loss(probability.clamp_min(1e-12).log(), label).item(),
         }
         if self.num_outputs > 10:
             result["accuracy_top5"] = _top(probability, label, 5)
-        if len(records["id"]) > len(ids):
-            result["view_accuracy"] = _top(records["probability"], records["label"], 1)
+        if len(outputs["id"]) > len(ids):
+            result["view_accuracy"] = _top(outputs["probability"], outputs["label"], 1)
         return result
 
 
@@ -121,7 +124,7 @@ def join_views(ids: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct ids, rising, and where each stands first (records come sorted by id)."""
+    """The distinct ids, rising, and where each stands first (outputs come sorted by id)."""
     unique, counts = torch.unique_consecutive(ids, return_counts=True)
     return unique, counts.cumsum(0) - counts
 

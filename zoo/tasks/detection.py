@@ -14,7 +14,9 @@ from torchvision.ops import box_convert
 from zoo.batch import InstanceBatch, Instances
 from zoo.common import coco, draw
 from zoo.common.places import write_whole
-from zoo.tasks.base import Answer, Optimization, Records, Task
+from zoo.tasks.base import Optimization, Task
+from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.predictions import FilePrediction
 
 Found = dict[str, Tensor]
 """Of one image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
@@ -98,7 +100,7 @@ class DetectionTask(Task):
         return {"max_detections": self.max_detections}
 
     def images(self, batch: InstanceBatch) -> list[Tensor]:
-        """Each normalised, (C, h, w), without its padding."""
+        """Each normalized, (C, h, w), without its padding."""
         pixels = self.normalized(batch["input"])
         return [image[:, :height, :width] for image, (height, width) in zip(pixels, batch["size"].tolist(), strict=True)]
 
@@ -124,7 +126,7 @@ class DetectionTask(Task):
 
     # Evaluation
 
-    def records(self, batch: InstanceBatch) -> Records:
+    def sample_outputs(self, batch: InstanceBatch) -> SampleOutputs:
         """Of each image its size, and as COCO's dictionaries what is there and what was found."""
         numbers, sizes = batch["image_id"].tolist(), batch["full"].tolist()
         files = batch.get("file") or [""] * len(numbers)
@@ -139,24 +141,24 @@ class DetectionTask(Task):
             "results": [self._results(number, each) for number, each in zip(numbers, self.predict(batch), strict=True)],
         }
 
-    def metrics(self, records: Records) -> dict[str, float]:
-        annotations, results = ([each for image in records[key] for each in image] for key in ("annotations", "results"))
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        annotations, results = ([each for image in outputs[key] for each in image] for key in ("annotations", "results"))
         if not annotations:
             raise ValueError("Not one image of the split has an object, so there is nothing to score. Look at the annotations.")
         numbers = self.category_ids or sorted({each["category_id"] for each in (*annotations, *results)})
         kinds = [kind for kind, field in coco.FIELDS.items() if field in annotations[0] and (self._says(kind))]
         if self.results and self.global_rank == 0:
-            self._write(Path(self.results), kinds, results, records["image"])
-        self.remarks = self._limits(records, kinds)
+            self._write(Path(self.results), kinds, results, outputs["image"])
+        self.remarks = self._limits(outputs, kinds)
         return {
             f"{kind}_{name}": value
             for kind in kinds
             for name, value in coco.scores(
-                records["image"], annotations, results, numbers, kind, self.keypoint_sigmas, self.max_detections
+                outputs["image"], annotations, results, numbers, kind, self.keypoint_sigmas, self.max_detections
             ).items()
         }
 
-    def _limits(self, records: Records, kinds: Sequence[str]) -> list[str]:
+    def _limits(self, outputs: SampleOutputs, kinds: Sequence[str]) -> list[str]:
         """How many results count, and what there is beyond them: the engine cuts both off for each class of an image."""
         said = []
         for kind in kinds:
@@ -164,15 +166,15 @@ class DetectionTask(Task):
             said.append(f"The {most:,} surest detections of a class in an image count for {kind}_ap (task.max_detections).")
             beyond = {}
             for name in ("annotations", "results"):
-                counts = (Counter(each["category_id"] for each in image) for image in records[name])
+                counts = (Counter(each["category_id"] for each in image) for image in outputs[name])
                 beyond[name] = sum(max(0, each - most) for image in counts for each in image.values())
-            full = sum(len(image) >= most for image in records["results"])
+            full = sum(len(image) >= most for image in outputs["results"])
             if beyond["annotations"] or beyond["results"]:
                 said.append(
                     f"Beyond them are {beyond['annotations']:,} objects that cannot be found and {beyond['results']:,} "
                     f"detections that count for nothing. Raise task.max_detections to score them."
                 )
-            elif full and any(len(image) > most for image in records["annotations"]):
+            elif full and any(len(image) > most for image in outputs["annotations"]):
                 said.append(f"{full:,} images reach that limit; there are more objects in some. Raise task.max_detections.")
         return said
 
@@ -231,7 +233,7 @@ class DetectionTask(Task):
 
     # Pictures
 
-    def answer(self, batch: InstanceBatch, class_names: Sequence[str], top_k: int) -> Answer:
+    def prediction(self, batch: InstanceBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """The objects above the threshold, the `top_k` surest in words and all of them in the picture."""
         (found,) = self.predict(batch)
         found = {name: values[found["scores"] >= self.threshold].cpu() for name, values in found.items()}
@@ -241,7 +243,7 @@ class DetectionTask(Task):
             columns["mask"] = [coco.run_lengths(mask) for mask in _binary(found["masks"])]
         named = [f"{name} {score:.3f}" for name, score in zip(columns["name"], columns["scores"], strict=True)]
         more = f" and {len(named) - top_k} more" if len(named) > top_k else ""
-        return Answer(
+        return FilePrediction(
             text=(", ".join(named[:top_k]) + more) or "nothing",
             fields={"objects": _rows({_SINGULAR.get(name, name): column for name, column in columns.items()})},
             pictures={"objects": draw.to_pil(self.picture(batch, found))},

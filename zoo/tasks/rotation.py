@@ -11,7 +11,9 @@ from torch.nn.functional import cross_entropy
 from zoo.batch import Batch
 from zoo.common.chance import ROTATION, uniform
 from zoo.common.words import warn
-from zoo.tasks.base import Answer, Optimization, Records, Task, ranked, together
+from zoo.tasks.base import Optimization, Task
+from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.predictions import FilePrediction, ranked, together
 
 TURNS = 4
 CLASS_NAMES = ("0°", "90°", "180°", "270°")
@@ -67,30 +69,30 @@ class RotationTask(Task):
         probability: Tensor = self(square(batch["input"])).float().softmax(1)
         return probability
 
-    def answer(self, batch: Batch, class_names: Sequence[str], top_k: int) -> Answer:
+    def prediction(self, batch: Batch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """By how much an image, or a clip, seems to be turned as it is."""
-        return self.answers([batch], class_names, top_k)[0]
+        return self.predictions([batch], class_names, top_k)[0]
 
-    def answers(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[Answer]:
+    def predictions(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
         return [ranked(views.mean(0).cpu(), CLASS_NAMES, top_k) for views in together(batches, self.predict)]
 
-    def records(self, batch: Batch) -> Records:
-        """`guess` and `surprise`, (B, 4): of each turn the class told and the cross-entropy; and the label if there is one."""
+    def sample_outputs(self, batch: Batch) -> SampleOutputs:
+        """`predicted` and `cross_entropy`, (B, 4): of each turn the class and the loss; and the label if there is one."""
         pixels, turns = all_turns(batch["input"])
         scores = self(pixels).float()
         count = len(batch["id"])
-        kept: Records = {
+        kept: SampleOutputs = {
             "id": batch["id"],
             "view": batch["view"],
-            "guess": scores.argmax(1).reshape(TURNS, count).T,
-            "surprise": cross_entropy(scores, turns, reduction="none").reshape(TURNS, count).T,
+            "predicted": scores.argmax(1).reshape(TURNS, count).T,
+            "cross_entropy": cross_entropy(scores, turns, reduction="none").reshape(TURNS, count).T,
         }
         label = batch.get("label")
         return {**kept, "label": label} if isinstance(label, Tensor) else kept
 
-    def metrics(self, records: Records) -> dict[str, float]:
-        right = records["guess"] == torch.arange(TURNS)
-        return {"accuracy": right.double().mean().item(), "loss": records["surprise"].double().mean().item()}
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        right = outputs["predicted"] == torch.arange(TURNS)
+        return {"accuracy": right.double().mean().item(), "loss": outputs["cross_entropy"].double().mean().item()}
 
 
 def square(pixels: Tensor) -> Tensor:
@@ -121,15 +123,15 @@ def turned(pixels: Tensor, turns: Tensor) -> Tensor:
     return result
 
 
-def confusion_by_class(records: Records, num_classes: int) -> Tensor:
+def confusion_by_class(outputs: SampleOutputs, num_classes: int) -> Tensor:
     """(num_classes, 4, 4): of each class's images turned i ways, the share that was told to be turned j ways.
 
-    Raises ValueError where the records have no labels.
+    Raises ValueError where the outputs have no labels.
     """
-    if "label" not in records:
+    if "label" not in outputs:
         raise ValueError("The data have no labels, so the confusion cannot be told by class.")
     counts = torch.zeros(num_classes, TURNS, TURNS)
-    truth = torch.arange(TURNS).expand_as(records["guess"])
-    label = records["label"][:, None].expand_as(truth)
-    counts.index_put_((label, truth, records["guess"]), torch.ones(()), accumulate=True)
+    truth = torch.arange(TURNS).expand_as(outputs["predicted"])
+    label = outputs["label"][:, None].expand_as(truth)
+    counts.index_put_((label, truth, outputs["predicted"]), torch.ones(()), accumulate=True)
     return counts / counts.sum(2, keepdim=True).clamp_min(1)

@@ -1,4 +1,4 @@
-"""Learning rates over a run, as factors of the optimiser's own; time is a fraction of the run, stepped at each batch.
+"""Learning rates over a run, as factors of the optimizer's own; time is a fraction of the run, stepped at each batch.
 
 Each starts with a linear warm-up over a fraction of the run (Goyal et al. 2017, section 2.2).
 """

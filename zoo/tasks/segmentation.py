@@ -11,7 +11,10 @@ from torch.nn.functional import cross_entropy, interpolate
 from zoo.batch import VOID, MaskBatch
 from zoo.common import draw
 from zoo.common.words import printable
-from zoo.tasks.base import Answer, Optimization, Records, Task, check_classes, outputs
+from zoo.tasks.base import Optimization, Task
+from zoo.tasks.classes import check_classes, outputs_of
+from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.predictions import FilePrediction
 
 
 class SegmentationTask(Task):
@@ -44,7 +47,7 @@ class SegmentationTask(Task):
         super().__init__(net, **optimization)
         if not scales or min(scales) <= 0:
             raise ValueError(f"task.scales is {list(scales)}; name at least one factor, each above 0, as [0.75, 1.0, 1.25].")
-        self.num_outputs = outputs(net) if num_outputs is None else num_outputs
+        self.num_outputs = outputs_of(net) if num_outputs is None else num_outputs
         self.class_names = tuple(class_names)
         self.scales = tuple(scales)
         self.flip = flip
@@ -83,7 +86,7 @@ class SegmentationTask(Task):
         size = batch["mask"].shape[1:] if "mask" in batch else batch["input"].shape[2:]
         return largest(self.probability(batch["input"], size)).to(torch.uint8)
 
-    def records(self, batch: MaskBatch) -> Records:
+    def sample_outputs(self, batch: MaskBatch) -> SampleOutputs:
         mask = batch["mask"].long()
         probability = self.probability(batch["input"], mask.shape[1:])
         truth = mask.where(mask != VOID, 0)
@@ -95,8 +98,8 @@ class SegmentationTask(Task):
             "nll": (nll * (mask != VOID)).flatten(1).double().sum(1),
         }
 
-    def metrics(self, records: Records) -> dict[str, float]:
-        matrix = records["confusion"].sum(0, dtype=torch.int64)
+    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+        matrix = outputs["confusion"].sum(0, dtype=torch.int64)
         if not matrix.any():
             raise ValueError("Every pixel of the split is void, so there is nothing to score. Look at the masks.")
         iou = class_iou(matrix)
@@ -105,15 +108,15 @@ class SegmentationTask(Task):
             for name, value in zip(self.class_names, iou.tolist(), strict=True)
             if value == value
         }
-        return {**summary(matrix), "loss": (records["nll"].sum() / matrix.sum()).item(), **named}
+        return {**summary(matrix), "loss": (outputs["nll"].sum() / matrix.sum()).item(), **named}
 
-    def answer(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> Answer:
+    def prediction(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """An overlay, a picture of class indices, and the classes' shares of the image."""
         mask = self.predict(batch)[0].cpu()
         share = torch.bincount(mask.flatten().long(), minlength=self.num_outputs) / mask.numel()
         order = share.argsort(descending=True)[: min(top_k, int((share > 0).sum()))].tolist()
         shares = {class_names[at]: share[at].item() for at in order}
-        return Answer(
+        return FilePrediction(
             text=", ".join(f"{name} {value:.3f}" for name, value in shares.items()),
             fields={"shares": shares},
             pictures={
@@ -130,10 +133,10 @@ class SegmentationTask(Task):
             batch = samples[number * len(samples) // count]
             if not len(batch["id"]):
                 continue  # a file that could not be read
-            guess, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
+            predicted, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
             image = draw.at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
-            wrong = torch.where((guess != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
-            rows.append([image, draw.colored(truth), draw.colored(guess), wrong])
+            wrong = torch.where((predicted != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)
+            rows.append([image, draw.colored(truth), draw.colored(predicted), wrong])
         draw.save(draw.sheet(rows, ["image", "truth", "prediction", "wrong"]), folder / "predictions.png")
 
 
@@ -143,12 +146,12 @@ def largest(scores: Tensor) -> Tensor:
     return scores.max(1).indices
 
 
-def confusion(truth: Tensor, guess: Tensor, classes: int) -> Tensor:
+def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """(B, H, W) and (B, H, W) -> (B, classes, classes) int32: pixels of each true class (rows) given each class (columns);
     void pixels are in none."""
     counted = truth != VOID
     sample = torch.arange(len(truth), device=truth.device)[:, None, None].expand_as(truth)
-    cell = (sample * classes + truth) * classes + guess
+    cell = (sample * classes + truth) * classes + predicted
     counts = torch.bincount(cell[counted], minlength=len(truth) * classes**2)
     return counts.reshape(-1, classes, classes).int()
 

@@ -74,7 +74,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Affine:
-    """Turn, scale, stretch, shear and shift each image about its centre, bilinear; what enters from outside is black.
+    """Turn, scale, stretch, shear and shift each image about its center, bilinear; what enters from outside is black.
 
     Args:
         degrees: turned by up to this much either way.
@@ -211,13 +211,13 @@ class ColorJitter:
         x = (pixels.float() * bright).clamp_(0, 255)
         mean = brightness(x).flatten(1).mean(1).reshape(shape)
         x = (mean + (x - mean) * contrast).clamp_(0, 255)
-        grey = brightness(x)
-        return (grey + (x - grey) * saturation).clamp_(0, 255).round_().to(torch.uint8)
+        gray = brightness(x)
+        return (gray + (x - gray) * saturation).clamp_(0, 255).round_().to(torch.uint8)
 
 
 class PcaShift:
-    """AlexNet's colour shift: one offset for all pixels of an image, along the principal components of the training set's
-    colours, each drawn from a normal distribution of `std` times the component's variance (Krizhevsky et al. 2012,
+    """AlexNet's color shift: one offset for all pixels of an image, along the principal components of the training set's
+    colors, each drawn from a normal distribution of `std` times the component's variance (Krizhevsky et al. 2012,
     section 4.1). Variances are of values in 0..1, as is usual; in bytes the paper's factor would drown every image."""
 
     def __init__(self, std: float = 0.1) -> None:
@@ -227,8 +227,8 @@ class PcaShift:
 
     def fit(self, pixels: Tensor) -> None:
         """Find the components of training images, (N, C, ...) uint8."""
-        colours = pixels.transpose(0, 1).flatten(1).double() / 255
-        variances, vectors = torch.linalg.eigh(torch.cov(colours).reshape(len(colours), -1))
+        colors = pixels.transpose(0, 1).flatten(1).double() / 255
+        variances, vectors = torch.linalg.eigh(torch.cov(colors).reshape(len(colors), -1))
         self.components = (vectors * variances).float()
 
     def __call__(self, pixels: Tensor, chance: Chance, /) -> Tensor:

@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-class Samples(Protocol):
+class SplitDataset(Protocol):
     """One split: it makes whole batches, so that sets in memory pay no price per sample."""
 
     views: int
@@ -30,7 +30,7 @@ class Samples(Protocol):
     def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...
 
 
-class Decoded:
+class DecodedDataset:
     """A split whose samples are decoded one at a time, where they are asked for (in a loader's worker).
 
     A subclass says how one is read. One that cannot be read is missing from its batch, and named there in `bad`.
@@ -125,7 +125,7 @@ _STAND_INS = 100
 """Samples that are tried in place of those of a batch that cannot be read."""
 
 
-def labelled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[str, Tensor]:
+def labeled(pixels: Tensor, labels: Sequence[int] | None, number: int) -> dict[str, Tensor]:
     """The fields of a sample that is told by a label, or by none."""
     return {"input": pixels} if labels is None else {"input": pixels, "label": torch.tensor(labels[number])}
 

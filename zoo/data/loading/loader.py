@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zoo.batch import Batch
 from zoo.common.files import Unreadable as Unreadable
-from zoo.data.loading.dataset import Samples
+from zoo.data.loading.dataset import SplitDataset
 from zoo.data.loading.workers import NOTHING, begin, held_back
 
 SHARED = "/dev/shm"
@@ -37,7 +37,7 @@ class Loader(DataLoader[Batch]):
         patience: seconds for a batch, with workers.
     """
 
-    def __init__(self, samples: Samples, *, num_workers: int, patience: float, **arguments: Any) -> None:
+    def __init__(self, samples: SplitDataset, *, num_workers: int, patience: float, **arguments: Any) -> None:
         self.samples = samples
         self.patience = patience
         self.reading: Tensor = torch.full((max(1, num_workers),), NOTHING)

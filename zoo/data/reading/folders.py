@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Labelled = list[tuple[Path, int]]
+Labeled = list[tuple[Path, int]]
 
 _LEFT_BEHIND = frozenset(
     "$recycle.bin|#recycle|@eadir|__macosx|desktop.ini|ehthumbs.db|icon\r|lost+found|system volume information|thumbs.db".split(
@@ -70,9 +70,9 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
-def labelled_splits(
+def labeled_splits(
     root: Path, suffixes: frozenset[str], notes: list[str] | None = None
-) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+) -> tuple[tuple[str, ...], dict[str, Labeled]]:
     """The classes and the splits of `root/CLASS/FILE`, or of `root/{train,val,test}/CLASS/FILE`.
 
     Without split folders, 10 % of each class are validation and 20 % test. With `train` and `test`, validation is 10 % of
@@ -114,7 +114,7 @@ def labelled_splits(
     return names, {split: splits[split] for split in ("train", "val", "test")}
 
 
-def unscored(names: Sequence[str], splits: Mapping[str, Labelled]) -> list[str]:
+def unscored(names: Sequence[str], splits: Mapping[str, Labeled]) -> list[str]:
     """A sentence for each split that lacks classes."""
     said = []
     for split in ("val", "test"):
@@ -184,7 +184,7 @@ def _oddities(root: Path, folders: Sequence[Listing]) -> list[str]:
     return said
 
 
-def _carve(root: Path, files: Labelled, share: float) -> tuple[Labelled, Labelled]:
+def _carve(root: Path, files: Labeled, share: float) -> tuple[Labeled, Labeled]:
     """What stays and what is carved out: of each class the share whose names hash lowest, at least one file of two."""
     taken: set[Path] = set()
     for label in {label for _, label in files}:

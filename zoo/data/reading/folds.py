@@ -3,7 +3,7 @@
 from typing import ClassVar, Unpack
 
 from zoo.common.places import data_root
-from zoo.data.reading.folders import Labelled, unscored
+from zoo.data.reading.folders import Labeled, unscored
 from zoo.data.reading.groups import Listed, grouped_splits
 from zoo.data.video_folder import VideoFolder, VideoLoading
 
@@ -37,8 +37,8 @@ class Folds(VideoFolder):
         """The classes, the training list, the test list."""
         raise NotImplementedError
 
-    def find(self) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+    def find(self) -> tuple[tuple[str, ...], dict[str, Labeled]]:
         names, train, test = self.lists()
-        splits, self.withheld = grouped_splits(train, test)
+        splits, self.skipped_groups = grouped_splits(train, test)
         self.notes += unscored(names, splits)
         return names, splits

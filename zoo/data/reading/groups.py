@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from zoo.common.chance import VALIDATION
-from zoo.data.reading.folders import Labelled
+from zoo.data.reading.folders import Labeled
 from zoo.data.reading.stratified import stratified
 
 VALIDATION_SHARE = 0.1
@@ -24,16 +24,16 @@ class Listed(NamedTuple):
 
 def grouped_splits(
     train: Sequence[Listed], test: Sequence[Listed], val: Sequence[Listed] = ()
-) -> tuple[dict[str, Labelled], dict[str, str]]:
-    """The splits, and which videos are withheld because their group is in the split that counts more.
+) -> tuple[dict[str, Labeled], dict[str, str]]:
+    """The splits, and which videos are skipped because their group is in the split that counts more.
 
     The test list stays as it is. Without a list for validation, about 10 % of each class of train are carved
     out, whole groups; which ones is the same for every seed.
     """
     tested = {video.group for video in test}
     scored = tested | {video.group for video in val}
-    withheld = {str(video.path): f"its group {video.group} is in test" for video in val if video.group in tested}
-    withheld |= {str(video.path): f"its group {video.group} is scored" for video in train if video.group in scored}
+    skipped = {str(video.path): f"its group {video.group} is in test" for video in val if video.group in tested}
+    skipped |= {str(video.path): f"its group {video.group} is scored" for video in train if video.group in scored}
     val = [video for video in val if video.group not in tested]
     rest = [video for video in train if video.group not in scored]
     if not rest:
@@ -46,4 +46,4 @@ def grouped_splits(
         val = [video for video, taken in zip(rest, held, strict=True) if taken]
         rest = [video for video, taken in zip(rest, held, strict=True) if not taken]
     splits = {"train": rest, "val": val, "test": test}
-    return {name: [(video.path, video.label) for video in videos] for name, videos in splits.items()}, withheld
+    return {name: [(video.path, video.label) for video in videos] for name, videos in splits.items()}, skipped

@@ -197,7 +197,7 @@ def _encoder(
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context
     context.time_base = Fraction(video.time_base).limit_denominator(1_000_000)
-    # What the numbers mean as colours goes with them.
+    # What the numbers mean as colors goes with them.
     context.color_range, context.colorspace = frame.color_range, frame.colorspace
     context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     return stream

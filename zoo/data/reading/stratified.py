@@ -1,4 +1,4 @@
-"""Taking a share of a labelled set so that the classes keep their proportions."""
+"""Taking a share of a labeled set so that the classes keep their proportions."""
 
 import torch
 from torch import Tensor

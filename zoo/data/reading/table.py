@@ -1,4 +1,4 @@
-"""A table of labelled files: a CSV with the columns path and label, and if wanted split and group."""
+"""A table of labeled files: a CSV with the columns path and label, and if wanted split and group."""
 
 import os
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import torch
 
 from zoo.common.chance import HELD_OUT, VALIDATION
 from zoo.data.base import SPLITS
-from zoo.data.reading.folders import Labelled, unscored
+from zoo.data.reading.folders import Labeled, unscored
 from zoo.data.reading.lists import Row, once, rows
 from zoo.data.reading.stratified import stratified
 
 
-def table_splits(table: Path, what: str, notes: list[str] | None = None) -> tuple[tuple[str, ...], dict[str, Labelled]]:
+def table_splits(table: Path, what: str, notes: list[str] | None = None) -> tuple[tuple[str, ...], dict[str, Labeled]]:
     """The classes and the splits of a table of `what` ("image", "video").
 
     Paths are relative to the table's folder, or absolute: the table is its user's own, and names any file. A label is any text,

@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.common.chance import permutation
 from zoo.common.places import alone, data_root, safe_join, written
-from zoo.data.reading.folders import Labelled, labelled_splits
+from zoo.data.reading.folders import Labeled, labeled_splits
 from zoo.data.reading.shards import CONTENTS, Places, Store
 
 
@@ -20,7 +20,7 @@ def write_missing(
     source: str | None,
     shard_bytes: int,
     suffixes: frozenset[str],
-    sound: Callable[[Labelled, str], Labelled],
+    sound: Callable[[Labeled, str], Labeled],
     wide: Mapping[str, int] | None = None,
 ) -> None:
     """Write the archives of a store from the folder `source`, unless they are there already, or elsewhere.
@@ -32,13 +32,13 @@ def write_missing(
     if source is None or store.remote or (store.folder / CONTENTS).is_file():
         return
     check_writer()
-    names, files = labelled_splits(data_root(source), suffixes)
+    names, files = labeled_splits(data_root(source), suffixes)
     good = {split: sound(found, split) for split, found in files.items()}
     write(store.folder, names, good, shard_bytes, wide)
 
 
 def write(
-    root: Path, classes: Sequence[str], splits: Mapping[str, Labelled], shard_bytes: int, wide: Mapping[str, int] | None = None
+    root: Path, classes: Sequence[str], splits: Mapping[str, Labeled], shard_bytes: int, wide: Mapping[str, int] | None = None
 ) -> None:
     """Write the archives that are not there yet, and then what describes them. Killed anywhere, it is run again and goes on;
     of several at once one works.
@@ -78,9 +78,9 @@ def write(
         _write(root / CONTENTS, json.dumps(contents, indent=1).encode())
 
 
-def _parts(files: Labelled, shard_bytes: int) -> Iterator[Labelled]:
+def _parts(files: Labeled, shard_bytes: int) -> Iterator[Labeled]:
     """Files in their order, as many together as fill an archive."""
-    part: Labelled = []
+    part: Labeled = []
     total = 0
     for path, label in files:
         part.append((path, label))
@@ -92,7 +92,7 @@ def _parts(files: Labelled, shard_bytes: int) -> Iterator[Labelled]:
         yield part
 
 
-def _write_archive(path: Path, files: Labelled) -> None:
+def _write_archive(path: Path, files: Labeled) -> None:
     """Whole or not at all, and the same bytes whenever it is written."""
     from webdataset import TarWriter
 
@@ -142,7 +142,7 @@ def scan(path: Path, shard: int) -> Places:
                 else:
                     row[:2] = member.offset_data, member.size
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not an archive of labelled samples ({error}).") from None
+        raise ValueError(f"{path} is not an archive of labeled samples ({error}).") from None
     for key, row in found.items():
         if None in row:
             raise ValueError(f"{path} holds no {'label' if row[2] is None else 'sample'} of {key!r}. Write it again.")

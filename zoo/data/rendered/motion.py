@@ -27,7 +27,7 @@ def clip_path(folder: Path, split: str, number: int) -> Path:
 def draw_clip(split: str, number: int) -> NDArray[np.uint8]:
     """One clip, (24, 32, 32, 3): a real digit moving over a still patch of a photograph.
 
-    Digit, background, colour, speed (1 to 2 pixels a frame; turning moves a stroke half-way out as far), start position and
+    Digit, background, color, speed (1 to 2 pixels a frame; turning moves a stroke half-way out as far), start position and
     start angle are drawn before the class is looked at. Positions wrap round, so that in every class and in every frame
     position and angle are uniform: one frame tells nothing, and a class played backwards is its opposite.
     """
@@ -35,27 +35,27 @@ def draw_clip(split: str, number: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng((20, SPLITS.index(split), number))
     image = digits()[0][rng.choice(digit_indices(split))]
     background = texture(rng, split, SIZE)
-    colour = rng.uniform(200, 255, size=3).astype(np.float32)
+    color = rng.uniform(200, 255, size=3).astype(np.float32)
     speed = rng.uniform(1, 2)
     start = rng.uniform(0, SIZE, size=2)
     angle = rng.uniform(0, 2 * np.pi)
 
     steps = np.arange(FRAMES)
-    centre = start + speed * steps[:, None] * np.array(_SHIFT.get(motion, (0, 0)))
+    center = start + speed * steps[:, None] * np.array(_SHIFT.get(motion, (0, 0)))
     angles = np.asarray(angle + speed * steps * _TURN.get(motion, 0) / (_GLYPH / 4), dtype=np.float64)
-    coverage = _stamp(image, centre, angles)[..., None]
-    return np.rint(background * (1 - coverage) + colour * coverage).astype(np.uint8)
+    coverage = _stamp(image, center, angles)[..., None]
+    return np.rint(background * (1 - coverage) + color * coverage).astype(np.uint8)
 
 
-def _stamp(image: NDArray[np.uint8], centre: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float32]:
-    """How much of each pixel the digit covers, (T, S, S) in 0..1; `centre` is (T, 2) as (x, y), the picture a torus."""
+def _stamp(image: NDArray[np.uint8], center: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float32]:
+    """How much of each pixel the digit covers, (T, S, S) in 0..1; `center` is (T, 2) as (x, y), the picture a torus."""
     import cv2
 
     glyph = cv2.resize(image, (4 * _GLYPH, 4 * _GLYPH), interpolation=cv2.INTER_CUBIC)
     glyph = cv2.GaussianBlur(glyph, (0, 0), 1.5)  # four samples a pixel are averaged before one is taken
     grid = np.arange(SIZE) + 0.5
-    x = (grid[None, None, :] - centre[:, 0, None, None] + SIZE / 2) % SIZE - SIZE / 2
-    y = (grid[None, :, None] - centre[:, 1, None, None] + SIZE / 2) % SIZE - SIZE / 2
+    x = (grid[None, None, :] - center[:, 0, None, None] + SIZE / 2) % SIZE - SIZE / 2
+    y = (grid[None, :, None] - center[:, 1, None, None] + SIZE / 2) % SIZE - SIZE / 2
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     # A point of the picture, turned back by the digit's angle, is the point of the glyph it shows.
     u = ((x * cos + y * sin) * 4 + 2 * _GLYPH - 0.5).astype(np.float32)

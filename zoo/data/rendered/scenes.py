@@ -45,7 +45,7 @@ def draw_scene(split: str, number: int) -> Scenes:
     """One scene: three to five real digits on a patch of a photograph, each over those before it.
 
     A digit is 40 to 80 pixels tall, turned by up to 30 degrees (far further, 6 and 9 would be one another), and lies
-    inside the picture with its whole turned box. The hues of a scene are spread around the circle of colours, so that where
+    inside the picture with its whole turned box. The hues of a scene are spread around the circle of colors, so that where
     two digits meet, it can be seen. Digits overlap wherever chance puts them, as long as 75 % of the ink of each stays in
     sight; one that finds no such place in 30 attempts is left out.
     """
@@ -64,22 +64,22 @@ def draw_scene(split: str, number: int) -> Scenes:
         glyph, box = _glyph(images[index])
         height, angle = rng.uniform(40, 80), np.deg2rad(rng.uniform(-30, 30))
         hue = first_hue + (place + rng.uniform(-0.2, 0.2)) / MOST
-        colour = np.array(hsv_to_rgb(hue % 1, rng.uniform(0.4, 1), 1)) * 255
+        color = np.array(hsv_to_rgb(hue % 1, rng.uniform(0.4, 1), 1)) * 255
         turn = height / (box[2, 1] - box[0, 1]) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        spread = (box - box.mean(0)) @ turn.T  # the turned box about the digit's centre
+        spread = (box - box.mean(0)) @ turn.T  # the turned box about the digit's center
         room = np.abs(spread).max(0)
         for _ in range(30):
-            centre = rng.uniform(room, SIZE - room)
+            center = rng.uniform(room, SIZE - room)
             # Pixel k of an array covers k to k + 1, while OpenCV counts from the middles of pixels.
-            shift = centre - turn @ box.mean(0) + turn @ (0.5, 0.5) - 0.5
+            shift = center - turn @ box.mean(0) + turn @ (0.5, 0.5) - 0.5
             drawn = cv2.warpAffine(glyph, np.column_stack([turn, shift]), (SIZE, SIZE), flags=cv2.INTER_LINEAR)
             ink = drawn > _INK
             after = np.where(ink, len(inked) + 1, instances)
             seen = np.bincount(after.ravel(), minlength=len(inked) + 2)[1:]
             if all(s >= 0.75 * total for s, total in zip(seen, inked, strict=False)):
                 cover = np.clip((drawn - _INK) / 0.2 + 0.5, 0, 1)[..., None]  # the edge of a stroke, about a pixel wide
-                canvas = canvas * (1 - cover) + colour * cover
-                instances, found[len(inked)], corners[len(inked)] = after.astype(np.uint8), labels[index], spread + centre
+                canvas = canvas * (1 - cover) + color * cover
+                instances, found[len(inked)], corners[len(inked)] = after.astype(np.uint8), labels[index], spread + center
                 inked.append(int(ink.sum()))
                 break
     return Scenes(np.rint(canvas).astype(np.uint8)[None], instances[None], found[None], corners[None])

@@ -58,7 +58,7 @@ def _photographs(split: str) -> tuple[NDArray[np.uint8], ...]:
 
 
 def texture(rng: np.random.Generator, split: str, size: int) -> NDArray[np.float32]:
-    """A background of (size, size, 3), values 0 to 255: a patch of a photograph, turned, mirrored, its colours permuted.
+    """A background of (size, size, 3), values 0 to 255: a patch of a photograph, turned, mirrored, its colors permuted.
 
     The splits cut their patches from disjoint columns. The patch is dimmed to at most half the range, so that a bright
     digit stays legible on the brightest sky.

@@ -1,0 +1,44 @@
+"""What a task says of a user's file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """What a prediction says of one file: a line of text, the same as plain values, and pictures by name."""
+
+    text: str
+    fields: dict[str, Any]
+    pictures: dict[str, "Image"] = field(default_factory=dict)
+
+
+def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> FilePrediction:
+    """The classes, most probable first; `probability` is (C,)."""
+    best = probability.topk(min(top_k, len(class_names)))
+    top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    return FilePrediction(
+        text=", ".join(f"{name} {value:.3f}" for name, value in top),
+        fields={"top": [{"class": name, "probability": value} for name, value in top]},
+    )
+
+
+def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
+    """What `predict` says of the views of each batch, the network asked once for all whose inputs are of one shape."""
+    alike: dict[Any, list[int]] = {}
+    for at, batch in enumerate(batches):
+        alike.setdefault(batch["input"].shape[1:], []).append(at)
+    said: dict[int, Tensor] = {}
+    for places in alike.values():
+        inputs = [batches[at]["input"] for at in places]
+        whole = predict({"input": inputs[0] if len(inputs) == 1 else torch.cat(inputs)})
+        said.update(zip(places, torch.split(whole, [len(each) for each in inputs]), strict=True))
+    return [said[at] for at in range(len(batches))]
