@@ -29,8 +29,8 @@ class FocalTask(ClassificationTask):
         self.gamma = gamma
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        surprise = cross_entropy(self(batch["input"]).float(), batch["label"], reduction="none")
-        return {"focal": ((1 - (-surprise).exp()) ** self.gamma * surprise).mean()}
+        loss = cross_entropy(self(batch["input"]).float(), batch["label"], reduction="none")
+        return {"focal": ((1 - (-loss).exp()) ** self.gamma * loss).mean()}
 
 
 def main(**limits: Any) -> None:

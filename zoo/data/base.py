@@ -60,9 +60,9 @@ class DataModule(Renamed, lightning.LightningDataModule):
     layout: ClassVar[int]
     """How many axes a sample has: 3 for images, 4 for clips."""
     default_shape: ClassVar[tuple[int, ...]]
-    """Of a sample, where neither the user nor a network says one."""
+    """The shape of a sample, where neither the user nor a network says one."""
     suffixes: ClassVar[frozenset[str]]
-    """Of the user's files that `files` can read."""
+    """The suffixes of the user's files that `files` can read."""
     targets: ClassVar[tuple[str, ...]] = ("label",)
     """What it can serve to learn from (keys of `batch.TARGETS`); a set of several takes the argument `target`."""
     full_size: ClassVar[bool] = False
@@ -71,7 +71,7 @@ class DataModule(Renamed, lightning.LightningDataModule):
     """Known once `setup` ran (sets that name their classes in folders find them there)."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Of each channel over the training split, in 0..1."""
+    """The mean and the deviation of each channel over the training split, in 0..1."""
     patience: ClassVar[float] = 900
     """Seconds after which a worker that makes no batch is given up."""
     facts: ClassVar[tuple[str, ...]] = ()
@@ -121,15 +121,15 @@ class DataModule(Renamed, lightning.LightningDataModule):
         if self.batch_size < 1:
             raise ValueError(f"data.batch_size is {self.batch_size}; it must be at least 1.")
         self.skipped: dict[str, str] = {}
-        """File to reason: all that could not be read so far."""
+        """File to reason: all that could not be read so far, and are skipped."""
         self.strict = True
         """Whether too many unreadable files are refused, or only booked."""
         self.skipped_counts: dict[str, int] = {}
-        """Of each split how many files its samples lack since their headers were checked."""
+        """Split to the number of its files that are skipped since their headers were checked."""
         self.skipped_groups: dict[str, str] = {}
         """File to reason: what an official list holds and no split serves."""
         self.limited: dict[str, int] = {}
-        """Of each split that an evaluation cut short, by the Trainer's limit: how many images or videos it takes."""
+        """Split to the number of images or videos that an evaluation takes, where the Trainer's limit cuts it short."""
         self.notes: list[str] = []
         """Sentences about what was found in the files and would not be expected, to be said before training."""
         self.splits: dict[str, SplitDataset] = {}
@@ -255,7 +255,7 @@ class DataModule(Renamed, lightning.LightningDataModule):
             patience=self.patience,
             batch_size=size,
             sampler=sampler,
-            # BatchNorm cannot learn from a last batch of one; the epoch's order decides who is left out.
+            # BatchNorm cannot learn from a last batch of one; the epoch's order decides which are dropped.
             drop_last=train and len(sampler) >= self.batch_size,
             num_workers=workers,
             persistent_workers=train and workers > 0,
@@ -266,7 +266,7 @@ class DataModule(Renamed, lightning.LightningDataModule):
         )
 
     def training_batches(self, world: int) -> int:
-        """Of an epoch, on each of so many ranks; a last, short one is left out (see `loader`)."""
+        """The batches of an epoch on each of so many ranks; `loader` drops a last, short one."""
         return max(1, math.ceil(len(self.splits["train"]) / world) // self.batch_size)
 
     def workers(self) -> int:
@@ -351,7 +351,7 @@ class DataModule(Renamed, lightning.LightningDataModule):
         return [(at, outcome) for at, outcome in enumerate(outcomes) if not isinstance(outcome, Unreadable)]
 
     def _check_share(self, bad: Mapping[str, str], total: int) -> None:
-        """Refuse more unreadable files of so many than are allowed. A handful is left out of any set, but not all of one."""
+        """Refuse more unreadable files of so many than are allowed. A handful is skipped in any set, but not all of one."""
         allowed = max(HANDFUL, self.max_bad * total) if self.max_bad else 0
         if self.strict and (len(bad) > allowed or len(bad) == total > 0):
             raise ValueError(too_many_bad(bad, total, self.max_bad))

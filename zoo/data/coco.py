@@ -21,7 +21,7 @@ from zoo.common.places import data_root, safe_join
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import Geometry, Looked, WholeImages, carved, mask_files
+from zoo.data.masks import Geometry, MaskFacts, WholeImages, carved, mask_files
 from zoo.data.reading.rle import check_segmentation, object_mask
 from zoo.data.reading.schema import checked, plain, read_json
 
@@ -111,13 +111,13 @@ class CocoPair:
         except ValueError as error:
             raise Unreadable(self.image, f"of annotation {each.id}, {error}") from None
 
-    def check(self) -> Looked:
+    def check(self) -> MaskFacts:
         """Look at every annotation, without drawing: all of COCO's masks would take an hour."""
         self.check_fields()
         for each in self.annotations:
             self.check_mask(each)
         there = {self.classes[each.category_id] for each in self.annotations if not each.iscrowd}
-        return Looked(self.height, self.width, frozenset({0, *there}))
+        return MaskFacts(self.height, self.width, frozenset({0, *there}))
 
     def check_fields(self) -> None:
         if self.problem:
@@ -368,7 +368,7 @@ def _by_image(path: Path, content: _File | _RawFile) -> tuple[dict[int, list[Ann
 
 
 def mirrored(names: Sequence[str]) -> list[int]:
-    """Of each keypoint the one that it becomes in a mirror, by its name: left_eye and right_eye change places."""
+    """The keypoint that each becomes in a mirror, by its name: left_eye and right_eye change places."""
     other = {"left": "right", "right": "left"}
     swapped = [re.sub(r"left|right", lambda side: other[side[0]], name) for name in names]
     return [names.index(name) if name in names else at for at, name in enumerate(swapped)]

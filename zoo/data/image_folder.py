@@ -79,7 +79,7 @@ class ImageFolder(PictureSet):
         return splits
 
     def samples(self, paths: Sequence[File], labels: Sequence[int], *, train: bool) -> ImageFiles:
-        """Of a split: in training at a random place and scale if wished, else the views of `crops`."""
+        """The samples of a split: in training cut at a random place and scale if wished, else the views of `crops`."""
         crops = Crops(self.shape) if train else self.crops
         short_side = self.short_side if train else None
         return ImageFiles(paths, labels, crops, short_side=short_side, seed=self.seed, ground=self.ground)

@@ -78,13 +78,13 @@ def _classes(path: Path, values: NDArray[Any], num_classes: int, void: int | Non
 
 
 @dataclass(frozen=True)
-class Looked:
+class MaskFacts:
     """What is known of a mask before training."""
 
     height: int
     width: int
     classes: frozenset[int]
-    """Of which it has pixels; void is none."""
+    """Those of which it has pixels; void is none."""
     values: frozenset[int] | None = None
     """What its pixels are in the file, if there is one."""
 
@@ -103,7 +103,7 @@ class Pair(Pictured, Protocol):
         """(H, W) uint8. Raises `Unreadable`."""
         ...
 
-    def check(self) -> Looked:
+    def check(self) -> MaskFacts:
         """Find what is wrong with the mask before training. Raises `Unreadable`."""
         ...
 
@@ -120,18 +120,18 @@ class FilePair:
     def mask(self) -> Tensor:
         return read_mask(self.mask_file, self.num_classes, self.void)
 
-    def check(self) -> Looked:
+    def check(self) -> MaskFacts:
         values = _values(self.mask_file)  # only the pixels tell whether a class is out of range
         _classes(self.mask_file, values, self.num_classes, self.void)
         found, (height, width) = frozenset(_distinct(values)), values.shape
-        return Looked(height, width, found - {VOID, self.void}, found)
+        return MaskFacts(height, width, found - {VOID, self.void}, found)
 
 
 SomePair = TypeVar("SomePair", bound=Pair)
 SomePictured = TypeVar("SomePictured", bound=Pictured)
 
 
-def check_pair(pair: SomePair) -> tuple[SomePair, Looked, Header]:
+def check_pair(pair: SomePair) -> tuple[SomePair, MaskFacts, Header]:
     """Look at the image's header and at the mask: what would end the training in its middle is found before. Raises
     `Unreadable`."""
     if not pair.image.exists():
@@ -157,7 +157,7 @@ def mask_files(
     return samples
 
 
-def _check_there(data: PictureSet, split: str, found: Sequence[Looked], void: int | None) -> None:
+def _check_there(data: PictureSet, split: str, found: Sequence[MaskFacts], void: int | None) -> None:
     """Say which classes have no pixel in training; refuse masks of one class."""
     there = frozenset[int]().union(*(looked.classes for looked in found))
     values = sorted(frozenset[int]().union(*(looked.values or () for looked in found)))

@@ -60,12 +60,12 @@ class MotionDigits(VideoFolder):
         render_files(motion.render, paths, f"Rendering motion_digits to {self.root}")
 
     def _check(self, store: Store, path: Path) -> tuple[Video, FlowFile | None]:
-        """What is no clip of ours (empty, cut, another film in its place) is rendered anew."""
+        """A file that is not the rendered clip (empty, cut, another video in its place) is rendered anew."""
         try:
-            ours = motion.is_clip(store.video(path))
+            rendered = motion.is_clip(store.video(path))
         except Unreadable:
-            ours = False
-        if not ours:
+            rendered = False
+        if not rendered:
             renewed(motion.render, path)
         return super()._check(store, path)
 

@@ -35,9 +35,9 @@ class Clips:
     """One frame from each of T equal parts of the video instead: at a random time in training, in the middle otherwise
     (Wang et al. 2016, "Temporal segment networks"). There is no rate then."""
     clips: int = 1
-    """Of a video at test time, spread evenly; in training one, at a random time."""
+    """The number of clips of a video at test time, spread evenly; in training one, at a random time."""
     crops: int = 1
-    """Of a clip at test time; see `zoo.common.crops.CROPS`."""
+    """The number of crops of a clip at test time; see `zoo.common.crops.CROPS`."""
     short_side: int | None = None
     """To this many pixels the video's shorter side is scaled before (H, W) is cut out: at a random place in training, at
     the crops' otherwise. None is the largest cut there is."""

@@ -75,7 +75,7 @@ class VocDetection(SceneSet):
         return scene_splits(self, {"train": train, "val": val, "test": scored}, self._scene, self.sizing)
 
     def _listed(self, name: str, first: int) -> list[VocFile]:
-        """The images of a list, numbered from `first` on: the digits in their names need not be theirs alone."""
+        """The images of a list, numbered from `first` on: the digits in their names need not be unique."""
         path = safe_join(self.folder / "ImageSets" / "Main", f"{name}.txt")
         names = once(path, lines(path, "Unpack the archive of VOC in the data root, or set data.root."), "line", self.notes)
         images, annotations = self.folder / "JPEGImages", self.folder / "Annotations"

@@ -122,11 +122,11 @@ class Task(Renamed, lightning.LightningModule):
         raise NotImplementedError
 
     def prediction(self, batch: Any, class_names: Sequence[str], top_k: int) -> FilePrediction:
-        """Of one file: its views are the batch. `top_k` is how many classes or objects to name."""
+        """What a user is told about one file, whose views are the batch. `top_k` is how many classes or objects to name."""
         raise NotImplementedError
 
     def predictions(self, batches: Sequence[Any], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
-        """Of several files, each a batch of its views. A task whose samples are of one size asks the network once for all."""
+        """The same of several files, each a batch of its views. A task of samples of one size asks the network once for all."""
         return [self.prediction(batch, class_names, top_k) for batch in batches]
 
     def conditions(self) -> dict[str, Any]:

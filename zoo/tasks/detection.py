@@ -16,10 +16,10 @@ from zoo.common import coco, draw
 from zoo.common.places import write_whole
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.gathering import SampleOutputs
-from zoo.tasks.predictions import FilePrediction
+from zoo.tasks.predictions import FilePrediction, a_few
 
-Found = dict[str, Tensor]
-"""Of one image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
+Detections = dict[str, Tensor]
+"""What is found in an image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
 
 
 class DetectionTask(Task):
@@ -108,7 +108,7 @@ class DetectionTask(Task):
         losses: dict[str, Tensor] = self.net(self.images(batch), batch["instances"])
         return losses
 
-    def predict(self, batch: InstanceBatch) -> list[Found]:
+    def predict(self, batch: InstanceBatch) -> list[Detections]:
         """What is found in each image, in pixels of its full size, the highest score first.
 
         Images of one size go through the network together: filled up to the size of a larger one, an image would give
@@ -118,7 +118,7 @@ class DetectionTask(Task):
         alike: dict[torch.Size, list[int]] = {}
         for at, image in enumerate(images):
             alike.setdefault(image.shape, []).append(at)
-        found: dict[int, Found] = {}
+        found: dict[int, Detections] = {}
         for group in alike.values():
             answers = self.net([images[at] for at in group], sizes=[tuple(sizes[at]) for at in group])
             found.update(zip(group, answers, strict=True))
@@ -127,7 +127,7 @@ class DetectionTask(Task):
     # Evaluation
 
     def sample_outputs(self, batch: InstanceBatch) -> SampleOutputs:
-        """Of each image its size, and as COCO's dictionaries what is there and what was found."""
+        """The size of each image, and what is there and what was found, as COCO's dictionaries."""
         numbers, sizes = batch["image_id"].tolist(), batch["full"].tolist()
         files = batch.get("file") or [""] * len(numbers)
         return {
@@ -201,7 +201,7 @@ class DetectionTask(Task):
         columns["area"] = truth.get("area", areas.double()).tolist()
         return _rows(columns)
 
-    def _results(self, number: int, found: Found) -> list[dict[str, Any]]:
+    def _results(self, number: int, found: Detections) -> list[dict[str, Any]]:
         columns: dict[str, list[Any]] = {
             "image_id": [number] * len(found["boxes"]),
             "category_id": self._categories(found["labels"]),
@@ -259,11 +259,7 @@ class DetectionTask(Task):
     def draw(self, samples: Sequence[InstanceBatch], folder: Path) -> None:
         """`predictions.png`: images, what is there, and what was found above the threshold."""
         rows = []
-        count = min(8, len(samples))
-        for number in range(count):
-            batch = samples[number * len(samples) // count]
-            if not len(batch["id"]):
-                continue  # a file that could not be read
+        for batch in a_few(samples):
             (found,) = self.predict(batch)
             found = {name: values[found["scores"] >= self.threshold] for name, values in found.items()}
             truth: dict[str, Any] = {**batch["instances"][0]}

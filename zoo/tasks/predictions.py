@@ -1,6 +1,6 @@
 """What a task says of a user's file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,3 +42,10 @@ def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[T
         whole = predict({"input": inputs[0] if len(inputs) == 1 else torch.cat(inputs)})
         said.update(zip(places, torch.split(whole, [len(each) for each in inputs]), strict=True))
     return [said[at] for at in range(len(batches))]
+
+
+def a_few(samples: Sequence[Any], most: int = 8) -> Iterator[Any]:
+    """Batches of one sample, evenly spread; without those whose file could not be read."""
+    count = min(most, len(samples))
+    batches = (samples[number * len(samples) // count] for number in range(count))
+    return (batch for batch in batches if len(batch["id"]))

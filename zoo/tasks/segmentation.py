@@ -14,7 +14,7 @@ from zoo.common.words import printable
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.classes import check_classes, outputs_of
 from zoo.tasks.gathering import SampleOutputs
-from zoo.tasks.predictions import FilePrediction
+from zoo.tasks.predictions import FilePrediction, a_few
 
 
 class SegmentationTask(Task):
@@ -128,11 +128,7 @@ class SegmentationTask(Task):
     def draw(self, samples: Sequence[MaskBatch], folder: Path) -> None:
         """`predictions.png`: images, truth and prediction side by side, and where they differ."""
         rows = []
-        count = min(8, len(samples))
-        for number in range(count):
-            batch = samples[number * len(samples) // count]
-            if not len(batch["id"]):
-                continue  # a file that could not be read
+        for batch in a_few(samples):
             predicted, truth = self.predict(batch)[0].cpu(), batch["mask"][0].cpu()
             image = draw.at_size(batch["input"], truth.shape)[0].expand(3, -1, -1)
             wrong = torch.where((predicted != truth) & (truth != VOID), 255, 0).to(torch.uint8).expand(3, -1, -1)

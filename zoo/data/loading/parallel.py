@@ -53,7 +53,7 @@ def mapped(
     waiting = [items[start : start + chunk] for start in range(0, len(items), chunk)][::-1]
     if not waiting:
         return
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it is being run again, in a process of ours
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a process begun here runs it again
         raise ValueError(GUARD)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -123,7 +123,7 @@ class _Process(Generic[Item, Result]):
         self.pipe.send(part)
 
     def results(self) -> tuple[list[Result], str]:
-        """Of the chunk; or why there are none. Raises what `work` raised."""
+        """The results of the chunk, or why there are none. Raises what `work` raised."""
         try:
             outcome = self.pipe.recv()
         except (EOFError, OSError):

@@ -43,7 +43,7 @@ class Places:
     length: int
     """Bytes of the file: of another length it is another file."""
     numbers: NDArray[np.int32]
-    """Of the frame that each belongs to."""
+    """The number of the frame that each belongs to."""
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int32]
     free: NDArray[np.bool_]
@@ -90,7 +90,7 @@ class Video:
         return float(self.pts[-1] - self.pts[0]) * self.time_base + 1 / self.rate
 
     def number(self, frame: av.VideoFrame, count: int) -> int:
-        """Of a frame that `count` frames were decoded before, from the file's start."""
+        """The number of a frame; the decoder gave `count` frames before it, from the file's start."""
         by_count = self.counted or frame.pts is None
         return count if by_count else int(np.searchsorted(self.pts, np.int64(frame.pts or 0)))
 

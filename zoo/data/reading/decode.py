@@ -23,7 +23,7 @@ from zoo.data.reading.container import FAILURES, LATE, Packet, Video, allowed, o
 
 Frames = NDArray[np.uint8]
 Box = Callable[[int, int], tuple[slice, slice]]
-"""Of a frame's height and width, upright, the rows and the columns that are wanted."""
+"""From the height and the width of an upright frame to the rows and the columns that are wanted."""
 
 _DISPOSABLE = frozenset(["h264", "mpeg1video", "mpeg2video", "mpeg4"])
 """Decoders to which a frame that none refers to is marked as such for certain. (HEVC's mark is relative to a temporal
@@ -124,13 +124,13 @@ def _sought(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Frames:
     """From a key frame to the last wanted frame that is nearer to it than to the next, and on from there."""
     taken = _Taken(video, wanted, box)
     with _source(video) as (context, packets_from):
-        thrifty = context.name in _DISPOSABLE
+        skip_nonref = context.name in _DISPOSABLE
         for start, numbers in _stretches(video.keys, wanted, 0 if video.places else _TAIL):
             first = int(video.pts[start])
             times = {int(video.pts[number]): number for number in numbers}
             begun = start == 0
-            for frame in allowed(video.path, _fed(context, packets_from(start, numbers), set(times), thrifty)):
-                if frame.pts is None or (thrifty and frame.interlaced_frame):
+            for frame in allowed(video.path, _fed(context, packets_from(start, numbers), set(times), skip_nonref)):
+                if frame.pts is None or (skip_nonref and frame.interlaced_frame):
                     raise _Missed("a field may have a packet of its own, and be skipped as a frame of its own")
                 if frame.pts < first:
                     continue  # the seek went further back, or these are displayed before their key frame
@@ -200,10 +200,12 @@ def _stretches(keys: NDArray[np.int64], wanted: NDArray[np.int64], tail: int) ->
     return stretches
 
 
-def _fed(context: av.VideoCodecContext, packets: Iterable[Packet], times: set[int], thrifty: bool) -> Iterator[av.VideoFrame]:
+def _fed(
+    context: av.VideoCodecContext, packets: Iterable[Packet], times: set[int], skip_nonref: bool
+) -> Iterator[av.VideoFrame]:
     """What comes out until the packets of all these times went in, and what of these the decoder then still holds.
 
-    `thrifty` leaves out the frames on the way to which no other refers.
+    `skip_nonref` skips the frames on the way to which no other refers.
     """
     missing, held, last = set(times), set(times), None
     for packet in packets:
@@ -213,7 +215,7 @@ def _fed(context: av.VideoCodecContext, packets: Iterable[Packet], times: set[in
         if time is not None and time != last:  # else the rest of the frame before
             if not missing:
                 break
-            if thrifty:
+            if skip_nonref:
                 context.skip_frame = "DEFAULT" if time in times else "NONREF"
             missing.discard(time)
             last = time
@@ -256,7 +258,7 @@ def _torchcodec(video: Video, wanted: NDArray[np.int64], box: Box | None) -> Fra
 
 
 DECODERS: dict[str, Callable[[Video, NDArray[np.int64], Box | None], Frames]] = {"pyav": _pyav, "torchcodec": _torchcodec}
-"""Of a video the frames of some numbers, rising and distinct: (N, h, w, 3) RGB, upright, cut to the box. `Unreadable` if
+"""The frames of a video by their numbers, rising and distinct: (N, h, w, 3) RGB, upright, cut to the box. `Unreadable` if
 one of them cannot be decoded. All give the same bytes."""
 
 

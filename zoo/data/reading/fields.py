@@ -27,7 +27,7 @@ STILL = 128
 """The byte of a pixel that stands still."""
 
 _QUALITY = 95
-"""Of the JPEG pictures: the error stays within a few steps of `zoo.common.flow.STEP`."""
+"""The quality of the JPEG pictures: the error stays within a few steps of `zoo.common.flow.STEP`."""
 
 
 _PIXELS_A_BYTE = 128
@@ -69,7 +69,7 @@ class FlowFile:
         return fields
 
     def _picture(self, archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
-        """Its size is compared before it is decoded; what is packed is none of ours, and could unpack to anything."""
+        """Its size is compared before it is decoded; what is packed may be another program's, and could unpack to anything."""
         if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
             raise Unreadable(self.path, f"its picture {name} is packed")
         content = archive.read(name)
@@ -97,7 +97,7 @@ class FlowNow:
 
 
 def computed(frames: NDArray[np.uint8], kind: str) -> Fields:
-    """Of (T, H, W, 3) frames the T - 1 fields between them."""
+    """The T - 1 fields between frames (T, H, W, 3)."""
     from zoo.common.flow import estimator, to_bytes
 
     return to_bytes(estimator(kind)(frames)).permute(0, 2, 3, 1).numpy()
@@ -141,7 +141,7 @@ def open_fields(path: Path, frames: int) -> FlowFile:
     """Look at a file's facts, at none of its pictures.
 
     Raises:
-        Unreadable: it is not one of ours, or not of a video of so many frames.
+        Unreadable: this package has not written it, or it is not of a video of so many frames.
     """
     try:
         regular(path)

@@ -18,7 +18,7 @@ class Folds(VideoFolder):
     """
 
     place: ClassVar[str]
-    """Of the set in the data root."""
+    """The folder of the set in the data root."""
 
     def __init__(
         self,

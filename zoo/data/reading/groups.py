@@ -19,7 +19,7 @@ class Listed(NamedTuple):
     path: Path
     label: int
     group: str
-    """Of the video that it was cut from: clips of one are told apart too easily."""
+    """The video that it was cut from: clips of one video are told apart too easily."""
 
 
 def grouped_splits(
@@ -37,7 +37,7 @@ def grouped_splits(
     val = [video for video in val if video.group not in tested]
     rest = [video for video in train if video.group not in scored]
     if not rest:
-        raise ValueError("Of the training list not one video is left. Look at the lists of the data set.")
+        raise ValueError("The training list has not one video left. Look at the lists of the data set.")
     if not val:
         names = sorted({video.group for video in rest})
         place = {name: number for number, name in enumerate(names)}

@@ -174,7 +174,7 @@ class Store:
         return self.folder / f"{short_side or 'native'}-{kind}" / f"{self.name(path)}.zip"
 
     def flow_picture(self, kind: str, short_side: int | None) -> Path:
-        """Of what was extracted, to be looked at."""
+        """The picture that shows what was extracted."""
         return self.folder / f"{short_side or 'native'}-{kind}" / "flow.png"
 
     def add(self, entry: Entry) -> None:

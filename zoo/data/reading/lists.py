@@ -20,7 +20,7 @@ class Row:
     """What one line says."""
 
     number: int
-    """Of the line, from 1."""
+    """The line's, from 1."""
     values: dict[str, str]
     """By column; what is not there is empty."""
 

@@ -36,7 +36,7 @@ _VALIDATORS = ("size", "etag", "last_modified", "last-modified", "lastmodified",
 """What web servers and object stores say of a file, under the names that fsspec gives; those of them that are known."""
 _COPY = 1 << 22  # bytes
 _ROWS_A_BYTE = 64
-"""Of an index: more samples a byte than compression makes of rising numbers."""
+"""More samples a byte of an index than compression makes of rising numbers."""
 
 
 class _Shard(msgspec.Struct):
