@@ -20,6 +20,7 @@ from zoo.data import DataModule, Digits, DigitScenes, MotionDigits
 from zoo.run.build import arguments_of
 from zoo.run.compose import composed
 from zoo.tasks import AutoencoderTask, ClassificationTask, DetectionTask, RotationTask, SegmentationTask, Task
+from zoo.tasks.numbering import Numbering
 
 
 def small(name: str, **changes: Any) -> nn.Module:
@@ -147,12 +148,12 @@ def test_samples_of_other_loaders_count_once_each() -> None:
     class Half:
         """The second of two processes, which begins anew as it has too few."""
 
-        world_size, global_rank, training, validating, sanity_checking = 2, 1, False, False, False
+        current_epoch, world_size, global_rank, training, validating, sanity_checking = 0, 2, 1, False, False, False
         test_dataloaders = DataLoader(TensorDataset(torch.zeros(5)))
 
-    task._trainer = Half()  # type: ignore[assignment]
-    numbers = [task._numbers(2, 0).tolist(), task._numbers(1, 1).tolist()]
-    assert numbers == [[1, 3], [0]]
+    numbering = Numbering()
+    batches = [numbering.numbered({"input": torch.zeros(count)}, at, Half()) for at, count in enumerate((2, 1))]
+    assert [batch["id"].tolist() for batch in batches] == [[1, 3], [0]]
 
 
 @pytest.mark.parametrize(
