@@ -14,7 +14,7 @@ from zoo.data import base, images
 from zoo.data.base import DataModule
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
-from zoo.data.images import Pixels
+from zoo.data.images import PixelDataset
 from zoo.data.loading.dataset import DecodedDataset, SplitDataset
 from zoo.data.loading.sampler import EpochSampler
 
@@ -78,7 +78,7 @@ class Broken(DataModule):
             return path
 
         good = list(self.readable([Path(str(k)) for k in range(10)], check, "train"))
-        return {"train": Pixels(torch.zeros(len(good), 1, 1, 1, dtype=torch.uint8), torch.zeros(len(good)).long())}
+        return {"train": PixelDataset(torch.zeros(len(good), 1, 1, 1, dtype=torch.uint8), torch.zeros(len(good)).long())}
 
 
 def test_unreadable_files_are_booked_and_too_many_refused() -> None:
@@ -99,7 +99,7 @@ def test_a_failure_while_decoding_counts_too() -> None:
     """In files, however many views are served of each."""
     data = Broken(set(), max_bad=0.3)
     data.setup()
-    data.splits["train"] = Pixels(
+    data.splits["train"] = PixelDataset(
         torch.zeros(20, 1, 1, 1, dtype=torch.uint8), torch.zeros(20).long(), Crops((1, 1, 1), crops=10)
     )
     assert len(data.splits["train"]) == 200
