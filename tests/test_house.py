@@ -179,6 +179,10 @@ def test_the_house_is_small() -> None:
     assert sum(map(len, rooms.values())) <= 60
 
 
+def test_no_file_is_long() -> None:
+    assert not {name: lines for name, source in MODULES.items() if (lines := source.count("\n")) > 400}
+
+
 def files(group: str) -> dict[str, dict[str, object]]:
     """The files of a group; of those that set more than their group's keys these alone."""
     found = {path.stem: written(group, path.stem) for path in sorted((CONF / group).glob("*.yaml"))}

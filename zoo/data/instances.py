@@ -157,7 +157,7 @@ class Sizing:
         if self.flip and mirror < 0.5:
             parts = {name: functional.horizontal_flip(part) for name, part in parts.items()}
             if "keypoints" in parts:
-                parts["keypoints"][..., 0] += 1  # torchvision mirrors indices of pixels, x -> W - 1 - x; ours are places
+                parts["keypoints"][..., 0] += 1  # torchvision mirrors indices of pixels, x -> W - 1 - x; these are places
                 order = list(self.mirrored) or slice(None)
                 parts["keypoints"] = parts["keypoints"][:, order]
                 visible = visible[:, order] if visible is not None else None

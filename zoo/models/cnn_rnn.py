@@ -71,7 +71,7 @@ def cnn_rnn(
     Args:
         num_classes: 487 is Sports-1M.
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         cell: "lstm" or "gru" over the frames' features; "conv_gru" over the maps of `block`, before any pooling.
         hidden: width of the state; of "conv_gru" its channels.

@@ -25,7 +25,7 @@ def early_fusion(
     Args:
         num_classes: 487 is Sports-1M.
         input_shape: (C, T, H, W); clips of another length are refused.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one that reads T x in_chans
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one that reads T x in_chans
             channels, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
     """

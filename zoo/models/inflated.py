@@ -23,7 +23,7 @@ def inflated(
     Args:
         num_classes: 400 is Kinetics.
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         time: frames that a convolution sees.
         padding: before the first frame and after the last: "replicate" or "zeros".

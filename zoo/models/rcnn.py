@@ -191,7 +191,7 @@ def _rcnn(
     Args:
         num_classes: without the background.
         heads: "box", then names ("mask", "keypoint", those of `zoo.models.register_head`) or objects of `zoo.models.Head`.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         backbone_weights: tag or file of weights that a backbone by name starts from.
         levels: how many strides from 4 on the pyramid has, of each the backbone's deepest map.
         trained: how many levels' layers of the backbone train, from the deepest; the stem belongs to the first. None is all.

@@ -59,7 +59,7 @@ def single_frame(
     Args:
         num_classes: 487 is Sports-1M.
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME), or one, which is copied.
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         average: "probabilities" (the lectures'), or "scores" before the softmax.
     """

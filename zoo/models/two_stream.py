@@ -113,7 +113,7 @@ def two_stream(
         num_classes: 101 is UCF101.
         in_chans: channels of a clip.
         input_shape: (C, T, H, W); T sizes the stack, and clips of another length are refused.
-        backbone: a 2-D network by name (ours, else torchvision's, else timm/NAME); or one, which is copied, for a single
+        backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME); or one, which is copied, for a single
             stream.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
         streams: "both", "spatial" or "temporal".

@@ -40,7 +40,7 @@ def names_of(net: nn.Module, layers: Iterable[nn.Module]) -> list[str]:
 
 
 def still(net: nn.Module) -> Iterator[nn.Module]:
-    """The layers that training does not change: no parameter of theirs trains, and no statistics are measured."""
+    """The layers that training does not change: none of their parameters trains, and no statistics are measured."""
     for module in net.modules():
         measures = isinstance(module, nn.modules.batchnorm._NormBase) and module.training and module.track_running_stats
         if not measures and not any(parameter.requires_grad for parameter in module.parameters(recurse=False)):

@@ -108,7 +108,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _partial(path: Path) -> Path:
-    """A file's name while it is written. One works at a time, so what a kill left there is ours, and replaced."""
+    """A file's name while it is written. One works at a time, so what a kill left there is replaced."""
     return path.with_name(f".{path.name}.part")
 
 
