@@ -154,5 +154,5 @@ def test_what_is_not_ours_is_rendered_anew_or_refused(root: Path, tmp_path: Path
 
 
 def test_grey_scenes_are_refused() -> None:
-    with pytest.raises(ValueError, match="colour images"):
+    with pytest.raises(ValueError, match="color images"):
         DigitScenes(shape=(1, 64, 64))

@@ -79,8 +79,8 @@ def test_void_of_ones_own_becomes_void(tmp_path: Path) -> None:
     [
         (np.array([[0, 4], [9, 2]], np.uint8), r"it holds the class 4, 9, but the classes are 0 to 3 and void"),
         (np.array([[0, 300]], np.uint16), r"it holds the class 300, but"),
-        (np.zeros((2, 2, 3), np.uint8), r"it is a colour picture \(mode RGB\), but a mask holds one class index a pixel"),
-        (np.zeros((2, 2, 4), np.uint8), r"it is a colour picture \(mode RGBA\)"),
+        (np.zeros((2, 2, 3), np.uint8), r"it is a color picture \(mode RGB\), but a mask holds one class index a pixel"),
+        (np.zeros((2, 2, 4), np.uint8), r"it is a color picture \(mode RGBA\)"),
     ],
 )
 def test_masks_that_are_none(array: np.ndarray, reason: str, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def spoil_class(root: Path) -> str:
 
 def spoil_colours(root: Path) -> str:
     write(root / "masks" / "3.png", np.zeros((24, 32, 3), np.uint8))
-    return r"masks/3\.png \(it is a colour picture"
+    return r"masks/3\.png \(it is a color picture"
 
 
 def spoil_image(root: Path) -> str:

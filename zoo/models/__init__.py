@@ -5,7 +5,7 @@ The names stand in `__init__.pyi`, each with its home, and nothing is imported b
 
 import lazy_loader
 
-from zoo.common.former import with_former_names
+from zoo.common.renaming import with_old_names
 
-_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__getattr__ = with_former_names(__name__, _find, {"Found": "Detections"})
+_found, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = with_old_names(_found, __name__, {"Found": "Detections"})
