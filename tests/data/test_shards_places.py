@@ -166,7 +166,7 @@ def test_a_member_that_is_no_plain_file_or_leads_out_is_refused_by_name(
     path = tmp_path / "train" / "000000.tar"
     with tarfile.open(path, "a") as archive:
         archive.addfile(member.replace(name=member.name.replace("png", suffix), deep=False))
-    with pytest.raises(ValueError, match=rf"000000\.tar is not an archive of labelled samples .*9\.{suffix}"):
+    with pytest.raises(ValueError, match=rf"000000\.tar is not an archive of labeled samples .*9\.{suffix}"):
         write_shards.scan(path, 0)
 
 
