@@ -17,14 +17,14 @@ from _record import RESULTS
 from default_runs import hardware
 
 PROOFS = {
-    "many processes": ["tests/test_processes.py", "tests/test_shards.py", "tests/data/test_base.py"],
+    "many processes": ["tests/run/test_processes.py", "tests/data/test_shards.py", "tests/data/test_base.py"],
     "interruptions": [
-        "tests/test_resume.py",
-        "tests/test_shards.py",
+        "tests/run/test_resume.py",
+        "tests/data/test_shards.py",
         "tests/data/test_motion_digits.py",
         "tests/data/test_stored.py",
         "tests/data/test_prepared.py",
-        "tests/models/test_download.py",
+        "tests/common/test_download.py",
     ],
     "broken and hostile input": [
         "tests/test_fuzz.py",
@@ -34,7 +34,7 @@ PROOFS = {
         "tests/data/test_video_sets.py",
         "tests/models/test_weights.py",
     ],
-    "the same bits": ["tests/test_deterministic.py", "tests/models/test_rcnn.py::test_the_same_bits_twice"],
+    "the same bits": ["tests/run/test_determinism.py", "tests/models/test_rcnn.py::test_the_same_bits_twice"],
 }
 """What is shown -> the files of tests that show it. A test that counts its attempts says so by `record`."""
 LEFT = "report.xml"

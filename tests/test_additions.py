@@ -201,7 +201,7 @@ def test_a_model_a_data_set_and_a_task_are_two_files_and_a_head_is_one(tmp_path:
     (tmp_path / head).write_text(HEAD[head])
     environment = {**os.environ, "PYTHONPATH": str(house), "OMP_NUM_THREADS": "1"}
     chosen = f"({TAKEN}) and not {GENERATED}"
-    rules = ["tests/test_house.py", "tests/test_trust.py", "tests/test_size.py", "-k", chosen]
+    rules = ["tests/test_house.py", "tests/common/test_trust.py", "tests/run/test_size.py", "-k", chosen]
     for words, place in ((["-c", RUN.format(folder=str(house))], tmp_path), (["-m", "pytest", "-q", "-n0", *rules], house)):
         done = subprocess.run([sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{done.stdout[-4000:]}{done.stderr[-4000:]}"

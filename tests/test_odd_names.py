@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tests.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
+from tests.common.test_words import FILE_NAMES, ODD_NAMES, is_one_plain_line
 from zoo import profile
 from zoo.benchmark import charts
 from zoo.benchmark import rows as rows_of

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.common.test_words import FILE_NAMES, is_one_plain_line
 from tests.conftest import Launcher
-from tests.test_words import FILE_NAMES, is_one_plain_line
 from zoo.common.draw import VideoWriter
 from zoo.common.places import write_whole
 from zoo.run import predictions

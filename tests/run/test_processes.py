@@ -261,7 +261,7 @@ def test_two_processes_killed_and_resumed_end_with_the_same_bits(
 
 # The page on scaling: each of its commands, in its CPU form
 
-PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "scaling.md"
 
 
 def commands(kind: str) -> list[str]:

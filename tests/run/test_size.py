@@ -24,9 +24,9 @@ from zoo.run.compose import choices_of, composed
 from zoo.run.recipe import compose_recipe, read_checkpoint
 from zoo.run.size import SIZES
 
-RECORDS = Path(__file__).parent / "data" / "records"
+RECORDS = Path(__file__).parent.parent / "data" / "records"
 EMBEDDED = json.loads((RECORDS / "embedded_runs.json").read_text())
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 SMALL_SETS = {"digits", "motion_digits", "digit_scenes", "mnist", "fashion_mnist", "cifar10"}
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 

@@ -141,7 +141,7 @@ def test_an_outcome_that_cannot_be_read_is_named_and_the_others_are_in_the_table
 
 def test_the_published_page_says_what_its_table_of_runs_says() -> None:
     """Of benchmarks/results/motion_digits: each row's mean and spread, and the seeds that the notes list."""
-    place = Path(__file__).parents[1] / "benchmarks" / "results" / "motion_digits"
+    place = Path(__file__).parents[2] / "benchmarks" / "results" / "motion_digits"
     with (place / "sweep.csv").open() as stream:
         runs = list(csv.DictReader(stream))
     page, notes = (place / "sweep.md").read_text(), " ".join((place / "notes.md").read_text().split())

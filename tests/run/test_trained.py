@@ -166,7 +166,7 @@ def test_a_network_of_images_is_asked_about_each_frame(lenet: Trained, tmp_path:
 
 
 def test_of_a_dense_task_an_answer_has_pictures(picture: Image.Image) -> None:
-    run = zoo.load(Path(__file__).parent / "data" / "records" / "fcn8s-digit_scenes.ckpt", device="cpu")
+    run = zoo.load(Path(__file__).parent.parent / "data" / "records" / "fcn8s-digit_scenes.ckpt", device="cpu")
     (answer,) = run.predict(picture)
     assert answer.answer is not None
     assert answer.answer.pictures
