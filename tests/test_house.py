@@ -335,7 +335,12 @@ UNUSED = {
 def declared(*extras: str) -> set[str]:
     """The distributions that the package asks for, by themselves or by an extra."""
     asked = [*PROJECT["dependencies"], *(each for name in extras for each in PROJECT["optional-dependencies"][name])]
-    return {re.split(r"[^\w.-]", each)[0].lower() for each in asked}
+    return {_distribution(re.split(r"[^\w.-]", each)[0]) for each in asked}
+
+
+def _distribution(name: str) -> str:
+    """Its name, however a release spells it: `lazy_loader` is `lazy-loader`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def distributions() -> dict[str, set[str]]:
@@ -343,7 +348,7 @@ def distributions() -> dict[str, set[str]]:
     known = importlib.metadata.packages_distributions()
     names = {name.partition(".")[0] for path in SOURCE.rglob("*.py") for name in imported(path.read_text())}
     foreign = names - sys.stdlib_module_names - {"zoo", ""}
-    return {name: {each.lower() for each in known.get(name, [NOT_INSTALLED.get(name, name)])} for name in foreign}
+    return {name: {*map(_distribution, known.get(name, [NOT_INSTALLED.get(name, name)]))} for name in foreign}
 
 
 def test_what_is_imported_is_declared() -> None:
