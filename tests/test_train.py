@@ -205,8 +205,8 @@ def test_the_verbs_are_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(verdict.holds for verdict in verify("run", ["data.num_workers=0"]))
     Image.new("L", (28, 28)).save("a.png")
     (prediction,) = predict("run", ["a.png"], top_k=2)
-    assert prediction.answer is not None
-    assert len(prediction.answer.fields["top"]) == 2
+    assert prediction.result is not None
+    assert len(prediction.result.fields["top"]) == 2
     (row,) = benchmark(["run"], Options(measure=("accuracy",), folder=Path("costs")))
     assert row.accuracy == pytest.approx(100 * scores["test/accuracy"], abs=0.01)
     prepare("digits")

@@ -1,4 +1,4 @@
-"""Predict what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=answers.jsonl`.
+"""Predict what is in files: `zoo predict RUN_FOLDER my_video.mp4 folder_of_videos json=predictions.jsonl`.
 
 Paths are plain arguments, whatever characters are in them. Geometry and normalization are the checkpoint's own. A network of
 images predicts every frame of a video. A file beyond one of the limits is refused, for a small one may unpack to more than
@@ -106,18 +106,18 @@ def predict(
             with pixels_limited(limits.max_pixels, "max_pixels"):
                 if refusal := limits.refusal(path, 4 if film else layout):
                     raise Unreadable(path, refusal)
-                answer, drawn = (_film if film else _file)(path, trained, gallery, top_k)
+                result, drawn = (_film if film else _file)(path, trained, gallery, top_k)
         except Unreadable as error:
             yield Prediction(error.path if path is error else str(path), None, error.reason)
             continue
-        yield Prediction(str(path), answer, pictures=drawn)
+        yield Prediction(str(path), result, pictures=drawn)
 
 
 def _file(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[FilePrediction, tuple[str, ...]]":
-    ((_, answer),) = trained.ask([path], top_k=top_k)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer, gallery.save(path, answer.pictures)
+    ((_, result),) = trained.ask([path], top_k=top_k)
+    if isinstance(result, Exception):
+        raise result
+    return result, gallery.save(path, result.pictures)
 
 
 def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tuple[FilePrediction, tuple[str, ...]]":
@@ -128,19 +128,19 @@ def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
     from zoo.run.trained import of_frames
 
     rate = probe(path).rate
-    answers = []
+    frames = []
     films: dict[str, VideoWriter] = {}
     with contextlib.ExitStack() as places:
         with contextlib.ExitStack() as stack:
-            for answer in trained.frames(path, top_k=top_k):
-                answers.append(answer)
-                if answer.pictures and not films:
+            for frame in trained.frames(path, top_k=top_k):
+                frames.append(frame)
+                if frame.pictures and not films:
                     place = places.enter_context(gallery.room())
-                    films = {name: stack.enter_context(VideoWriter(place / name, rate, mark(path))) for name in answer.pictures}
-                for name, picture in answer.pictures.items():
+                    films = {name: stack.enter_context(VideoWriter(place / name, rate, mark(path))) for name in frame.pictures}
+                for name, picture in frame.pictures.items():
                     films[name].add(picture)
         drawn = gallery.add(path, films)
-    return of_frames(answers), drawn
+    return of_frames(frames), drawn
 
 
 def _main(
@@ -175,11 +175,11 @@ def _main(
 
 @contextlib.contextmanager
 def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
-    """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were answered
+    """What says a prediction: a line of text, and of JSON where it is asked for. How many could not be read, or were predicted
     before it was stopped, is said at the end."""
     from zoo.run.predictions import Lines, is_standard_output
 
-    counts = {"answered": 0, "unreadable": 0}
+    counts = {"predicted": 0, "unreadable": 0}
     alone = where is not None and (where == "-" or is_standard_output(where))
     with contextlib.nullcontext() if where is None or alone else Lines(where) as lines:
 
@@ -192,15 +192,15 @@ def _told(where: str | None) -> "Iterator[Callable[[Prediction], None]]":
                 if lines:
                     lines.write(prediction.as_json())
                 print(prediction.as_text(), flush=True)
-            counts["unreadable" if prediction.answer is None else "answered"] += 1
+            counts["unreadable" if prediction.result is None else "predicted"] += 1
 
         try:
             yield tell
         except BaseException as error:
             if said := sum(counts.values()):
-                kept = f"; their answers are in {printable(where)}" if lines else ""
+                kept = f"; their predictions are in {printable(where)}" if lines else ""
                 if isinstance(error, signals.Stopped):
-                    error.said += f" It had answered {said:,} files{kept}."
+                    error.said += f" It had predicted {said:,} files{kept}."
                 elif not isinstance(error, BrokenPipeError):  # a reader that has seen enough, head for instance
                     print(f"Stopped after {said:,} files{kept}.", file=sys.stderr, flush=True)
             raise

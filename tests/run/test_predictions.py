@@ -272,7 +272,7 @@ def test_a_prediction_that_fails_keeps_what_it_said(verb: Verb, pictures: Path, 
     monkeypatch.setattr(ClassificationTask, "predictions", failing)
     status, out, err = verb("predict", LENET, str(pictures), "json=answers.jsonl")
     assert status == 1
-    assert err.splitlines() == ["Stopped after 2 files; their answers are in answers.jsonl.", "Error: A failure."]
+    assert err.splitlines() == ["Stopped after 2 files; their predictions are in answers.jsonl.", "Error: A failure."]
     assert len(out.splitlines()) == len(rows(Path("answers.jsonl"))) == 2
 
 
@@ -349,7 +349,7 @@ p.main()
     [
         ("no/such/folder/answers.jsonl", "No such file or directory"),
         ("pictures", "Is a directory"),
-        ("pictures/0.png", "holds something else than answers"),
+        ("pictures/0.png", "holds something else than predictions"),
         ("pictures/0.png/answers.jsonl", "Not a directory"),
         ("loop", "Too many levels of symbolic links"),
         ("/dev/full", "No space left on device"),

@@ -138,7 +138,7 @@ def test_a_picture_is_no_clip(picture: Image.Image, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told_in_its_place(lenet: Trained, picture: Image.Image, tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(encoded(picture)[:300])
     answers = lenet.predict([picture, tmp_path / "torn.png", picture], batch_size=2)
-    assert [each.answer is None for each in answers] == [False, True, False]
+    assert [each.result is None for each in answers] == [False, True, False]
     assert answers[1].file == str(tmp_path / "torn.png")
     assert answers[1].fields == {"error": answers[1].error}
     assert "cannot be read" in str(answers[1])
@@ -168,8 +168,8 @@ def test_a_network_of_images_is_asked_about_each_frame(lenet: Trained, tmp_path:
 def test_of_a_dense_task_an_answer_has_pictures(picture: Image.Image) -> None:
     run = zoo.load(Path(__file__).parent.parent / "data" / "records" / "fcn8s-digit_scenes.ckpt", device="cpu")
     (answer,) = run.predict(picture)
-    assert answer.answer is not None
-    assert answer.answer.pictures
+    assert answer.result is not None
+    assert answer.result.pictures
     assert run.class_names[0] == "background"
     assert run.transforms(picture).shape == (3, 40, 50)
 

@@ -31,7 +31,7 @@ class Lines:
     """Lines that are in their file as soon as they are written, so that a prediction that is stopped keeps what it said.
 
     The place is opened before the work begins, and what stands there is replaced by the first line. A link is followed; a pipe
-    or a device gets the lines. A file that holds anything but answers is refused, for it was not meant.
+    or a device gets the lines. A file that holds anything but predictions is refused, for it was not meant.
 
     Args:
         patience: seconds to wait for somebody who reads, where the place is a pipe.
@@ -52,7 +52,9 @@ class Lines:
                 self._refuse_foreign()
                 self._handle = _opened(self.place, patience)
         except OSError as error:
-            raise ValueError(f"The answers cannot be written to {place}: {error.strerror}. Choose another json=FILE.") from None
+            raise ValueError(
+                f"The predictions cannot be written to {place}: {error.strerror}. Choose another json=FILE."
+            ) from None
         self._file = stat.S_ISREG(os.fstat(self._handle).st_mode) and not _is_shared(self.place)
         self._made = self._file and new
 
@@ -61,7 +63,7 @@ class Lines:
             return
         with self.place.open("rb") as stream:
             if stream.read(len(_BEGIN)) not in (b"", _BEGIN):
-                raise ValueError(f"{self.place} holds something else than answers. Choose another json=FILE, or remove it.")
+                raise ValueError(f"{self.place} holds something else than predictions. Choose another json=FILE, or remove it.")
 
     def write(self, line: str) -> None:
         """Add a whole line, or, where that fails, nothing. Raises ValueError."""
@@ -74,7 +76,7 @@ class Lines:
                 done += os.write(self._handle, content[done:])
         except OSError as error:
             raise ValueError(
-                f"The answers cannot be written to {self.place}: {error.strerror}. It holds those of {self.written} files."
+                f"The predictions cannot be written to {self.place}: {error.strerror}. It holds those of {self.written} files."
             ) from None
         finally:
             if done == len(content):

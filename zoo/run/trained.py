@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.common import trust
 from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.renaming import Renamed
 from zoo.common.signature import parameters
 from zoo.common.words import json_text, nearest, printable
 from zoo.run.build import build_data, publish
@@ -37,31 +39,33 @@ SomeTask = TypeVar("SomeTask", bound=Task)
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Renamed):
     """The prediction of one input."""
+
+    old_names = MappingProxyType({"answer": "result"})
 
     file: str
     """The file; of what lies in memory `input 0`, `input 1`, by its place among the inputs."""
-    answer: FilePrediction | None
+    result: FilePrediction | None
     error: str | None = None
-    """Why the input could not be read; then there is no answer."""
+    """Why the input could not be read; then there is no result."""
     pictures: tuple[str, ...] = ()
     """Files that were drawn."""
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The answer as plain values, by the task: `top` (classes with probabilities), `objects`, ...; or the `error`."""
-        return {"error": self.error} if self.answer is None else self.answer.fields
+        """The result as plain values, by the task: `top` (classes with probabilities), `objects`, ...; or the `error`."""
+        return {"error": self.error} if self.result is None else self.result.fields
 
     def as_json(self) -> str:
         drawn = {"pictures": list(self.pictures)} if self.pictures else {}
         return json_text({"file": self.file, **self.fields, **drawn})
 
     def as_text(self) -> str:
-        if self.answer is None:
+        if self.result is None:
             return printable(f"{self.file}: cannot be read ({self.error})")
         drawn = f" -> {', '.join(self.pictures)}" if self.pictures else ""
-        return printable(f"{self.file}: {self.answer.text}{drawn}")
+        return printable(f"{self.file}: {self.result.text}{drawn}")
 
     def __str__(self) -> str:
         return self.as_text()
@@ -100,7 +104,7 @@ class Trained:
     """A task with its weights, and the geometry of what it was trained on.
 
     Attributes:
-        task: normalizes and answers.
+        task: normalizes and predicts.
         net: its network, a plain module.
         data: the data module of the run, its files not looked at.
         class_names: what it tells apart, in the order of the outputs.
@@ -172,15 +176,15 @@ class Trained:
         for pixels in each_frame(probe(file)):
             stream = io.BytesIO()
             image_of(pixels).save(stream, "BMP")  # so that a frame is read, scaled and cut as any image file is
-            ((_, answer),) = self.ask([Memory(str(file), stream.getvalue())], top_k=top_k)
-            if isinstance(answer, Unreadable):
-                raise answer
-            yield answer
+            ((_, result),) = self.ask([Memory(str(file), stream.getvalue())], top_k=top_k)
+            if isinstance(result, Unreadable):
+                raise result
+            yield result
 
     def ask(
         self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
     ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
-        """Each file with the answer, or with why it cannot be read, in order. Raises ValueError for numbers below 1."""
+        """Predict each file, in order; one that cannot be read comes with the reason. Raises ValueError for numbers below 1."""
         for name, value in (("batch_size", batch_size), ("top_k", top_k)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
@@ -199,9 +203,9 @@ class Trained:
             except Unreadable as error:
                 waiting.append((file, error))
             if size >= batch_size:
-                yield from self._answered(waiting, top_k)
+                yield from self._predicted(waiting, top_k)
                 waiting, size = [], 0
-        yield from self._answered(waiting, top_k)
+        yield from self._predicted(waiting, top_k)
 
     def batch(self, file: File) -> dict[str, Any]:
         """The views of a file, as a batch for the task. Raises `Unreadable`."""
@@ -212,14 +216,14 @@ class Trained:
         batch["input"] = batch["input"].to(self.task.device)
         return batch
 
-    def _answered(
+    def _predicted(
         self, waiting: Sequence[tuple[File | Unreadable, Mapping[str, Any] | FilePrediction | Unreadable]], top_k: int
     ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
         batches = [found for _, found in waiting if isinstance(found, Mapping)]
         with torch.inference_mode():
-            answers = iter(self.task.predictions(batches, self.class_names, top_k) if batches else ())
+            predictions = iter(self.task.predictions(batches, self.class_names, top_k) if batches else ())
         for file, found in waiting:
-            yield file, next(answers) if isinstance(found, Mapping) else found
+            yield file, next(predictions) if isinstance(found, Mapping) else found
 
     # What lies in memory
 
@@ -244,9 +248,9 @@ class Trained:
         return float(getattr(getattr(self.data, "clips", None), "rate", None) or 25)
 
 
-def of_frames(answers: Sequence[FilePrediction]) -> FilePrediction:
-    """The answer about a video of what was said of its frames."""
-    return FilePrediction(f"{len(answers)} frame{'s' * (len(answers) != 1)}", {"frames": [each.fields for each in answers]})
+def of_frames(frames: Sequence[FilePrediction]) -> FilePrediction:
+    """The prediction of a video, made of those of its frames."""
+    return FilePrediction(f"{len(frames)} frame{'s' * (len(frames) != 1)}", {"frames": [each.fields for each in frames]})
 
 
 def listed(paths: Sequence[str | Path], suffixes: frozenset[str], kind: str) -> "tuple[list[Path | Unreadable], Counter[str]]":
