@@ -106,13 +106,20 @@ def test_what_users_read_names_nothing_private(path: Path) -> None:
     assert not re.findall(r"\bzoo(?:[./]\w+)*[./]_[a-z]\w*", path.read_text())
 
 
-FORMER = {("zoo.models", "Found"): "Detections"}
+FORMER = {
+    ("zoo.models", "Found"): "Detections",
+    ("zoo.data", "Samples"): "SplitDataset",
+    ("zoo.data", "Decoded"): "DecodedDataset",
+    ("zoo.data", "Pixels"): "PixelDataset",
+    ("zoo.tasks", "Answer"): "FilePrediction",
+    ("zoo.tasks", "Records"): "SampleOutputs",
+}
 
 
 @pytest.mark.parametrize(("face", "former"), FORMER)
 def test_a_former_name_is_found_and_a_warning_says_the_present_one(face: str, former: str) -> None:
     module, name = importlib.import_module(face), FORMER[face, former]
-    with pytest.warns(UserWarning, match=rf"^{re.escape(face)}\.{former} is called {name} now\.$") as told:
+    with pytest.warns(UserWarning, match=rf"^{re.escape(face)}\.{former} is called {name} now;") as told:
         assert getattr(module, former) is getattr(module, name)
     assert told[0].filename == __file__
     assert former not in {*module.__all__, *dir(module)}
