@@ -179,6 +179,32 @@ def test_the_house_is_small() -> None:
     assert sum(map(len, rooms.values())) <= 60
 
 
+HEAVY = ("torch", "torchvision", "lightning", "timm", "matplotlib", "numpy", "PIL", "av", "cv2")
+LIGHT = ("train", "evaluate", "predict", "prepare", "verify", "study", "benchmark")
+"""Verbs whose help and mistakes are shown before these are imported, which takes seconds."""
+
+
+def at_once(source: str) -> str:
+    """What a module executes when it is imported: no function's body, and nothing that only type checkers read."""
+    body = [
+        node
+        for node in ast.parse(source).body
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    ]
+    return ast.unparse(ast.Module(body, []))
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_verb_begins_without_what_takes_seconds_to_import(name: str) -> None:
+    modules = {each: at_once(source) for each, source in MODULES.items()}
+    arrows = graph(modules)
+    arrows |= {each: others | ({each.rpartition(".")[0]} & arrows.keys()) for each, others in arrows.items()}
+    verb = f"zoo.{name}.__main__" if f"zoo.{name}.__main__" in modules else f"zoo.{name}"
+    found = reached(arrows, verb)
+    assert not {f"{each} by {by}" for each, by in found.items() if each.split(".")[0] in HEAVY}
+
+
 def test_no_file_is_long() -> None:
     assert not {name: lines for name, source in MODULES.items() if (lines := source.count("\n")) > 400}
 

@@ -4,20 +4,23 @@ import contextlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
-from torch import nn
 
 from zoo.common import trust
-from zoo.data.base import DataModule
 from zoo.run import transfer
 from zoo.run.check import _OF_ALL_MODELS, check_fit, check_parts, check_values, located, speaking_of
 from zoo.run.compose import composed
 from zoo.run.size import PAPER
-from zoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.data.base import DataModule
+    from zoo.tasks.base import Task
 
 
 def make(node: DictConfig, place: str) -> Any:

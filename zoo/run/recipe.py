@@ -4,10 +4,9 @@ import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from zoo.common import trust
 from zoo.common.places import LAST, exists
@@ -17,7 +16,11 @@ from zoo.run.check import located
 from zoo.run.compose import choices_of, composed, overrides_of, parse, quoted
 from zoo.run.folder import checkpoint_path, place, resumed_path
 from zoo.run.size import PAPER, SMALL
-from zoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.tasks.base import Task
 
 PUBLISHED = "published"
 """Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
