@@ -55,6 +55,7 @@ def mapped(
         return
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a process begun here runs it again
         raise ValueError(GUARD)
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     workers = min(processes or os.cpu_count() or 1, len(waiting))
@@ -62,8 +63,10 @@ def mapped(
     done = 0
     in_script = b"__main__" in pickle.dumps((work, items[:1]))
     begin = functools.partial(_Process, work, in_script)
+    silent = not log.isEnabledFor(logging.INFO)
     with (
-        Progress(*columns, disable=not log.isEnabledFor(logging.INFO)) as progress,
+        # Before rich 15 a bar that is disabled leaves an empty line, if its console is not quiet.
+        Progress(*columns, disable=silent, console=Console(quiet=True) if silent else None) as progress,
         beating(title, lambda: f"{done:,} of {len(items):,}"),
     ):
         bar = progress.add_task(title, total=len(items))
