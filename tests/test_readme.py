@@ -52,7 +52,8 @@ def test_the_small_network_learns_a_few_files(data: str, verb: Verb, tmp_path: P
     OWN.OWN[data](tmp_path / "own")
     settings = OWN.settings_of(data, Path("own"))
     short = [f"trainer.max_steps={STEPS[data]}", "trainer.limit_val_batches=0", "test=false", "callbacks.pictures=null"]
-    short += [f"data.batch_size={BATCH[data]}"] * (data in BATCH)
+    if data in BATCH:
+        short.append(f"data.batch_size={BATCH[data]}")
     status, _, err = verb("train", *settings, *short, "size=small", "trainer.log_every_n_steps=1", "hydra.run.dir=run")
     assert status == 0, err
     losses = training_losses()

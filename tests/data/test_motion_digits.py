@@ -207,11 +207,11 @@ def test_rendering_twice_gives_the_same_bytes(few: Path, tmp_path: Path) -> None
 SCRIPT = """
 import sys
 from pathlib import Path
-from zoo.data import _motion
+from zoo.data.rendered import motion
 from zoo.data.rendered.synth import render_files
 if __name__ == "__main__":
-    paths = [_motion.clip_path(Path(sys.argv[1]), "train", number) for number in range(48)]
-    render_files(_motion.render, paths, "test", processes=2)
+    paths = [motion.clip_path(Path(sys.argv[1]), "train", number) for number in range(48)]
+    render_files(motion.render, paths, "test", processes=2)
 """
 
 

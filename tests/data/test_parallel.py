@@ -64,9 +64,9 @@ def test_an_embedded_set_is_rendered_from_a_plain_script(make: str, tmp_path: Pa
 import os
 os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
 {make}
-from zoo.data import _motion, _scenes
-_motion.CLIPS.update(dict.fromkeys(_motion.CLIPS, 6))
-_scenes.SCENES.update(dict.fromkeys(_scenes.SCENES, _scenes._A_FILE))
+from zoo.data.rendered import motion, scenes
+motion.CLIPS.update(dict.fromkeys(motion.CLIPS, 6))
+scenes.SCENES.update(dict.fromkeys(scenes.SCENES, scenes._A_FILE))
 Data(shape=(3, 16, 32, 32) if Data.layout == 4 else (3, 64, 64)).prepare_data()
 print("done")
 """
