@@ -107,5 +107,5 @@ def test_the_list_is_the_installed_torchs(monkeypatch: pytest.MonkeyPatch) -> No
         assert nondeterministic(loss) == found
 
 
-OF_NO_LAYER = {"put_", "histc", "bincount", "median", "scatter_reduce", "EmbeddingBag", "MaxUnpool1d", "resize_"}
+OF_NO_LAYER = {"put_", "cumsum", "histc", "bincount", "median", "scatter_reduce", "EmbeddingBag", "MaxUnpool1d", "resize_"}
 """Of the list, what no network of images calls in training."""

@@ -61,10 +61,10 @@ def test_a_picture_of_any_mode_is_read_as_its_file(mode: str, lenet: Trained, tm
     image = grey.convert(mode) if mode == "I" else _in_mode(grey, mode)
     (answer,) = lenet.predict([image])
     assert answer.error is None
-    suffix = {"CMYK": "tif", "YCbCr": "tif", "I": "tif"}.get(mode, "png")
+    suffix = {"CMYK": "tif", "I": "tif"}.get(mode, "png")
     plain = (
         image.convert("RGBA" if mode in ("La", "PA", "RGBa") else "RGB")
-        if mode in ("La", "PA", "RGBa", "RGBX", "HSV")
+        if mode in ("La", "PA", "RGBa", "RGBX", "HSV", "YCbCr")
         else image
     )
     plain.save(tmp_path / f"a.{suffix}")

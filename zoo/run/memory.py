@@ -24,8 +24,8 @@ class Memory:
         return self.name
 
 
-_AS_TIFF = ("CMYK", "F", "I", "LAB", "YCbCr")
-"""Modes that PNG has not, and TIFF has."""
+_AS_TIFF = ("CMYK", "F", "I", "LAB")
+"""Modes that PNG has not, and TIFF has. (Pillow before 13 writes TIFF files of YCbCr that it cannot read.)"""
 
 
 def encoded(image: Image.Image) -> bytes:
