@@ -63,8 +63,8 @@ def scores(
     truth = [dict(each, id=number) for number, each in enumerate(annotations, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
         gold = _indexed(COCO(), images, known, truth)
-        guess = gold.loadRes(found) if found else _indexed(COCO(), images, known, [])
-        judge = COCOeval(gold, guess, _KINDS[kind])
+        predicted = gold.loadRes(found) if found else _indexed(COCO(), images, known, [])
+        judge = COCOeval(gold, predicted, _KINDS[kind])
         if kind == "keypoint":
             judge.params.kpt_oks_sigmas = np.asarray(sigmas)
         judge.params.maxDets = [most_of("keypoint", most)] if kind == "keypoint" else [min(1, most), min(10, most), most]
