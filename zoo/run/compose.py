@@ -213,10 +213,12 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     """A command line with the names that settings have now, which a warning says."""
     found = []
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        new = FORMER.get(name.lstrip("+")) if equals else None
-        if new and not any("checkpointing" in parameters(builder) for builder in plugins.own("model").values()):
-            warn(f"{name.lstrip('+')} is called {new} now: it is a setting of the run.")
+        written, equals, value = argument.partition("=")
+        name = written.lstrip("+")
+        new = FORMER.get(name) if equals else None
+        # A network of the user's own may have an argument of that name.
+        if new and not any(name.rpartition(".")[2] in parameters(builder) for builder in plugins.own("model").values()):
+            warn(f"{name} is called {new} now: it is a setting of the run.")
             argument = f"{new}={value}"
         found.append(argument)
     return found
