@@ -242,7 +242,7 @@ class DataModule(Renamed, lightning.LightningDataModule):
             views=samples.views,
         )
         if train:
-            sampler.resume_command(*self._begun)
+            sampler.resume_at(*self._begun)
         elif trainer and not trainer.overfit_batches:  # type: ignore[attr-defined]
             limit = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
             batches = limit if isinstance(limit, int) else int(math.ceil(len(sampler) / size) * limit)

@@ -61,7 +61,7 @@ class EpochSampler(DistributedSampler[Any]):
         self.epoch = 0
         self._begun = (0, 0)
 
-    def resume_command(self, epoch: int, samples: int) -> None:
+    def resume_at(self, epoch: int, samples: int) -> None:
         """Begin in this epoch, of which this rank has had so many samples."""
         self.epoch = epoch
         self._begun = (epoch, samples)
