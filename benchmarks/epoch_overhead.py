@@ -30,7 +30,7 @@ from zoo.run.build import build_data, build_task, facts_of, publish
 from zoo.run.compose import composed
 from zoo.run.report import quiet
 from zoo.run.trainer import build_trainer
-from zoo.tasks.base import CHANNELS_LAST
+from zoo.tasks.normalizing import CHANNELS_LAST
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ def training(task: str) -> float:
     data.setup()
     publish(config, facts_of(data))
     learner: Any = build_task(config).train()
-    learner.log = lambda *_, **__: None  # no trainer is attached, to which it could log
     optimizer = torch.optim.AdamW(learner.net.parameters(), 1e-3)
     start = 0.0
     for step, samples in enumerate(itertools.islice(data.train_dataloader(), STEPS + 1)):

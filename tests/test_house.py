@@ -355,7 +355,6 @@ NOT_INSTALLED = {"torchcodec": "torchcodec"}
 """What is imported of distributions that may not be here, where nobody can be asked which it belongs to."""
 UNUSED = {
     "tensorboard": "Lightning's logger of that name, which the configuration chooses, writes by it",
-    "torchmetrics": "lightning brings it in any case; its releases before 1.4 do not know numpy 2",
 }
 """What is declared and imported nowhere in the package, with the reason."""
 

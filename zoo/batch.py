@@ -4,20 +4,14 @@ They are plain dicts at run time, so that collation, pinning and Lightning's tra
 B is the number of samples; a sample is one image, or one clip of a video.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-
-TARGETS = {
-    "none": "images alone",
-    "label": "one class a sample",
-    "semantic": "a class for each pixel",
-    "instances": "the boxes and masks of objects",
-}
-"""What a task can learn from; a data set says which of them it serves."""
+from torch.utils._pytree import tree_map
 
 
 class Batch(TypedDict):
@@ -91,19 +85,116 @@ class InstanceBatch(Batch):
     instances: list[Instances]
 
 
-# Batches of other loaders
+# What can be learned from
 
-_KEYS = {"label": "label", "semantic": "mask", "instances": "instances"}
-"""Target to the field that holds it."""
-_FORMS = {
-    "none": "images or clips alone",
-    "label": "(input, label), the label int64 (B,)",
-    "semantic": f"(input, mask), the mask of whole numbers (B, H, W), {VOID} where a pixel counts for nothing",
-    "instances": (
+
+def _label(classes: int, size: int, shape: Sequence[int], draw: torch.Generator) -> dict[str, Any]:
+    return {"label": torch.arange(size) % classes}
+
+
+def _mask(classes: int, size: int, shape: Sequence[int], draw: torch.Generator) -> dict[str, Any]:
+    return {"mask": torch.randint(classes, (size, *shape[1:]), dtype=torch.uint8, generator=draw)}
+
+
+KEYPOINTS = 17
+"""Keypoints of an object of an example: as many as COCO's."""
+
+
+def _objects(classes: int, size: int, shape: Sequence[int], draw: torch.Generator) -> dict[str, Any]:
+    """A left and a right half."""
+    height, width = shape[1:]
+    masks = torch.zeros(2, height, width, dtype=torch.uint8)
+    masks[0, :, : width // 2] = masks[1, :, width // 2 :] = 1
+    boxes = torch.tensor([[0, 0, width // 2, height], [width // 2, 0, width, height]], dtype=torch.float32)
+    middle = torch.tensor([[width / 4, height / 2, 1.0], [3 * width / 4, height / 2, 1.0]])
+    objects = {"boxes": boxes, "masks": masks, "keypoints": middle[:, None].expand(2, KEYPOINTS, 3)}
+    sizes = torch.tensor([[height, width]]).expand(size, 2)
+    return {
+        "instances": [{**objects, "labels": torch.ones(2, dtype=torch.int64)} for _ in range(size)],
+        "size": sizes,
+        "full": sizes,
+        "image_id": torch.arange(size),
+    }
+
+
+def _checked_label(value: Any, count: int) -> Tensor | None:
+    return value.long() if _whole(value, 1, count) else None
+
+
+def _checked_mask(value: Any, count: int) -> Tensor | None:
+    return value if _whole(value, 3, count) else None
+
+
+def _checked_objects(value: Any, count: int) -> list[Any] | None:
+    parts = list(value) if isinstance(value, list | tuple) else []
+    right = len(parts) == count and all(isinstance(each, Mapping) and {"boxes", "labels"} <= each.keys() for each in parts)
+    return parts if right else None
+
+
+def _whole(value: Any, axes: int, count: int) -> bool:
+    """Whether it is a tensor of whole numbers of so many axes, of so many samples."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        return False
+    return value.dim() == axes and len(value) == count
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that a task can learn from, and a data set serve."""
+
+    words: str
+    form: str
+    """How a loader of another package serves it, in words."""
+    key: str = ""
+    """The field of a batch that holds it."""
+    example: Callable[[int, int, Sequence[int], torch.Generator], dict[str, Any]] = lambda *_: {}
+    """(classes, samples, shape of a sample, draws) -> the fields of a batch, as our data sets serve them."""
+    checked: Callable[[Any, int], Any] = lambda value, count: value
+    """(What another loader has, samples) -> what a task reads; None where it cannot."""
+    listed: bool = False
+    """Whether the images may differ in size, and be a list."""
+
+
+TARGETS = {
+    "none": Target("images alone", "images or clips alone"),
+    "label": Target("one class a sample", "(input, label), the label int64 (B,)", "label", _label, _checked_label),
+    "semantic": Target(
+        "a class for each pixel",
+        f"(input, mask), the mask of whole numbers (B, H, W), {VOID} where a pixel counts for nothing",
+        "mask",
+        _mask,
+        _checked_mask,
+    ),
+    "instances": Target(
+        "the boxes and masks of objects",
         "(input, instances), the input a batch or a list of images (C, H, W), the instances a list of dictionaries with boxes "
-        "(N, 4) and labels (N,), from 1 on, as torchvision's detectors take them"
+        "(N, 4) and labels (N,), from 1 on, as torchvision's detectors take them",
+        "instances",
+        _objects,
+        _checked_objects,
+        listed=True,
     ),
 }
+"""What a task can learn from; a data set says which of them it serves. A new kind is one entry here, and a task."""
+
+
+def example_batch(
+    target: str, shape: Sequence[int], classes: int, size: int, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Noise as the data sets serve it, with what a task of this target learns from."""
+    draw = torch.Generator().manual_seed(0)
+    batch = {
+        "input": torch.randint(256, (size, *shape), dtype=torch.uint8, generator=draw),
+        "id": torch.arange(size),
+        "view": torch.zeros(size, dtype=torch.int64),
+        "epoch": torch.zeros(size, dtype=torch.int64),
+        **TARGETS[target].example(classes, size, shape, draw),
+    }
+    moved: dict[str, Any] = tree_map(lambda each: each.to(device), batch)
+    return moved
+
+
+# Batches of other loaders
 
 
 def channels_of(net: Any) -> int | None:
@@ -129,10 +220,10 @@ def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *
         ValueError: it is something else; the sentence shows the form.
     """
     form = (
-        f"{reader} reads {_FORMS[target]}, or a dictionary with these names. The input is uint8, 0 to 255, or floats as the "
-        f"network reads them, (B, C, H, W) or (B, C, T, H, W)."
+        f"{reader} reads {TARGETS[target].form}, or a dictionary with these names. The input is uint8, 0 to 255, or floats as "
+        f"the network reads them, (B, C, H, W) or (B, C, T, H, W)."
     )
-    key = _KEYS.get(target) if told else None
+    key = TARGETS[target].key if told else ""
     names = ("input", *filter(None, [key]))
     if isinstance(batch, Mapping):
         if missing := [name for name in names if name not in batch]:
@@ -145,7 +236,7 @@ def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *
         found = dict(zip(names, batch, strict=False))
     else:
         raise ValueError(f"The batch is {_described(batch)}. {form}")
-    if target == "instances" or isinstance(found["input"], list | tuple):
+    if TARGETS[target].listed or isinstance(found["input"], list | tuple):
         found |= _images(found["input"], form)
     pixels = found["input"]
     if not isinstance(pixels, Tensor) or pixels.dim() not in (4, 5):
@@ -155,24 +246,13 @@ def foreign(batch: Any, target: str, reader: str, channels: int | None = None, *
     if channels is not None and pixels.shape[1] != channels:
         raise ValueError(f"The batch's input is {_described(pixels)}, but the network reads {channels} channels. {form}")
     if key:
-        found[key] = _target(found[key], target, len(pixels), form)
+        value = found[key]
+        if (read := TARGETS[target].checked(value, len(pixels))) is None:
+            raise ValueError(f"The batch's {key} is {_described(value)}. {form}")
+        if isinstance(read, Tensor) and read.numel() and int(read.min()) < 0:
+            raise ValueError(f"The batch's {key} holds {int(read.min())}; classes are counted from 0. {form}")
+        found[key] = read
     return found
-
-
-def _target(value: Any, target: str, count: int, form: str) -> Any:
-    """What is learned from, of so many samples. Raises ValueError."""
-    if target == "instances":
-        parts = list(value) if isinstance(value, list | tuple) else []
-        if len(parts) != count or not all(isinstance(each, Mapping) and {"boxes", "labels"} <= each.keys() for each in parts):
-            raise ValueError(f"The batch's instances are {_described(value)}. {form}")
-        return parts
-    axes = 1 if target == "label" else 3
-    whole = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
-    if not whole or value.dim() != axes or len(value) != count:
-        raise ValueError(f"The batch's {_KEYS[target]} is {_described(value)}. {form}")
-    if value.numel() and int(value.min()) < 0:
-        raise ValueError(f"The batch's {_KEYS[target]} holds {int(value.min())}; classes are counted from 0. {form}")
-    return value.long() if target == "label" else value
 
 
 def _images(images: Any, form: str) -> dict[str, Any]:

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo.batch import TARGETS
+from zoo.batch import TARGETS, example_batch
 from zoo.benchmark import charts
 from zoo.benchmark import timing as _timing
 from zoo.benchmark.measure import Options, Row, chosen_models, read_rows
-from zoo.benchmark.timing import NoMemoryError, Timing, Trial, measure, random_batch, timed
+from zoo.benchmark.timing import NoMemoryError, Timing, Trial, measure, timed
 from zoo.models._entries import entries_of
 from zoo.run.build import untrained_net
 from zoo.run.compose import choices_of, composed
@@ -111,13 +111,13 @@ def test_every_task_takes_a_step_on_noise(task: str) -> None:
 def test_noise_is_what_the_contract_says() -> None:
     for target in TARGETS:
         shape = (3, 8, 10)
-        batch = random_batch(target, shape, 5, 3, torch.device("cpu"))
+        batch = example_batch(target, shape, 5, 3)
         assert (batch["input"].shape, batch["input"].dtype) == ((3, *shape), torch.uint8)
         own = {"label": ["label"], "semantic": ["mask"], "instances": ["instances", "size", "full", "image_id"], "none": []}
         assert set(batch) - {"input", "id", "view", "epoch"} == set(own[target])
-    masks = random_batch("semantic", (3, 8, 10), 5, 3, torch.device("cpu"))["mask"]
+    masks = example_batch("semantic", (3, 8, 10), 5, 3)["mask"]
     assert (masks.shape, int(masks.max())) == ((3, 8, 10), 4)
-    for each in random_batch("instances", (3, 8, 10), 5, 3, torch.device("cpu"))["instances"]:
+    for each in example_batch("instances", (3, 8, 10), 5, 3)["instances"]:
         for box, mask in zip(each["boxes"].int().tolist(), each["masks"], strict=True):
             ys, xs = mask.nonzero(as_tuple=True)
             assert box == [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]

@@ -28,9 +28,6 @@ LEAST_STEPS = 5
 LEAST_LATENCIES = 20
 """Rounds at least, however long they take; of fewer latencies a p95 would say nothing."""
 
-KEYPOINTS = 17
-"""Keypoints of an object of noise: as many as COCO's."""
-
 _STATUS = Path("/proc/self/status")  # Linux; elsewhere memory on the CPU is not measured
 
 
@@ -95,6 +92,7 @@ def measure(trial: Trial) -> Timing:
     """The trial itself, in this process."""
     import torch
 
+    from zoo.batch import KEYPOINTS, example_batch
     from zoo.common.bfloat16 import pad_explicitly
     from zoo.run import build
     from zoo.run.build import publish
@@ -120,12 +118,11 @@ def measure(trial: Trial) -> Timing:
     publish(config, facts)
     task: Task = build.make(config.task, "task")(net=net)
     task.to(device)
-    task.log = task.log_dict = _unheard  # type: ignore[method-assign]  # there is no trainer to hear it
 
     if trial.training:
         pad_explicitly(task.net, trial.precision, device.type)
     make = _training if trial.training else _inference
-    step = make(task, random_batch(task.target, shape, outputs, trial.batch, device), trial)
+    step = make(task, example_batch(task.target, shape, outputs, trial.batch, device), trial)
     for _ in range(WARM_UP):
         out = step()
     _forget_peak(device)
@@ -133,45 +130,11 @@ def measure(trial: Trial) -> Timing:
     memory = _peak(device, before)
     latencies: list[float] = []
     if not trial.training:
-        one = _inference(task, random_batch(task.target, shape, outputs, 1, device), trial)
+        one = _inference(task, example_batch(task.target, shape, outputs, 1, device), trial)
         for _ in range(WARM_UP):
             one()
         latencies = _clocked(one, trial.seconds, LEAST_LATENCIES, device)
     return Timing(tuple(steps), tuple(latencies), memory, _finite(out))
-
-
-def random_batch(target: str, shape: tuple[int, ...], classes: int, size: int, device: "torch.device") -> dict[str, Any]:
-    """Noise as the data sets serve it (`zoo.batch`), with what a task of this target learns from."""
-    import torch
-    from torch.utils._pytree import tree_map
-
-    draw = torch.Generator().manual_seed(0)
-    batch: dict[str, Any] = {
-        "input": torch.randint(256, (size, *shape), dtype=torch.uint8, generator=draw),
-        "id": torch.arange(size),
-        "view": torch.zeros(size, dtype=torch.int64),
-        "epoch": torch.zeros(size, dtype=torch.int64),
-    }
-    if target == "label":
-        batch["label"] = torch.arange(size) % classes
-    elif target == "semantic":
-        batch["mask"] = torch.randint(classes, (size, *shape[1:]), dtype=torch.uint8, generator=draw)
-    elif target == "instances":  # a left and a right half, with COCO's number of keypoints
-        height, width = shape[1:]
-        masks = torch.zeros(2, height, width, dtype=torch.uint8)
-        masks[0, :, : width // 2] = masks[1, :, width // 2 :] = 1
-        boxes = torch.tensor([[0, 0, width // 2, height], [width // 2, 0, width, height]], dtype=torch.float32)
-        middle = torch.tensor([[width / 4, height / 2, 1.0], [3 * width / 4, height / 2, 1.0]])
-        objects = {"boxes": boxes, "masks": masks, "keypoints": middle[:, None].expand(2, KEYPOINTS, 3)}
-        batch["instances"] = [{**objects, "labels": torch.ones(2, dtype=torch.int64)} for _ in range(size)]
-        batch["size"] = batch["full"] = torch.tensor([[height, width]]).expand(size, 2)
-        batch["image_id"] = batch["id"]
-    moved: dict[str, Any] = tree_map(lambda x: x.to(device), batch)
-    return moved
-
-
-def _unheard(*_: Any, **__: Any) -> None:
-    pass
 
 
 def _precision(trial: Trial) -> Any:
@@ -200,14 +163,11 @@ def _training(task: "Task", batch: dict[str, Any], trial: Trial) -> Callable[[],
     task.train()
     optimizer = task.optimizer(task.parameters())
 
-    def losses() -> "Tensor":
-        return torch.stack(list(task.losses(batch).values())).sum()
-
-    total = torch.compile(losses, dynamic=False) if trial.mode == "compiled" else losses
+    total = torch.compile(task.total_loss, dynamic=False) if trial.mode == "compiled" else task.total_loss
 
     def step() -> "Tensor":
         with _precision(trial):
-            loss = total()
+            loss, _ = total(batch)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -28,7 +28,7 @@ NUMBERS = frozenset(
 """Arguments of data sets that say which samples are served, and how they are cut: numbers, or lists of numbers."""
 WORDS = {
     "model": frozenset("name backbone block cell fusion average heads motion norm padding stem streams".split()),
-    "task": frozenset("metric mode loss copies".split()),
+    "task": frozenset("metric metrics mode loss copies".split()),
     "data": frozenset("annotations decoder flow ground target test_list train_list val_sequence".split()),
 }
 """Arguments that are told by a word; what is no word names a place, an address, a command."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo.run.compose import DictConfig
 from zoo.run.size import PAPER, SMALL
-from zoo.tasks.base import LONE, Task
+from zoo.tasks.base import Task
+from zoo.tasks.steps import LONE
 
 
 def check_step(task: Task, data: Any, processes: int = 1, *, synchronized: bool = False) -> None:

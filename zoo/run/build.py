@@ -110,6 +110,10 @@ def build_task(config: DictConfig, *, anew: bool = True) -> "Task":
     with _ways_out(config), speaking_of(config, "model"):
         net: nn.Module = make(config.model, "model")(**({} if anew else {"pretrained": None}))
     _checkpoint(net, config)
+    for metric in config.task.get("metrics") or ():
+        if isinstance(metric, DictConfig):
+            with open_dict(metric):
+                metric._partial_ = True  # the task knows the number of classes
     with speaking_of(config, "task"):
         task = make(config.task, "task")(net=net)
     return typing.cast("Task", task)

@@ -205,7 +205,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if origin is Callable:
-        return callable(value)
+        return callable(value) or (isinstance(value, dict) and "_target_" in value)
     if hint in (int, str, bool):
         return type(value) is hint
     if hint is Path:
@@ -271,8 +271,8 @@ def check_fit(config: DictConfig) -> None:
     kind, target = located(config.data._target_), located(config.task._target_).target
     if target not in (*kind.targets, "none"):
         raise ValueError(
-            f"{choices_of(config)['task']} learns from {TARGETS[target]}, but {choices_of(config)['data']} serves "
-            f"{' or '.join(TARGETS[each] for each in kind.targets)}. Choose another data= or another model=."
+            f"{choices_of(config)['task']} learns from {TARGETS[target].words}, but {choices_of(config)['data']} serves "
+            f"{' or '.join(TARGETS[each].words for each in kind.targets)}. Choose another data= or another model=."
         )
     built, served = config.model.get("input_shape") or [], config.data.shape
     if isinstance(built, ListConfig | list) and len(built) == len(served) == 4 and built[1] != served[1]:

@@ -72,7 +72,8 @@ def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
         value = node[name]
         if name.startswith("_") or (name in facts and name != "shape") or isinstance(value, DictConfig):
             continue
-        values[name] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        values[name] = [each for each in plain if trust.harmless(each)] if isinstance(plain, list) else plain
     return values
 
 

@@ -34,7 +34,7 @@ from zoo.run.compose import quoted
 from zoo.run.report import Clock
 from zoo.run.signals import AGAIN, PATIENCE, STOPPING, Stopped, fail, handled, leave
 from zoo.run.sweep import SweepTable
-from zoo.tasks.base import NotFinite
+from zoo.tasks.steps import NotFinite
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -1,5 +1,4 @@
 from .autoencoder import AutoencoderTask as AutoencoderTask
-from .base import NotFinite as NotFinite
 from .base import Optimization as Optimization
 from .base import Task as Task
 from .classification import ClassificationTask as ClassificationTask
@@ -8,3 +7,4 @@ from .gathering import SampleOutputs as SampleOutputs
 from .predictions import FilePrediction as FilePrediction
 from .rotation import RotationTask as RotationTask
 from .segmentation import SegmentationTask as SegmentationTask
+from .steps import NotFinite as NotFinite

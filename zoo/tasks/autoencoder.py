@@ -12,6 +12,7 @@ from zoo.batch import Batch
 from zoo.common import draw
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.metrics import IMAGES, Mean, Measure
 from zoo.tasks.predictions import FilePrediction
 
 
@@ -23,6 +24,7 @@ class AutoencoderTask(Task):
     """
 
     target = "none"
+    available = IMAGES
     default_arguments = Optimization(metric="mse", mode="min", channels_last=False)
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -37,10 +39,13 @@ class AutoencoderTask(Task):
         image: Tensor = network.decode(embedding).float()
         return image * self.std[:, None, None] + self.mean[:, None, None]
 
+    def images(self, pixels: Tensor) -> Tensor:
+        """uint8, or normalized (B, C, H, W) -> 0 to 1."""
+        return pixels * self.std[:, None, None] + self.mean[:, None, None] if pixels.is_floating_point() else pixels / 255
+
     def errors(self, pixels: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> the mean squared error of each image, (B,)."""
-        truth = pixels * self.std[:, None, None] + self.mean[:, None, None] if pixels.is_floating_point() else pixels / 255
-        return (self.decode(self.encode(pixels)) - truth).square().flatten(1).mean(1)
+        return (self.decode(self.encode(pixels)) - self.images(pixels)).square().flatten(1).mean(1)
 
     def predict(self, batch: Batch) -> Tensor:
         """(B, C, H, W): the reconstructions, about 0 to 1."""
@@ -50,10 +55,17 @@ class AutoencoderTask(Task):
         return {"mse": self.errors(batch["input"]).mean()}
 
     def sample_outputs(self, batch: Batch) -> SampleOutputs:
-        return {"id": batch["id"], "view": batch["view"], "error": self.errors(batch["input"]).double()}
+        kept = {"id": batch["id"], "view": batch["view"], "error": self.errors(batch["input"]).double()}
+        if self.wanted:
+            kept |= {"reconstruction": self.predict(batch), "image": self.images(batch["input"])}
+        return kept
 
-    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
-        return {"mse": outputs["error"].mean().item()}
+    def measures(self, outputs: SampleOutputs) -> dict[str, Measure]:
+        return {"mse": (Mean(), [(outputs["error"],)])}
+
+    def pairs(self, outputs: SampleOutputs) -> list[tuple[Tensor, Tensor]]:
+        """Reconstructions and images (N, C, H, W), 0 to 1."""
+        return [(outputs["reconstruction"], outputs["image"])]
 
     def prediction(self, batch: Batch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """The reconstruction, its error and the embedding."""

@@ -5,13 +5,14 @@ from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, multi_margin_loss, nll_loss
+from torch.nn.functional import cross_entropy, multi_margin_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from zoo.batch import Batch, LabelBatch
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.classes import check_classes, outputs_of
 from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.metrics import CLASSES, MeanLoss, Measure, TopAccuracy
 from zoo.tasks.predictions import FilePrediction, ranked, together
 
 
@@ -31,6 +32,7 @@ class ClassificationTask(Task):
         cutmix: alpha of CutMix (Yun et al. 2019); 0 is none. With both, each batch takes one of them, evenly.
     """
 
+    available = CLASSES
     unscored = Task.unscored | {"loss", "margin", "label_smoothing", "mixup", "cutmix"}
     default_arguments = Optimization(metric="accuracy", mode="max", channels_last=False)
 
@@ -101,19 +103,24 @@ class ClassificationTask(Task):
         kept = {"id": batch["id"], "view": batch["view"], "label": batch["label"]}
         return {**kept, "probability": self.predict(batch)}
 
-    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
-        _, probability = join_views(outputs["id"], outputs["probability"])
-        ids, first = _first(outputs["id"])
-        label = outputs["label"][first]
-        result = {
-            "accuracy": _top(probability, label, 1),
-            "loss": nll_loss(probability.clamp_min(1e-12).log(), label).item(),
-        }
+    def measures(self, outputs: SampleOutputs) -> dict[str, Measure]:
+        samples = [self._samples(outputs)]
+        found: dict[str, Measure] = {"accuracy": (TopAccuracy(), samples), "loss": (MeanLoss(), samples)}
         if self.num_outputs > 10:
-            result["accuracy_top5"] = _top(probability, label, 5)
-        if len(outputs["id"]) > len(ids):
-            result["view_accuracy"] = _top(outputs["probability"], outputs["label"], 1)
-        return result
+            found["accuracy_top5"] = (TopAccuracy(5), samples)
+        if len(outputs["id"]) > len(samples[0][1]):
+            found["view_accuracy"] = (TopAccuracy(), [(outputs["probability"], outputs["label"])])
+        return found
+
+    def pairs(self, outputs: SampleOutputs) -> list[tuple[Tensor, Tensor]]:
+        """Probabilities (N, C) and labels (N,), of samples."""
+        return [self._samples(outputs)]
+
+    def _samples(self, outputs: SampleOutputs) -> tuple[Tensor, Tensor]:
+        """The average of each sample's views, and its label."""
+        _, probability = join_views(outputs["id"], outputs["probability"])
+        label: Tensor = outputs["label"]
+        return probability, label[_first(outputs["id"])]
 
 
 def join_views(ids: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,12 +130,7 @@ def join_views(ids: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
     return unique, total / counts[:, None]
 
 
-def _first(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct ids, rising, and where each stands first (outputs come sorted by id)."""
-    unique, counts = torch.unique_consecutive(ids, return_counts=True)
-    return unique, counts.cumsum(0) - counts
-
-
-def _top(probability: Tensor, label: Tensor, k: int) -> float:
-    best = probability.topk(k, dim=1).indices
-    return (best == label[:, None]).any(1).double().mean().item()
+def _first(ids: Tensor) -> Tensor:
+    """Where each distinct id stands first (outputs come sorted by id)."""
+    counts: Tensor = torch.unique_consecutive(ids, return_counts=True)[1]
+    return counts.cumsum(0) - counts

@@ -13,6 +13,7 @@ from zoo.common.chance import ROTATION, uniform
 from zoo.common.words import warn
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.metrics import CLASSES, Mean, Measure
 from zoo.tasks.predictions import FilePrediction, ranked, together
 
 TURNS = 4
@@ -34,6 +35,7 @@ class RotationTask(Task):
     """
 
     target = "none"
+    available = CLASSES
     unscored = Task.unscored | {"copies", "seed"}
     default_arguments = Optimization(metric="accuracy", mode="max", channels_last=False)
 
@@ -87,12 +89,19 @@ class RotationTask(Task):
             "predicted": scores.argmax(1).reshape(TURNS, count).T,
             "cross_entropy": cross_entropy(scores, turns, reduction="none").reshape(TURNS, count).T,
         }
+        if self.wanted:
+            kept["probability"] = scores.softmax(1).reshape(TURNS, count, TURNS).transpose(0, 1)
         label = batch.get("label")
         return {**kept, "label": label} if isinstance(label, Tensor) else kept
 
-    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
+    def measures(self, outputs: SampleOutputs) -> dict[str, Measure]:
         right = outputs["predicted"] == torch.arange(TURNS)
-        return {"accuracy": right.double().mean().item(), "loss": outputs["cross_entropy"].double().mean().item()}
+        return {"accuracy": (Mean(), [(right,)]), "loss": (Mean(), [(outputs["cross_entropy"],)])}
+
+    def pairs(self, outputs: SampleOutputs) -> list[tuple[Tensor, Tensor]]:
+        """Probabilities (4 N, 4) and turns (4 N,)."""
+        probability = outputs["probability"]
+        return [(probability.flatten(0, 1), torch.arange(TURNS).repeat(len(probability)))]
 
 
 def square(pixels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Semantic segmentation: a class for every pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,19 +10,18 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from zoo.batch import VOID, MaskBatch
 from zoo.common import draw
-from zoo.common.words import printable
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.classes import check_classes, outputs_of
 from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.metrics import PIXELS, ClassOverlap, Mean, Measure, Overlap
 from zoo.tasks.predictions import FilePrediction, a_few
 
 
 class SegmentationTask(Task):
     """Cross-entropy of every pixel that has a class; void counts for nothing, and a batch of void alone costs 0.
 
-    Metrics come from one confusion matrix over the whole split: `miou`, `pixel_accuracy`, `mean_accuracy`, `fw_iou`
-    (Long et al. 2015, section 5), `loss`, and `iou/CLASS` of each class. A mean over classes leaves out those that
-    occur neither in the truth nor in the prediction.
+    Metrics come from one confusion matrix over the whole split: those of `zoo.tasks.Overlap`, `loss`, and `iou/CLASS` of each
+    class that occurs in the truth or in the prediction.
 
     Args:
         num_outputs: number of classes, with the background where there is one; None is the network's own.
@@ -32,6 +31,7 @@ class SegmentationTask(Task):
     """
 
     target = "semantic"
+    available = PIXELS
     default_arguments = Optimization(metric="miou", mode="max", channels_last=True)
 
     def __init__(
@@ -89,26 +89,33 @@ class SegmentationTask(Task):
     def sample_outputs(self, batch: MaskBatch) -> SampleOutputs:
         mask = batch["mask"].long()
         probability = self.probability(batch["input"], mask.shape[1:])
+        predicted = largest(probability)
         truth = mask.where(mask != VOID, 0)
         nll = -probability.gather(1, truth[:, None])[:, 0].clamp_min(1e-12).log()
-        return {
+        kept: SampleOutputs = {
             "id": batch["id"],
             "view": batch["view"],
-            "confusion": confusion(mask, largest(probability), self.num_outputs),
+            "confusion": confusion(mask, predicted, self.num_outputs),
             "nll": (nll * (mask != VOID)).flatten(1).double().sum(1),
         }
+        if self.wanted:  # images may differ in size
+            kept |= {"predicted": [*predicted.to(torch.uint8).cpu()], "mask": [*batch["mask"].cpu()]}
+        return kept
 
-    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
-        matrix = outputs["confusion"].sum(0, dtype=torch.int64)
-        if not matrix.any():
+    def measures(self, outputs: SampleOutputs) -> dict[str, Measure]:
+        pixels = outputs["confusion"].sum((1, 2))
+        if not pixels.any():
             raise ValueError("Every pixel of the split is void, so there is nothing to score. Look at the masks.")
-        iou = class_iou(matrix)
-        named = {
-            f"iou/{printable(name)}": value
-            for name, value in zip(self.class_names, iou.tolist(), strict=True)
-            if value == value
+        return {
+            "": (Overlap(self.num_outputs), [(outputs["confusion"],)]),
+            "loss": (Mean(), [(outputs["nll"], pixels)]),
+            "iou": (ClassOverlap(self.num_outputs), [(outputs["confusion"],)]),
         }
-        return {**summary(matrix), "loss": (outputs["nll"].sum() / matrix.sum()).item(), **named}
+
+    def pairs(self, outputs: SampleOutputs) -> Iterator[tuple[Tensor, Tensor]]:
+        """Classes and classes or void, (1, H, W), image by image."""
+        for predicted, mask in zip(outputs["predicted"], outputs["mask"], strict=True):
+            yield predicted.long()[None], mask.long()[None]
 
     def prediction(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """An overlay, a picture of class indices, and the classes' shares of the image."""
@@ -150,21 +157,3 @@ def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
     cell = (sample * classes + truth) * classes + predicted
     counts = torch.bincount(cell[counted], minlength=len(truth) * classes**2)
     return counts.reshape(-1, classes, classes).int()
-
-
-def class_iou(matrix: Tensor) -> Tensor:
-    """(C, C) -> (C,) float64: intersection over union of each class; NaN where neither truth nor prediction has it."""
-    hits = matrix.diagonal().double()
-    return hits / (matrix.sum(0) + matrix.sum(1) - hits)
-
-
-def summary(matrix: Tensor) -> dict[str, float]:
-    """The four figures of Long et al. 2015, section 5, from a confusion matrix (C, C) with truth in its rows."""
-    hits, truth = matrix.diagonal().double(), matrix.sum(1).double()
-    iou = class_iou(matrix)
-    return {
-        "miou": iou.nanmean().item(),
-        "pixel_accuracy": (hits.sum() / truth.sum()).item(),
-        "mean_accuracy": (hits / truth).nanmean().item(),
-        "fw_iou": ((truth / truth.sum()) * iou.nan_to_num()).sum().item(),
-    }
