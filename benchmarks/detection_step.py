@@ -39,29 +39,31 @@ def theirs(config: DictConfig) -> MaskRCNN:
     """torchvision's own classes at the sizes of the configuration."""
     own = config.model
     levels, channels = own.levels, own.channels
+    first, box, widths = own.rpn_options, own.head_options.box, own.head_options.mask.widths
     names = [str(at) for at in range(levels)]
     depths = [64 * 2**level for level in range(levels)]
     body = BackboneWithFPN(
         resnet18(norm_layer=torch.nn.BatchNorm2d), {f"layer{at + 1}": str(at) for at in range(levels)}, depths, channels
     )
+    anchors = AnchorGenerator(tuple((edge,) for edge in first.anchors), (tuple(first.ratios),) * len(first.anchors))
     return MaskRCNN(
         body,
         min_size=min(config.data.shape[1:]),
         max_size=max(config.data.shape[1:]),
         image_mean=list(config.data.mean),
         image_std=list(config.data.std),
-        rpn_anchor_generator=AnchorGenerator(tuple((edge,) for edge in own.anchors), (tuple(own.ratios),) * len(own.anchors)),
-        rpn_pre_nms_top_n_train=own.train_proposals,
-        rpn_post_nms_top_n_train=own.train_proposals,
-        rpn_pre_nms_top_n_test=own.proposals,
-        rpn_post_nms_top_n_test=own.proposals,
-        box_roi_pool=MultiScaleRoIAlign(names, 7, own.sampling_ratio),
-        mask_roi_pool=MultiScaleRoIAlign(names, 14, own.sampling_ratio),
-        box_batch_size_per_image=own.regions,
-        box_head=TwoMLPHead(channels * 49, own.box_width),
-        box_predictor=FastRCNNPredictor(own.box_width, own.num_classes + 1),
-        mask_head=MaskRCNNHeads(channels, tuple(own.mask_widths), 1),
-        mask_predictor=MaskRCNNPredictor(own.mask_widths[-1], own.mask_widths[-1], own.num_classes + 1),
+        rpn_anchor_generator=anchors,
+        rpn_pre_nms_top_n_train=first.train_proposals,
+        rpn_post_nms_top_n_train=first.train_proposals,
+        rpn_pre_nms_top_n_test=first.proposals,
+        rpn_post_nms_top_n_test=first.proposals,
+        box_roi_pool=MultiScaleRoIAlign(names, 7, box.sampling_ratio),
+        mask_roi_pool=MultiScaleRoIAlign(names, 14, box.sampling_ratio),
+        box_batch_size_per_image=box.regions,
+        box_head=TwoMLPHead(channels * 49, box.width),
+        box_predictor=FastRCNNPredictor(box.width, own.num_classes + 1),
+        mask_head=MaskRCNNHeads(channels, tuple(widths), 1),
+        mask_predictor=MaskRCNNPredictor(widths[-1], widths[-1], own.num_classes + 1),
     )
 
 

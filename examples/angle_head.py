@@ -44,8 +44,10 @@ class AngleHead(Head):
 
 
 def main(**limits: Any) -> None:
-    light = {"backbone": "resnet18", "norm": "batch", "levels": 3, "channels": 64, "anchors": [24, 40, 56, 76]}
-    net = zoo.create_model("mask_rcnn", num_classes=10, heads=["box", "angle"], **light)
+    light = {"backbone": "resnet18", "norm": "batch", "levels": 3, "channels": 64}
+    net = zoo.create_model(
+        "mask_rcnn", num_classes=10, heads=["box", "angle"], rpn_options={"anchors": [24, 40, 56, 76]}, **light
+    )
     trainer = lightning.Trainer(**{"max_epochs": 3, **limits})
     trainer.fit(DetectionTask(net), DigitScenes())
 

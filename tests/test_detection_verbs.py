@@ -22,15 +22,15 @@ from zoo.tasks.detection import DetectionTask
 Verb = Callable[..., tuple[int, str, str]]
 SMALL = (
     "model.channels=16",
-    "model.box_width=32",
-    "model.regions=16",
-    "model.train_proposals=60",
+    "model.head_options.box.width=32",
+    "model.head_options.box.regions=16",
+    "model.rpn_options.train_proposals=60",
     "data.shape=[3,64,64]",
     "data.num_workers=0",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=1",
 )
-HEADS = ("model.mask_widths=[8]", "model.keypoint_widths=[8]")
+HEADS = ("model.head_options.mask.widths=[8]", "model.head_options.keypoint.widths=[8]")
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +204,8 @@ def test_eight_real_images_are_learnt_by_heart(verb: Verb, real_data: Callable[[
         "data.flip=false",
         "data.batch_size=2",
         "data.num_workers=0",
-        "model.anchors=[32,64,128,256]",
-        "model.mask_widths=[64,64]",
+        "model.rpn_options.anchors=[32,64,128,256]",
+        "model.head_options.mask.widths=[64,64]",
         "trainer.max_epochs=40",
         "trainer.check_val_every_n_epoch=40",
         "trainer.accelerator=cpu",

@@ -575,7 +575,13 @@ LIGHT = {
     "grey": ("model=linear", "data.shape=[1,16,16]"),
     "films": ("model=early_fusion", "data.shape=[3,4,16,16]"),
     "semantic": ("model=fcn8s", "model.width=0.03125", "data.shape=[3,32,32]", "data.batch_size=2"),
-    "instances": ("model=faster_rcnn", "model.channels=16", "model.box_width=32", "model.regions=16", "data.shape=[3,64,64]"),
+    "instances": (
+        "model=faster_rcnn",
+        "model.channels=16",
+        "model.head_options.box.width=32",
+        "model.head_options.box.regions=16",
+        "data.shape=[3,64,64]",
+    ),
 }
 """A network for what a set serves, that trains a step in a moment."""
 A_STEP = (

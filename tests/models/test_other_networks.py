@@ -179,7 +179,7 @@ def test_vgg_computes_the_same_inside_dense_networks(name: str, norm: bool, tmp_
 def test_a_detectors_body_computes_what_the_backbone_did(tmp_path: Path) -> None:
     source = disturbed(torchvision.models.resnet18(weights=None))
     x = torch.randn(1, 3, 64, 64, dtype=torch.double)
-    small = {"backbone": "resnet18", "channels": 8, "box_width": 8, "levels": 4}
+    small = {"backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}, "levels": 4}
     for norm in ("batch", "frozen"):
         net = started("faster_rcnn", source, tmp_path, norm=norm, **small)
         with torch.no_grad():
@@ -285,7 +285,7 @@ def test_published_weights_are_looked_for_once_and_under_their_own_network(
         return tmp_path / "resnet18.pth"
 
     monkeypatch.setattr(_entries.Weights, "path", path)
-    small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "box_width": 8}
+    small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}}
     with pytest.warns(UserWarning, match="afresh"):
         net = zoo.create_model("faster_rcnn", pretrained="resnet18:imagenet1k_v1", **small)
     assert torch.equal(net.backbone.body.conv1.weight, source.conv1.weight)

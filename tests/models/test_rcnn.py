@@ -1,8 +1,10 @@
 """Detectors: equal to torchvision's, open to any head, frozen where they say so."""
 
 import importlib.util
+import inspect
 import math
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +20,12 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 import zoo
 from tests.precision import BOUND, assert_same
+from zoo.common.nested import merged
+from zoo.common.renaming import ARGUMENTS
+from zoo.models import rcnn
 from zoo.models._detector import Detector
 from zoo.models._heads import Head, Regions
+from zoo.models._registry import get_builder
 from zoo.models.rcnn import HEADS, KeypointHead, MaskHead
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "angle_head.py"
@@ -29,17 +35,23 @@ THEIRS = {
     "mask_rcnn": "maskrcnn_resnet50_fpn",
     "keypoint_rcnn": "keypointrcnn_resnet50_fpn",
 }
+BOX = {"box": {"width": 32, "regions": 16}}
 TINY: dict[str, Any] = {
     "backbone": "resnet18",
     "levels": 2,
     "norm": "batch",
     "channels": 16,
-    "anchors": (16, 32, 64),
-    "train_proposals": 40,
-    "proposals": 40,
-    "regions": 16,
-    "box_width": 32,
+    "rpn_options": {"anchors": (16, 32, 64), "train_proposals": 40, "proposals": 40},
+    "head_options": {**BOX, "mask": {"widths": (8,)}, "keypoint": {"widths": (8,)}},
 }
+
+
+def tiny(**more: Any) -> dict[str, Any]:
+    return merged(TINY, more)
+
+
+def options(head: str, **values: Any) -> dict[str, Any]:
+    return {"head_options": {head: values}}
 
 
 def example() -> ModuleType:
@@ -53,6 +65,11 @@ def example() -> ModuleType:
 
 FEW = {"train_proposals": 60, "proposals": 40, "regions": 24, "detections": 2}
 """Fewer regions than the defaults, which cost seconds an image; theirs are called otherwise."""
+
+
+def few() -> dict[str, Any]:
+    first = {name: value for name, value in FEW.items() if "proposals" in name}
+    return {"rpn_options": first, "head_options": {"box": {name: FEW[name] for name in FEW.keys() - first.keys()}}}
 
 
 def torchvisions(name: str) -> FasterRCNN:
@@ -82,7 +99,7 @@ def torchvisions(name: str) -> FasterRCNN:
 
 def ours(name: str) -> Detector:
     heads = {"heads": ["box", "mask", "keypoint"]} if name == "union" else {}
-    net = zoo.create_model("mask_rcnn" if name == "union" else name, num_classes=3, norm="batch", **heads, **FEW)
+    net = zoo.create_model("mask_rcnn" if name == "union" else name, num_classes=3, norm="batch", **heads, **few())
     assert isinstance(net, Detector)
     return net
 
@@ -159,7 +176,7 @@ def test_weights_with_frozen_statistics_load_and_torchvisions_eps_is_an_argument
         if isinstance(module, nn.BatchNorm2d):
             module.running_var.uniform_(0.5, 2)
             module.eps = 1e-30  # the same in float32; before torch 2.12 batch_norm takes no 0
-    net = zoo.create_model("faster_rcnn", num_classes=3, norm_eps=0.0, **FEW).eval()
+    net = zoo.create_model("faster_rcnn", num_classes=3, norm_eps=0.0, **few()).eval()
     frozen = {key: value for key, value in theirs.state_dict().items() if "num_batches" not in key}
     net.load_state_dict(frozen)
     with torch.inference_mode():
@@ -173,7 +190,7 @@ def test_weights_with_frozen_statistics_load_and_torchvisions_eps_is_an_argument
 def test_files_of_torchvisions_first_weights_load(tmp_path: Path) -> None:
     """They call the pyramid's, the proposals' and the mask head's tensors as torchvision did in 2019, whose own networks read
     both (`_load_from_state_dict` of FeaturePyramidNetwork, RPNHead and MaskRCNNHeads)."""
-    source = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(16, 16))
+    source = zoo.create_model("mask_rcnn", num_classes=3, **tiny(**options("mask", widths=(16, 16))))
     old = {}
     for key, value in source.state_dict().items():
         key = re.sub(r"(fpn\.\w+_blocks\.\d)\.0\.", r"\1.", key)
@@ -182,7 +199,9 @@ def test_files_of_torchvisions_first_weights_load(tmp_path: Path) -> None:
         old[key] = value
     assert len(old.keys() - source.state_dict().keys()) == 2 * (2 * 2 + 1 + 2)
     torch.save(old, tmp_path / "old.pth")
-    other = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(16, 16), pretrained=tmp_path / "old.pth")
+    other = zoo.create_model(
+        "mask_rcnn", num_classes=3, **tiny(**options("mask", widths=(16, 16)), pretrained=tmp_path / "old.pth")
+    )
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in source.state_dict().items())
 
 
@@ -202,7 +221,7 @@ def test_weights_of_other_classes_start_all_but_the_predictors(tmp_path: Path) -
     [("resnet18", 3), ("mobilenet_v3_small", 3), ("timm/resnet10t", 4), ("timm/convnext_atto", 4), ("timm/efficientnet_b0", 4)],
 )
 def test_any_2d_network_becomes_a_pyramid(backbone: str, levels: int) -> None:
-    arguments = {**TINY, "backbone": backbone, "levels": levels, "anchors": [16] * (levels + 1)}
+    arguments = tiny(backbone=backbone, levels=levels, rpn_options={"anchors": [16] * (levels + 1)})
     net = zoo.create_model("faster_rcnn", num_classes=3, in_chans=1, **arguments).eval()
     with torch.inference_mode():
         maps = net.backbone(torch.zeros(1, 1, 128, 64))
@@ -228,7 +247,7 @@ def test_a_backbone_starts_from_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("trained", "moving"), [(None, 3), (3, 3), (2, 2), (1, 1), (0, 0)])
 @pytest.mark.parametrize("norm", ["batch", "frozen"])
 def test_what_does_not_train_does_not_move_by_a_bit(trained: int | None, moving: int, norm: str) -> None:
-    arguments = {**TINY, "levels": 3, "anchors": (16, 32, 64, 128), "trained": trained, "norm": norm}
+    arguments = tiny(levels=3, rpn_options={"anchors": (16, 32, 64, 128)}, trained=trained, norm=norm)
     torch.manual_seed(0)
     net = zoo.create_model("faster_rcnn", num_classes=3, **arguments).train()
     before = {name: value.clone() for name, value in net.backbone.body.state_dict().items()}
@@ -263,7 +282,9 @@ def test_a_head_of_ones_own_learns() -> None:
     """By heart, from the boxes that the first stage finds, beside the others: whither do four squares point?"""
     module = example()
     torch.manual_seed(0)
-    net = zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "mask", module.AngleHead()], **TINY, mask_widths=(16,))
+    net = zoo.create_model(
+        "mask_rcnn", num_classes=3, heads=["box", "mask", module.AngleHead()], **tiny(**options("mask", widths=(16,)))
+    )
     pictures, targets, angles = turned(4)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
 
@@ -314,15 +335,15 @@ def turned(count: int) -> tuple[list[Tensor], list[dict[str, Tensor]], Tensor]:
 def test_a_head_can_be_named_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HEADS, "angle", example().AngleHead)
     net = zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "angle"], **TINY)
-    assert [head.name for head in net.heads] == ["angle"]
+    assert [head.name for head in net.heads] == ["box", "angle"]
     assert any(key.startswith("roi_heads.angle_predictor.") for key in net.state_dict())
 
 
 def test_names_and_objects_make_the_same_network() -> None:
     torch.manual_seed(0)
-    named = zoo.create_model("mask_rcnn", num_classes=3, mask_widths=(8,), **TINY)
+    named = zoo.create_model("mask_rcnn", num_classes=3, **TINY)
     torch.manual_seed(0)
-    made = zoo.create_model("mask_rcnn", num_classes=3, heads=("box", MaskHead((8,))), **TINY)
+    made = zoo.create_model("mask_rcnn", num_classes=3, heads=("box", MaskHead((8,))), **{**TINY, "head_options": BOX})
     assert all(torch.equal(a, b) for a, b in zip(named.state_dict().values(), made.state_dict().values(), strict=True))
 
 
@@ -330,7 +351,7 @@ def test_names_and_objects_make_the_same_network() -> None:
 def test_an_image_without_objects_teaches_and_is_searched() -> None:
     """Nothing is there, nothing found: no layer is left out of the backward pass, and no field of the results is missing."""
     heads = ["box", "mask", "keypoint", example().AngleHead()]
-    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, mask_widths=(8,), keypoint_widths=(8,))
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY)
     nothing = {name: value[:0] for name, value in objects(1).items()}
     losses = net.train()(images(1), [nothing])
     sum(losses.values()).backward()
@@ -355,7 +376,7 @@ def test_an_image_without_objects_teaches_and_is_searched() -> None:
 @pytest.mark.usefixtures("precise")
 def test_the_order_in_memory_changes_no_loss() -> None:
     heads = ["box", "mask", "keypoint", example().AngleHead()]
-    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, mask_widths=(8,), keypoint_widths=(8,)).train()
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY).train()
     found = []
     for memory in (torch.contiguous_format, torch.channels_last):
         net.to(memory_format=memory)
@@ -369,7 +390,7 @@ def test_the_order_in_memory_changes_no_loss() -> None:
 
 def test_every_pooling_reads_as_many_points() -> None:
     heads = ["box", "mask", "keypoint", example().AngleHead()]
-    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **TINY, sampling_ratio=1, mask_widths=(8,)).roi_heads
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=heads, **tiny(**options("box", sampling_ratio=1))).roi_heads
     poolings = [module for module in net.modules() if isinstance(module, MultiScaleRoIAlign)]
     assert [pooling.sampling_ratio for pooling in poolings] == [1] * 4
 
@@ -403,7 +424,7 @@ def test_keypoints_beyond_the_box(margin: float) -> None:
 @pytest.mark.usefixtures("precise")
 def test_images_of_several_sizes_in_one_batch() -> None:
     """Each is found as it is alone, in padding of the same size."""
-    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(8,)).eval()
+    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY).eval()
     one, other = images(1, (96, 64))[0], images(1, (64, 96))[0]
     with torch.inference_mode():
         together = net([one, other])
@@ -443,7 +464,7 @@ def test_the_same_bits_twice(name: str, record: Callable[..., None]) -> None:
 
 
 def test_the_profile_counts_the_heads_by_regions() -> None:
-    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY, mask_widths=(8,))
+    net = zoo.create_model("mask_rcnn", num_classes=3, **TINY)
     few, many = (zoo.profile(net, (3, 64, 64), regions=regions) for regions in (10, 30))
     box = 16 * 49 * 32 + 32 * 32 + 32 * (4 + 16)
     mask = 14 * 14 * 16 * 8 * 9 + 14 * 14 * 8 * 8 * 4 + 28 * 28 * 8 * 4
@@ -476,10 +497,18 @@ class Nameless(Head):
         ({"heads": ["box", "mask", "mask"]}, r"name each head once"),
         ({"heads": ["box", "mask", Nameless()]}, r"name each head once"),
         ({"heads": ["box", "mesk"]}, r"There is no head 'mesk'; did you mean mask\?"),
-        ({"heads": ["box", "keypoint"], "num_keypoints": 0}, "no keypoints to learn"),
-        ({"heads": ["box", "keypoint"], "keypoint_margin": -0.1}, "margin is -0.1; it must be 0 or more"),
+        ({"heads": ["box", "keypoint"], **options("keypoint", num_keypoints=0)}, "no keypoints to learn"),
+        ({"heads": ["box", "keypoint"], **options("keypoint", margin=-0.1)}, "margin is -0.1; it must be 0 or more"),
+        (options("mask", widhts=(8,)), r"The head mask takes no option 'widhts'; did you mean widths\?"),
+        (options("box", depth=3), r"The head box takes no option 'depth'; did you mean width\?"),
+        (options("mesk", widths=(8,)), r"There is no head 'mesk'; did you mean mask\?"),
+        ({"head_options": {"mask": 3}}, "The options of the head mask are 3; they are names with values"),
+        ({"head_options": 3}, "head_options is 3; it holds options by the names of heads"),
+        ({"heads": ["box", MaskHead()]}, r"The head mask is an object .* Leave head_options\.mask out"),
+        ({"rpn_options": {"anchrs": (32, 64)}}, r"The first stage takes no option 'anchrs'; did you mean anchors\?"),
+        ({"box_width": 8}, r"box_width is called head_options\.box\.width now, and both are given\. Leave box_width out"),
         ({"num_classes": 0}, "at least 1, and the background is not counted"),
-        ({"anchors": (32, 64)}, r"model\.anchors names 2 edges, but there are 2 levels and a pooled one: give 3"),
+        ({"rpn_options": {"anchors": (32, 64)}}, r"anchors names 2 edges, but there are 2 levels and a pooled one: give 3"),
         ({"levels": 6}, "maps of 4 strides from 4 on, but 6 levels"),
         ({"trained": 5}, r"model\.trained is 5, but there are 2 levels"),
         ({"backbone": "resnet19"}, "There is no torchvision network 'resnet19'"),
@@ -489,7 +518,92 @@ class Nameless(Head):
 )
 def test_what_is_wrong_is_said(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        zoo.create_model("mask_rcnn", **{"num_classes": 3, **TINY, **arguments})
+        zoo.create_model("mask_rcnn", **tiny(**{"num_classes": 3, **arguments}))
+
+
+# Where arguments stood before
+
+FORMER: dict[str, Any] = {
+    "anchors": [16, 32, 64],
+    "ratios": [0.6, 1.0],
+    "train_proposals": 40,
+    "proposals": 30,
+    "regions": 16,
+    "detections": 7,
+    "score_threshold": 0.1,
+    "sampling_ratio": 1,
+    "box_width": 32,
+    "mask_widths": [8],
+    "keypoint_widths": [12],
+    "keypoint_margin": 0.2,
+    "num_keypoints": 4,
+}
+PRESENT: dict[str, Any] = {
+    "rpn_options": {"anchors": [16, 32, 64], "ratios": [0.6, 1.0], "train_proposals": 40, "proposals": 30},
+    "head_options": {
+        "box": {"width": 32, "regions": 16, "detections": 7, "score_threshold": 0.1, "sampling_ratio": 1},
+        "mask": {"widths": [8]},
+        "keypoint": {"num_keypoints": 4, "widths": [12], "margin": 0.2},
+    },
+}
+PLAIN = {name: TINY[name] for name in ("backbone", "levels", "norm", "channels")}
+
+
+def built(**arguments: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "mask", "keypoint"], **PLAIN, **arguments)
+
+
+def test_former_arguments_say_the_same_and_warn() -> None:
+    assert FORMER.keys() == ARGUMENTS.keys()
+    with pytest.warns(UserWarning, match=r"mask_rcnn's .* is called .* now") as told:
+        net = built(**FORMER)
+    said = {str(each.message) for each in told}
+    for old, new in ARGUMENTS.items():
+        assert f"mask_rcnn's {old} is called {new} now; the old name will be gone in a later version." in said
+    expected = built(**PRESENT)
+    assert vars(net)["recipe"] == vars(expected)["recipe"]
+    assert vars(net)["recipe"]["arguments"]["head_options"] == PRESENT["head_options"]
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), expected.state_dict().values(), strict=True))
+    with pytest.warns(UserWarning, match=r"faster_rcnn's box_width is called head_options\.box\.width now"):
+        rcnn.faster_rcnn(**PLAIN, box_width=8, rpn_options={"anchors": [16, 32, 64]})
+
+
+def test_a_checkpoint_that_states_former_arguments_is_read(tmp_path: Path) -> None:
+    """Quietly, for the user did not write them; what the user says beside them wins, option by option."""
+    net = built(**PRESENT)
+    stated = {"heads": ["box", "mask", "keypoint"], "num_classes": 3, **PLAIN, **FORMER}
+    content = {"names": {"model": "mask_rcnn"}, "arguments": {"model": stated}, "facts": {}}
+    tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": tensors, "zoo": content}, tmp_path / "old.ckpt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = zoo.create_model("mask_rcnn", pretrained=tmp_path / "old.ckpt")
+        other = zoo.create_model("mask_rcnn", pretrained=tmp_path / "old.ckpt", **options("box", detections=9))
+    assert vars(again)["recipe"]["arguments"] == vars(net)["recipe"]["arguments"]
+    assert other.roi_heads.detections_per_img == 9
+    for each in (again, other):
+        assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), each.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_a_builder_has_a_dozen_arguments_at_most(name: str) -> None:
+    assert len(inspect.signature(get_builder(name)).parameters) <= 12
+
+
+def test_a_head_of_ones_own_takes_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wide(example().AngleHead):  # type: ignore[misc, name-defined]
+        name = "wide"
+
+        def __init__(self, width: int = 4, *, turned: bool) -> None:
+            self.width, self.turned = width, turned
+
+    monkeypatch.setitem(HEADS, "wide", Wide)
+    net = zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "wide"], **tiny(**options("wide", turned=True)))
+    assert (net.heads[1].width, net.heads[1].turned) == (4, True)
+    assert vars(net)["recipe"]["arguments"]["head_options"]["wide"] == {"width": 4, "turned": True}
+    with pytest.raises(ValueError, match="The head wide has no turned, and there is no default"):
+        zoo.create_model("mask_rcnn", num_classes=3, heads=["box", "wide"], **TINY)
 
 
 def test_regions_are_told_image_by_image() -> None:

@@ -191,7 +191,7 @@ def test_a_name_that_is_taken_is_refused(imported: bool) -> None:
 
 
 def test_heads_are_registered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_heads, "HEADS", {})
+    monkeypatch.setattr(_heads, "HEADS", dict(_heads.HEADS))
 
     class Odd(Head):
         name = "odd"
@@ -384,7 +384,7 @@ def test_an_odd_recipe_is_none(tmp_path: Path, recipe: Any) -> None:
 @pytest.mark.slow
 def test_weights_that_a_checkpoint_names_are_not_fetched(tmp_path: Path) -> None:
     """`backbone_weights` leads somewhere; of a checkpoint it is not read."""
-    small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "box_width": 8}
+    small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}}
     net = zoo.create_model("faster_rcnn", **small)
     path = checkpoint(tmp_path / "best.ckpt", net, "faster_rcnn", {**small, "backbone_weights": str(tmp_path / "trap.pt")})
     assert equal_weights(zoo.create_model("faster_rcnn", pretrained=path), net)

@@ -146,7 +146,7 @@ def test_what_is_declared_unscored_serves_the_same_bits(name: str, own: dict[str
 
 
 def test_what_the_network_is_told_at_evaluation_is_named() -> None:
-    config = configured("digit_scenes", "detection", "model=mask_rcnn", "model.detections=300")
+    config = configured("digit_scenes", "detection", "model=mask_rcnn", "model.head_options.box.detections=300")
     said = line(config, {"arguments": {"model": {"detections": 10}}}, "bf16-mixed")
-    assert "model.detections=300" in said
+    assert "model.head_options.box.detections=300" in said
     assert "precision bf16-mixed" in said

@@ -20,7 +20,14 @@ from zoo.run.transfer import check_frozen, ways_out
 
 Verb = Callable[..., tuple[int, str, str]]
 SHORT = ("model=lenet5", "data.fraction=0.1", "trainer.max_epochs=1", "trainer.limit_val_batches=1", "test=false")
-DETECTOR = {"num_classes": 3, "backbone": "resnet18", "levels": 2, "channels": 8, "anchors": (16, 32, 64), "box_width": 8}
+DETECTOR = {
+    "num_classes": 3,
+    "backbone": "resnet18",
+    "levels": 2,
+    "channels": 8,
+    "rpn_options": {"anchors": (16, 32, 64)},
+    "head_options": {"box": {"width": 8}},
+}
 GONE = Address("http://127.0.0.1:1/vgg16-01234567.pth", "01234567")
 
 

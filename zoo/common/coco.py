@@ -7,10 +7,26 @@ more of `bbox` [x, y, width, height], `segmentation` (run lengths) and `keypoint
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What figures of detections depend on, beside what is there and what was found."""
+
+    class_names: Sequence[str] = ()
+    """Of the labels from 1 on; empty where they are not known."""
+    category_ids: Sequence[int] = ()
+    """The data set's own numbers of the classes, likewise."""
+    keypoint_sigmas: Sequence[float] = ()
+    """Of each keypoint; see `scores`."""
+    max_detections: int = 100
+    """Results of an image that count, the surest."""
+
 
 FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
 """What can be scored, and the field of an annotation or a result that it is about."""

@@ -1,9 +1,46 @@
-"""Old names of public classes, methods and attributes: they go on working, with a warning that states the new one."""
+"""Old names of public classes, methods, attributes and arguments: they go on working, with a warning that states the new."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
+from zoo.common.nested import deep, flat, merged
 from zoo.common.words import warn
+
+ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: f"rpn_options.{name}" for name in ("anchors", "ratios", "train_proposals", "proposals")},
+        **{name: f"head_options.box.{name}" for name in ("regions", "detections", "score_threshold", "sampling_ratio")},
+        "box_width": "head_options.box.width",
+        "mask_widths": "head_options.mask.widths",
+        "keypoint_widths": "head_options.keypoint.widths",
+        "keypoint_margin": "head_options.keypoint.margin",
+        "num_keypoints": "head_options.keypoint.num_keypoints",
+    }
+)
+"""Arguments of networks, detectors, that stood beside all others, and where they stand now."""
+
+
+def in_place(arguments: Mapping[str, Any], known: Container[str], *, told: str = "") -> dict[str, Any]:
+    """A network's arguments where they stand now: `{"box_width": 8}` is `{"head_options": {"box": {"width": 8}}}`.
+
+    Args:
+        known: the network's own arguments; what is called as one of them stays.
+        told: whose arguments they are, for a warning; none is given without.
+
+    Raises:
+        ValueError: one is given under both names.
+    """
+    former = {name: ARGUMENTS[name] for name in arguments if name in ARGUMENTS and name not in known}
+    former = {name: new for name, new in former.items() if new.partition(".")[0] in known}
+    rest = {name: value for name, value in arguments.items() if name not in former}
+    given = flat(rest)
+    for old, new in former.items():
+        if new in given:
+            raise ValueError(f"{old} is called {new} now, and both are given. Leave {old} out.")
+        if told:
+            _say(f"{told}'s {old}", new)
+    return merged(deep({new: arguments[old] for old, new in former.items()}), rest) if former else rest
 
 
 def with_old_names(found: Callable[[str], Any], face: str, names: Mapping[str, str]) -> Callable[[str], Any]:

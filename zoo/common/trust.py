@@ -16,7 +16,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from zoo.common.nested import deep, flat
 from zoo.common.places import cache_folder, write_whole
+from zoo.common.renaming import in_place
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -34,6 +36,8 @@ WORDS = {
 """Arguments that are told by a word; what is no word names a place, an address, a command."""
 NAMES = {"model": frozenset[str](), "task": frozenset({"class_names", "fields"}), "data": frozenset({"class_name", "classes"})}
 """Arguments that are shown and compared, and never opened: any text."""
+OPTIONS = ("head_options", "rpn_options")
+"""A network's arguments that hold those of its parts by name; of them too a checkpoint decides, numbers and plain words."""
 FACTS = frozenset(
     "num_classes class_names mean std shape fields category_ids keypoint_names keypoint_sigmas num_keypoints".split()
 )
@@ -65,7 +69,8 @@ def may(group: str, key: str, value: Any, *, own: bool = False) -> bool:
     texts = [each for each in _items(value) if isinstance(each, str)]
     if not texts:
         return group != "data" or key in NUMBERS or value is None or own
-    if key not in WORDS[group] or not all(_word(each, group) for each in texts):
+    options = key.partition(".")[0] in OPTIONS
+    if not (options or key in WORDS[group]) or not all(_word(each, "options" if options else group) for each in texts):
         raise ValueError(
             f"The checkpoint sets {group}.{key} to {value!r}, which is not for a checkpoint to say. If you trust it, say it "
             f"yourself: {group}.{key}=..."
@@ -118,10 +123,20 @@ def decided(
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ValueError(f"The checkpoint's arguments of its {group} are not names with values.")
     values = {key: value for key, value in values.items() if key in known or key not in FORMER[group]}
+    values = in_place(values, known) if group == "model" else values
     for key, value in values.items():
-        if not harmless(value) or key not in known or key.startswith("_"):
+        options = group == "model" and key not in WORDS[group] and isinstance(value, dict)
+        if not (_harmless_options(value) if options else harmless(value)) or key not in known or key.startswith("_"):
             raise ValueError(f"The checkpoint sets {group}.{key} to {value!r}, which this version does not know.")
-    return {key: value for key, value in values.items() if key not in said and may(group, key, value, own=own)}
+    return deep({key: value for key, value in flat(values).items() if key not in said and may(group, key, value, own=own)})
+
+
+def _harmless_options(value: Any) -> bool:
+    """Whether all that is in it is plain: values by plain names, perhaps of parts by theirs."""
+    if not isinstance(value, dict):
+        return harmless(value)
+    named = all(isinstance(key, str) and re.fullmatch(r"[^\W_]\w*", key) for key in value)
+    return named and all(_harmless_options(each) for each in value.values())
 
 
 def later_version(recipe: object) -> str | None:

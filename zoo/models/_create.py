@@ -12,7 +12,9 @@ from typing import Any
 from torch import nn
 
 from zoo.common import trust
+from zoo.common.nested import flat, merged
 from zoo.common.places import checkpoint_of
+from zoo.common.renaming import in_place
 from zoo.common.signature import OPEN, parameters
 from zoo.common.tensors import read_whole
 from zoo.common.words import nearest, warn
@@ -61,6 +63,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     """
     name, pretrained, arguments = _spelled(name, pretrained, arguments)
     builder = get_builder(name)
+    arguments = in_place(arguments, parameters(builder), told=name)
     checkpointing = _former(builder, arguments)
     _check_arguments(name, builder, arguments)
     chosen = _chosen(name, pretrained)
@@ -149,7 +152,7 @@ def _continued(
     recipe = beside.get("zoo")
     with trust.naming_later_version(recipe, path):
         if own := _stated(recipe, name, builder, arguments):
-            arguments = own | arguments
+            arguments = merged(own, arguments)
             check_size(tensors, lambda: _built(name, builder, arguments), path)
         net = _built(name, builder, arguments)
         load_pretrained(net, path, name, tensors)
@@ -166,7 +169,7 @@ def _stated(recipe: object, name: str, builder: Callable[..., nn.Module], given:
     known = inspect.signature(builder).parameters
     if names != name or not isinstance(values, dict) or not known.keys() - given.keys() - trust.USERS["model"]:
         return {}
-    return trust.decided("model", values, {*known, "name", *trust.USERS["model"]}, {*given, "name"})
+    return trust.decided("model", values, {*known, "name", *trust.USERS["model"]}, {*flat(given), "name"})
 
 
 def _describe(
@@ -176,7 +179,8 @@ def _describe(
     signature = inspect.signature(builder)
     bound = signature.bind(**arguments)
     bound.apply_defaults()
-    values = dict(bound.arguments)
+    complete = vars(net).pop("options", {})
+    values = {key: complete.get(key, value) for key, value in bound.arguments.items()}
     for key, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             values |= values.pop(key)
@@ -189,11 +193,13 @@ def _describe(
 
 
 def _plain(value: Any) -> Any:
-    """Reduce a value to numbers, words, None, and lists of them. Raises TypeError for an object."""
+    """Reduce a value to numbers, words, None, and lists and dictionaries of them. Raises TypeError for an object."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
     raise TypeError(f"{value!r} is no plain value")
 
 

@@ -1,15 +1,6 @@
-"""One detector, any head per region: torchvision's generalized R-CNN with an open place for heads.
+"""One detector, any heads: torchvision's generalized R-CNN with an open place for them. Their contract is `zoo.models.Head`.
 
-    class MyHead(Head):
-        name = "mine"
-        needs = ("keypoints",)                       # fields of `Instances` that it learns from
-        resolution = 7                               # regions are pooled to 7 x 7
-        def layers(self, channels, num_classes): ... # name -> module, applied in this order
-        def loss(self, outputs, regions): ...        # a scalar, from outputs and the object of each region
-        def results(self, outputs, regions): ...     # fields of the detections, image by image
-
-The box head is the detector's own: it decides which regions there are. Every other head looks at the regions of which it
-decided that they are objects. (Ren et al. 2015, "Faster R-CNN"; He et al. 2017, "Mask R-CNN", section 3.)
+(Ren et al. 2015, "Faster R-CNN"; He et al. 2017, "Mask R-CNN", section 3.)
 """
 
 import math
@@ -19,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils._pytree import tree_leaves
 from torchvision.models.detection import roi_heads
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.models.detection.transform import resize_boxes
-from torchvision.ops import MultiScaleRoIAlign
 
-from zoo.models._heads import Detections, Head, Regions, Size
+from zoo.models._head import Detections, Head, Regions, Size
+from zoo.models._region_heads import BoxHead
 
 _DIVISOR = 32
 """Batches are padded to a multiple of this, as torchvision pads them."""
@@ -40,43 +30,91 @@ def canvas(sizes: Sequence[Size]) -> Size:
     return height, width
 
 
-class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships no types
-    """torchvision's box head, sampling of regions and non-maximum suppression; then any other heads."""
+class Proposals:
+    """The first stage: regions of any class, by how they differ from anchors.
+
+    Args:
+        anchors: edge of the anchors on each level, one more than the pyramid has levels: the last is for the pooled level.
+        ratios: height to width of the anchors.
+        train_proposals: regions that go on to the second stage in training, after the non-maximum suppression; as many of each
+            level are looked at before it.
+        proposals: the same in evaluation.
+    """
 
     def __init__(
         self,
-        heads: Sequence[Head],
-        num_classes: int,
-        levels: Sequence[str],
-        channels: int,
-        sampling_ratio: int,
-        box_width: int,
-        *,
-        batch_size_per_image: int,
-        score_thresh: float,
-        detections_per_img: int,
+        anchors: Sequence[int] = (32, 64, 128, 256, 512),
+        ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        train_proposals: int = 2000,
+        proposals: int = 1000,
     ) -> None:
+        self.anchors = tuple(anchors)
+        self.ratios = tuple(ratios)
+        self.kept = {"training": train_proposals, "testing": proposals}
+
+    def network(self, channels: int, levels: int) -> RegionProposalNetwork:
+        """Build it for a pyramid. Raises ValueError where there are not as many anchors as levels."""
+        if len(self.anchors) != levels + 1:
+            raise ValueError(
+                f"model.rpn_options.anchors names {len(self.anchors)} edges, but there are {levels} levels and a pooled one: "
+                f"give {levels + 1}."
+            )
+        generator = AnchorGenerator(tuple((edge,) for edge in self.anchors), (self.ratios,) * len(self.anchors))
+        return RegionProposalNetwork(
+            generator,
+            RPNHead(channels, generator.num_anchors_per_location()[0]),
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n=self.kept,
+            post_nms_top_n=self.kept,
+            nms_thresh=0.7,
+        )
+
+
+class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships no types
+    """torchvision's sampling of regions and non-maximum suppression, and any heads.
+
+    Args:
+        heads: that of boxes first.
+        channels: of each map that the heads may read, by its name.
+        levels: names of the maps that are the pyramid.
+    """
+
+    def __init__(self, heads: Sequence[Head], num_classes: int, channels: Mapping[str, int], levels: Sequence[str]) -> None:
+        box = heads[0]
+        assert isinstance(box, BoxHead)
         super().__init__(
-            box_roi_pool=MultiScaleRoIAlign(list(levels), 7, sampling_ratio),
-            box_head=TwoMLPHead(channels * 7**2, box_width),
-            box_predictor=FastRCNNPredictor(box_width, num_classes + 1),  # the first is the background
+            box_roi_pool=None,  # set below, as those of all heads
+            box_head=None,
+            box_predictor=None,
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
-            batch_size_per_image=batch_size_per_image,
+            batch_size_per_image=box.regions,
             positive_fraction=0.25,
             bbox_reg_weights=None,
-            score_thresh=score_thresh,
+            score_thresh=box.score_threshold,
             nms_thresh=0.5,
-            detections_per_img=detections_per_img,
+            detections_per_img=box.detections,
         )
         self.heads = tuple(heads)
         self.parts: dict[str, list[str]] = {}
-        """Head -> the names of its layers here, in order."""
+        """Head -> the names of its layers, in order; here they are called NAME_PART."""
+        self.maps = {head.name: head.maps or tuple(levels) for head in heads}
+        """Head -> the maps that it reads."""
         for head in self.heads:
-            layers = {f"{head.name}_{part}": layer for part, layer in head.layers(channels, num_classes).items()}
+            if unknown := [name for name in self.maps[head.name] if name not in channels]:
+                made = ", ".join(channels)
+                raise ValueError(
+                    f"The head {head.name} reads a map {unknown[0]!r}, but the backbone makes {made}. Name it in its "
+                    f"extra_channels."
+                )
+            layers = head.layers(channels[self.maps[head.name][0]], num_classes)
             self.parts[head.name] = list(layers)
-            for key, layer in {f"{head.name}_roi_pool": head.pool(levels, sampling_ratio), **layers}.items():
-                setattr(self, key, layer)
+            pool = {} if head.dense else {"roi_pool": head.pool(self.maps[head.name], box.sampling_ratio)}
+            for part, layer in {**pool, **layers}.items():
+                setattr(self, f"{head.name}_{part}", layer)
 
     def forward(
         self,
@@ -86,43 +124,77 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
         targets: list[dict[str, Tensor]] | None = None,
     ) -> tuple[list[Detections], dict[str, Tensor]]:
         """Return the detections (in evaluation) and the losses by name (in training)."""
-        matched: list[Tensor] = []
-        labels: list[Tensor] = []
-        offsets: list[Tensor] = []
-        if self.training:
-            proposals, matched, labels, offsets = self.select_training_samples(proposals, targets)
         # The poolers take the scale of each level from the first sizes that they see, for good: an image's own, to which a map
         # is not in proportion where much of it is padding, would leave every later region misplaced.
-        whole = [canvas(sizes)]
-        scores, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, whole)))
-        detections: list[Detections] = []
-        losses: dict[str, Tensor] = {}
+        padded = [canvas(sizes)]
+        images = Regions(
+            [boxes.new_tensor([[0, 0, w, h]]) for boxes, (h, w) in zip(proposals, sizes, strict=True)], [], targets or ()
+        )
+        regions = Regions(proposals, [])
         if self.training:
-            assert targets is not None
-            classifier, box = roi_heads.fastrcnn_loss(scores, deltas, labels, offsets)
-            losses = {"loss_classifier": classifier, "loss_box_reg": box}
-            objects = [torch.where(label > 0)[0] for label in labels]
-
-            def of_objects(values: list[Tensor]) -> list[Tensor]:
-                return [value[at] for value, at in zip(values, objects, strict=True)]
-
-            regions = Regions(of_objects(proposals), of_objects(labels), targets, of_objects(matched))
-        else:
-            boxes, confidence, labels = self.postprocess_detections(scores, deltas, proposals, sizes)
-            regions = Regions(boxes, labels)
-            columns = zip(boxes, labels, confidence, strict=True)
-            detections = [{"boxes": box, "labels": label, "scores": score} for box, label, score in columns]
+            proposals, matched, labels, offsets = self.select_training_samples(proposals, targets)
+            regions = Regions(proposals, labels, images.objects, matched, offsets)
+        detections: list[Detections] = [{} for _ in sizes]
+        losses: dict[str, Tensor] = {}
         for head in self.heads:
-            outputs = self.get_submodule(f"{head.name}_roi_pool")(features, regions.boxes, whole)
-            for part in self.parts[head.name]:
-                outputs = self.get_submodule(part)(outputs)
+            read, maps = images if head.dense else regions, features
+            decides = head is self.heads[0]
             if self.training:
-                # Without a region there is nothing to learn, but the layers must take part in the backward pass.
-                losses[f"loss_{head.name}"] = head.loss(outputs, regions) if len(outputs) else outputs.sum()
-            else:
-                for image, fields in zip(detections, head.results(outputs, regions), strict=True):
-                    image.update(fields)
+                told = [at for at, objects in enumerate(images.objects) if objects.keys() >= {*head.needs}]
+                if not told:
+                    continue
+                if len(told) < len(sizes):
+                    read, maps = read.of_images(told), {name: values[told] for name, values in features.items()}
+            outputs = self._outputs(head, maps, read, padded)
+            if self.training:
+                losses |= _losses(head, outputs, read)
+                regions = _of_objects(regions) if decides else regions
+                continue
+            if decides:
+                boxes, scores, labels = self.postprocess_detections(*outputs, proposals, sizes)
+                regions = read = Regions(boxes, labels, scores=scores)
+            for image, fields in zip(detections, head.results(outputs, read), strict=True):
+                _check_fields(head, fields)
+                image.update(fields)
         return detections, losses
+
+    def _outputs(self, head: Head, features: Mapping[str, Tensor], regions: Regions, padded: list[Size]) -> Any:
+        layers = {part: self.get_submodule(f"{head.name}_{part}") for part in self.parts[head.name]}
+        if head.dense:
+            return head.run(layers, {name: features[name] for name in self.maps[head.name]}, regions)
+        return head.run(layers, self.get_submodule(f"{head.name}_roi_pool")(features, regions.boxes, padded), regions)
+
+    def has_mask(self) -> bool:
+        """Whether every image must have masks, as torchvision's own heads want it; here a head without its truth is silent."""
+        return False
+
+
+def _losses(head: Head, outputs: Any, regions: Regions) -> dict[str, Tensor]:
+    """The terms of a head, by name."""
+    if not (any(map(len, regions.boxes)) or isinstance(head, BoxHead)):
+        # Without a region there is nothing to learn, but the layers must take part in the backward pass.
+        return {f"loss_{head.name}": torch.stack([each.sum() for each in tree_leaves(outputs)]).sum()}
+    loss = head.loss(outputs, regions)
+    return {f"loss_{name}": each for name, each in (loss if isinstance(loss, Mapping) else {head.name: loss}).items()}
+
+
+def _of_objects(regions: Regions) -> Regions:
+    """Those of the sampled regions that match an object."""
+    objects = [torch.where(labels > 0)[0] for labels in regions.labels]
+
+    def of(values: Sequence[Tensor]) -> list[Tensor]:
+        return [value[at] for value, at in zip(values, objects, strict=True)]
+
+    return Regions(of(regions.boxes), of(regions.labels), regions.objects, of(regions.matched))
+
+
+def _check_fields(head: Head, fields: Detections) -> None:
+    """Refuse results of a dense head that could be taken for those of objects."""
+    for field in fields if head.dense else ():
+        if field != head.name and not field.startswith(f"{head.name}_"):
+            raise ValueError(
+                f"The head {head.name} is dense, so it calls its results {head.name} or {head.name}_..., not {field}."
+            )
 
 
 class PaddingTransform(nn.Module):
@@ -142,7 +214,6 @@ class PaddingTransform(nn.Module):
     def postprocess(self, detections: list[Detections], old: Sequence[Size], new: Sequence[Size]) -> list[Detections]:
         """Scale the detections to pixels of the sizes asked for."""
         for image, before, after in zip(detections, old, new, strict=True):
-            image["boxes"] = resize_boxes(image["boxes"], before, after)
             for head in self.heads:
                 image.update(head.enlarged(image, before, after))
         return detections
@@ -152,68 +223,32 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
     """Backbone, region proposals, heads. Tensors have torchvision's names; images come normalized and scaled.
 
     Args:
-        backbone: images -> maps by level, with the attribute `out_channels`.
-        heads: those besides the box head.
+        backbone: images -> maps by name: the pyramid's levels "0", "1", ..., and one pooled more, of `out_channels` each. Where
+            it has `extra_channels`, name to channels, it makes maps of these names too, for heads alone (`Head.maps`).
+        heads: that of boxes, then any others.
+        proposals: the first stage.
         num_classes: without the background.
         levels: of the pyramid from which regions are pooled.
-        train_proposals: regions that the first stage keeps in training, after the non-maximum suppression; it keeps as many of
-            each level before.
-
-    The other arguments are those of `zoo.models.rcnn.mask_rcnn`.
     """
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        heads: Sequence[Head],
-        *,
-        num_classes: int,
-        levels: int,
-        anchors: Sequence[int],
-        ratios: Sequence[float],
-        train_proposals: int,
-        proposals: int,
-        regions: int,
-        detections: int,
-        score_threshold: float,
-        sampling_ratio: int,
-        box_width: int,
+        self, backbone: nn.Module, heads: Sequence[Head], proposals: Proposals, *, num_classes: int, levels: int
     ) -> None:
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; a detector has at least 1, and the background is not counted.")
-        if len(anchors) != levels + 1:
-            raise ValueError(
-                f"model.anchors names {len(anchors)} edges, but there are {levels} levels and a pooled one: give {levels + 1}."
-            )
         channels = int(backbone.out_channels)  # type: ignore[arg-type]
-        generator = AnchorGenerator(tuple((edge,) for edge in anchors), (tuple(ratios),) * len(anchors))
-        kept = {"training": train_proposals, "testing": proposals}
+        extra: Mapping[str, int] = getattr(backbone, "extra_channels", {})
+        names = [str(level) for level in range(levels)]
         super().__init__(
             backbone,
-            RegionProposalNetwork(
-                generator,
-                RPNHead(channels, generator.num_anchors_per_location()[0]),
-                fg_iou_thresh=0.7,
-                bg_iou_thresh=0.3,
-                batch_size_per_image=256,
-                positive_fraction=0.5,
-                pre_nms_top_n=kept,
-                post_nms_top_n=kept,
-                nms_thresh=0.7,
-            ),
-            RoIHeads(
-                heads,
-                num_classes,
-                [str(level) for level in range(levels)],
-                channels,
-                sampling_ratio,
-                box_width,
-                batch_size_per_image=regions,
-                score_thresh=score_threshold,
-                detections_per_img=detections,
-            ),
+            proposals.network(channels, levels),
+            RoIHeads(heads, num_classes, {**dict.fromkeys(names, channels), **extra}, names),
             PaddingTransform(heads),
         )
+        self.options: dict[str, Any]
+        """Those of its heads and of the first stage, defaults among them; `create_model` takes them into the recipe."""
+        self.extra = frozenset(extra)
+        """Names of the maps that the first stage does not see."""
         self.heads = tuple(heads)
         self.num_classes = num_classes
         # How the files of torchvision's first COCO weights call tensors that have had other names since.
@@ -243,7 +278,8 @@ class Detector(GeneralizedRCNN):  # type: ignore[misc]  # torchvision ships no t
         """
         batch = self.transform(list(images))
         features = self.backbone(batch.tensors)
-        proposals, losses = self.rpn(batch, features, targets)
+        searched = {name: maps for name, maps in features.items() if name not in self.extra}
+        proposals, losses = self.rpn(batch, searched, targets)
         detections, further = self.roi_heads(features, proposals, batch.image_sizes, targets)
         if self.training:
             return {**losses, **further}

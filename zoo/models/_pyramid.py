@@ -54,11 +54,12 @@ def pyramid(
     norm: Norm,
     norm_eps: float | None,
     weights: str | None,
-) -> Pyramid:
+) -> nn.Module:
     """Cut a 2-D network, by name or as it is, into a feature pyramid.
 
     Args:
-        backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied.
+        backbone: the name of a network of this package, else of torchvision, else `timm/NAME`; or a network, which is copied;
+            or a pyramid already, a module with `out_channels`, which is returned.
         levels: how many strides from 4 on, the deepest map of each.
         channels: of every level.
         trained: how many levels' layers train, from the deepest; the stem belongs to the first. None is all.
@@ -70,6 +71,8 @@ def pyramid(
         ValueError: the network has too few strides, or cannot be cut.
     """
     check_choice("norm", norm, Norm)
+    if isinstance(backbone, nn.Module) and hasattr(backbone, "out_channels"):
+        return backbone
     net = build_2d(backbone, in_chans, (in_chans, 1, _PROBE, _PROBE), None)
     if weights is not None:
         if not isinstance(backbone, str):

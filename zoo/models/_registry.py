@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from zoo.common.renaming import in_place
 from zoo.common.words import nearest
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def variant(
     signature = told.replace(parameters=[each for each in whole if each.name not in without])
 
     def built(*args: Any, **kwargs: Any) -> Any:
+        kwargs = in_place(kwargs, signature.parameters, told=name)
         return builder(name, **hidden, **bound(signature, name, args, kwargs))  # type: ignore[call-arg]
 
     module = str(sys._getframe(1).f_globals["__name__"])

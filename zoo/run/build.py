@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError
 
 from zoo.common import trust
@@ -166,10 +166,16 @@ def arguments_of(config: DictConfig) -> dict[str, Any]:
     """The network's arguments that are known, as plain values."""
     from zoo.models._registry import get_builder
 
-    arguments: dict[str, Any] = {}
-    for key in inspect.signature(get_builder(config.model.name)).parameters:
+    known = inspect.signature(get_builder(config.model.name)).parameters
+    return {key: value for key, value in _resolved(config.model).items() if key in known}
+
+
+def _resolved(node: DictConfig) -> dict[str, Any]:
+    """A node as plain values, without those that refer to what is not there yet."""
+    found: dict[str, Any] = {}
+    for key in map(str, node):
         with contextlib.suppress(InterpolationResolutionError):
-            if key in config.model:
-                value = config.model[key]
-                arguments[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return arguments
+            value = node[key]
+            plain = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
+            found[key] = _resolved(value) if isinstance(value, DictConfig) else plain
+    return found

@@ -39,7 +39,7 @@ def settle_moved(config: DictConfig) -> None:
         group, _, name = old.partition(".")
         if name in config[group] and name not in parameters(get_builder(config.model.name)):
             with open_dict(config):
-                config[new] = config[group].pop(name)
+                OmegaConf.update(config, new, config[group].pop(name))
     for _, node in _described(config):
         module, _, name = str(node._target_).rpartition(".")
         if module in _MOVED:
@@ -100,12 +100,30 @@ def check_parts(config: DictConfig) -> None:
         if part == "model":
             _check_names(config.model)
             check_values(get_builder(config.model.name), {key: known[key] for key in known if key not in _OF_ALL_MODELS}, part)
+            _check_options(config.model, values)
         check_values(located(node._target_), known, part)
     if not (config.freeze is None or isinstance(config.freeze, str | ListConfig)):
         raise ValueError(f"freeze is {config.freeze!r}; it is all, head, a list of the network's parts, or null.")
     if config.unfreeze and not config.freeze:
         raise ValueError("unfreeze releases what freeze holds, but freeze is not set. Set freeze, or drop unfreeze.")
     _check_devices(config.trainer)
+
+
+def _check_options(model: DictConfig, values: Mapping[str, Any]) -> None:
+    """Refuse options that a part of a detector does not take, or that are of another type than its constructor's."""
+    from zoo.models._detector import Proposals
+    from zoo.models._heads import head_named
+
+    heads, first = model.get("head_options"), model.get("rpn_options")
+    parts: dict[str, tuple[Callable[..., Any], Any]] = {
+        f"head_options.{name}": (head_named(str(name)), heads[name]) for name in map(str, heads or {})
+    }
+    parts |= {"rpn_options": (Proposals, first)} if first is not None else {}
+    for place, (part, node) in parts.items():
+        if not isinstance(node, DictConfig):
+            raise ValueError(f"model.{place} is {node!r}; it has settings of its own, as in model.{place}.NAME=VALUE.")
+        names = [name for name in map(str, node) if f"model.{place}.{name}" in values]
+        check_values(part, {name: node[name] for name in names}, f"model.{place}")
 
 
 def _check_names(model: DictConfig) -> None:

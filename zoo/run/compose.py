@@ -218,9 +218,11 @@ def renamed(arguments: Sequence[str]) -> list[str]:
         new = FORMER.get(name) if equals else None
         # A network of the user's own may have an argument of that name.
         if new and not any(name.rpartition(".")[2] in parameters(builder) for builder in plugins.own("model").values()):
-            warn(f"{name} is called {new} now: it is a setting of the run.")
+            warn(f"{name} is called {new} now{'' if '.' in new else ': it is a setting of the run'}.")
             argument = f"{new}={value}"
-        found.append(argument)
+        # The options of a head of one's own stand in no file.
+        own = argument.startswith("model.head_options.") and argument.split(".")[2] in plugins.own_heads()
+        found.append(f"++{argument}" if own else argument)
     return found
 
 

@@ -87,6 +87,12 @@ def own(group: str) -> dict[str, Any]:
     return found
 
 
+def own_heads() -> set[str]:
+    """Names of the heads of detectors that were defined outside of this package."""
+    module = sys.modules.get("zoo.models._heads")
+    return {name for name, head in module.HEADS.items() if not _ours(head)} if module else set()
+
+
 def _ours(thing: Any) -> bool:
     return str(thing.__module__).partition(".")[0] == "zoo"
 

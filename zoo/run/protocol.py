@@ -6,11 +6,14 @@ those that a class declares `unscored`; so a new argument is named until somebod
 
 import inspect
 import json
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.common.nested import flat
+from zoo.common.renaming import in_place
 from zoo.run.check import located
 from zoo.run.compose import choices_of
 
@@ -27,8 +30,9 @@ def protocol(config: DictConfig, data: "DataModule", recipe: Mapping[str, Any], 
     """
     kind = located(config.data._target_)
     task = located(config.task._target_)
-    model = recipe["arguments"]["model"]
-    now = {key: _plain(config.model[key]) for key in model if key in config.model and key != "name"}
+    model = flat(in_place(recipe["arguments"]["model"], config.model))
+    own = flat(typing.cast("dict[str, Any]", OmegaConf.to_container(config.model, resolve=True)))
+    now = {key: own[key] for key in model if key in own and key != "name"}
     parts = [
         data.protocol,
         f"data={choices_of(config)['data']}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.common import trust
+from zoo.common.nested import flat
 from zoo.common.places import LAST, exists
 from zoo.run import plugins, settings, size
 from zoo.run.build import build_task, publish, untrained_net
@@ -52,7 +53,7 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     from zoo import __version__
 
     choices = choices_of(config)
-    arguments = {group: _plain(config[group], facts if group == "data" else {}) for group in ("model", "task", "data")}
+    arguments = {group: _plain(config[group], facts if group == "data" else {}, group) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
     arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
     return {"version": __version__, "size": config.size, "names": names, "arguments": arguments, "facts": dict(facts)}
@@ -60,17 +61,21 @@ def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was made with, as plain values under the names of its choices; for the loggers."""
-    groups = {name: _plain(config[name], facts) for name in ("model", "task", "data", "optimizer", "scheduler", "trainer")}
+    groups = {
+        name: _plain(config[name], facts, name) for name in ("model", "task", "data", "optimizer", "scheduler", "trainer")
+    }
     return {name: {"name": choices_of(config)[name], **values} for name, values in groups.items()} | {"seed": config.seed}
 
 
-def _plain(node: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The node's values without those that describe objects, and without published facts it has no argument for."""
+def _plain(node: DictConfig, facts: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """The node's values without those that describe objects, and without published facts it has no argument for. (What a model
+    has below a name is no object, but options of its parts.)"""
     values = {}
     for key in node:
         name = str(key)
         value = node[name]
-        if name.startswith("_") or (name in facts and name != "shape") or isinstance(value, DictConfig):
+        described = isinstance(value, DictConfig) and group != "model"
+        if name.startswith("_") or (name in facts and name != "shape") or described:
             continue
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         values[name] = [each for each in plain if trust.harmless(each)] if isinstance(plain, list) else plain
@@ -144,7 +149,8 @@ def _fill(config: DictConfig, group: str, values: Any, chosen: Collection[str]) 
     said = [name.partition(".")[2] for name in chosen if name.startswith(f"{group}.")]
     if own and isinstance(values, dict):
         said += [key for key in config[group] if _is(config[group], str(key), values.get(key))]
-    config[group].update(trust.decided(group, values, list(config[group]), said, own=own))
+    for key, value in flat(trust.decided(group, values, list(config[group]), said, own=own)).items():
+        OmegaConf.update(config[group], key, value, force_add="." in key)  # options of a head of one's own are new
 
 
 def _is(node: DictConfig, key: str, value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from zoo.common.renaming import ARGUMENTS
 from zoo.common.words import printable
 
 NAMED = ("model", "task", "data", "optimizer", "scheduler")
@@ -69,7 +70,10 @@ HARMFUL = ("callbacks.average", "callbacks.average.*", "callbacks.checkpoint.mon
 """Nevertheless: which weights are kept, and by what the best are chosen."""
 
 
-FORMER = {"model.checkpointing": "activation_checkpointing"}
+FORMER = {
+    "model.checkpointing": "activation_checkpointing",
+    **{f"model.{old}": f"model.{new}" for old, new in ARGUMENTS.items()},
+}
 """The names of settings that were called otherwise."""
 
 
