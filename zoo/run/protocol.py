@@ -6,7 +6,6 @@ those that a class declares `unscored`; so a new argument is named until somebod
 
 import inspect
 import json
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +29,16 @@ def protocol(config: DictConfig, data: "DataModule", recipe: Mapping[str, Any], 
     """
     kind = located(config.data._target_)
     task = located(config.task._target_)
-    model = flat(in_place(recipe["arguments"]["model"], config.model))
-    own = flat(typing.cast("dict[str, Any]", OmegaConf.to_container(config.model, resolve=True)))
-    now = {key: own[key] for key in model if key in own and key != "name"}
+    stated = in_place(recipe["arguments"]["model"], config.model)
+    own = flat({key: _plain(config.model[key]) for key in stated if key in config.model and key != "name"})
+    model = flat(stated)
     parts = [
         data.protocol,
         f"data={choices_of(config)['data']}",
         data.scored_at_end and f"test is the set's {data.scored_at_end}",
         *(f"data.{each}" for each in _set_here(config.data, kind, kind.unscored | kind.spoken, {})),
         *(f"task.{each}" for each in _set_here(config.task, task, task.unscored, config.data)),
-        *(f"model.{key}={_spoken(value)}" for key, value in now.items() if value != model[key]),
+        *(f"model.{key}={_spoken(value)}" for key, value in own.items() if key in model and value != model[key]),
         "" if precision == "32-true" else f"precision {precision}",
     ]
     return ", ".join(part for part in parts if part)
