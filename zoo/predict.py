@@ -127,16 +127,18 @@ def _film(path: Path, trained: "Trained", gallery: "Gallery", top_k: int) -> "tu
     from zoo.run.predictions import mark
     from zoo.run.trained import of_frames
 
-    rate = probe(path).rate
+    video = probe(path)
     frames = []
     films: dict[str, VideoWriter] = {}
     with contextlib.ExitStack() as places:
         with contextlib.ExitStack() as stack:
-            for frame in trained.frames(path, top_k=top_k):
+            for frame in trained.frames(video, top_k=top_k):
                 frames.append(frame)
                 if frame.pictures and not films:
                     place = places.enter_context(gallery.room())
-                    films = {name: stack.enter_context(VideoWriter(place / name, rate, mark(path))) for name in frame.pictures}
+                    films = {
+                        name: stack.enter_context(VideoWriter(place / name, video.rate, mark(path))) for name in frame.pictures
+                    }
                 for name, picture in frame.pictures.items():
                     films[name].add(picture)
         drawn = gallery.add(path, films)

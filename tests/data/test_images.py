@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 
 from zoo.common import pictures
+from zoo.common.crops import resized
 from zoo.common.files import Unreadable, pixels_limited
 from zoo.common.pictures import FORMATS, LOSSLESS, SUFFIXES, check_image, read_image, upright_header
+from zoo.common.pixels import Pixels
 from zoo.data import pennfudan
 from zoo.data.images import Crops, ImageFiles
 from zoo.data.masks import read_mask
@@ -390,3 +392,81 @@ def test_integers_of_32_bits_are_bytes_or_refused(tmp_path: Path) -> None:
     Image.fromarray(grey.astype(np.int32) * 4).save(tmp_path / "x.tif")
     with pytest.raises(Unreadable, match="from 0 to 1020, of no stated range"):
         read_image(tmp_path / "x.tif", 1)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 8])
+@pytest.mark.parametrize(("size", "served"), [((48, 64), (9, 11)), ((8, 8), (32, 32)), ((33, 17), (8, 17))])
+def test_gray_images_scaled_together_are_as_each_alone(count: int, size: tuple[int, int], served: tuple[int, int]) -> None:
+    pixels = torch.randint(0, 256, (count, 1, *size), dtype=torch.uint8)
+    assert torch.equal(resized(pixels, served), torch.cat([resized(pixels[at : at + 1], served) for at in range(count)]))
+
+
+def transparent(image: Image.Image) -> Image.Image:
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    **{mode: lambda image, mode=mode: image.convert(mode) for mode in ("RGB", "L", "1", "P", "CMYK", "I")},  # type: ignore[misc]
+    "RGBA": transparent,
+    "LA": lambda image: transparent(image.convert("L")),
+    "I;16": lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256),
+}
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_cut_out_while_reading_is_the_part_of_the_whole(tmp_path: Path, kind: str, turn: int) -> None:
+    path = tmp_path / ("x.tif" if kind in ("CMYK", "I") else "x.png")
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    KINDS[kind](picture(25, 32)).save(path, exif=exif)
+    for channels in (1, 3):
+        for crops in (
+            Crops((channels, 11, 8), None, 10),
+            Crops((channels, 8, 15), None, 3),
+            Crops((channels, 8, 8), (9, 12), 3),
+        ):
+            whole = read_image(path, channels, (0, 99, 200))
+            files = ImageFiles([path], None, crops, ground=(0, 99, 200))
+            served = files.__getitems__([(0, view) for view in range(crops.views)])["input"]
+            assert torch.equal(served, torch.cat([crops.cut(whole, view) for view in range(crops.views)]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_in_memory_is_as_its_file(tmp_path: Path, kind: str) -> None:
+    image = KINDS[kind](picture(25, 32))
+    path = tmp_path / ("x.tif" if kind in ("CMYK", "I") else "x.png")
+    image.save(path)
+    before = image.copy()
+    for channels in (1, 3):
+        assert torch.equal(read_image(Pixels("x", image), channels, (0, 99, 200)), read_image(path, channels, (0, 99, 200)))
+    assert image == before
+
+
+@pytest.mark.parametrize("given", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_in_memory_are_as_their_file(tmp_path: Path, channels: int, given: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (25, 32, given), dtype=np.uint8)
+    pixels.flags.writeable = False
+    Image.fromarray(pixels[..., 0] if given == 1 else pixels).save(tmp_path / "x.png")
+    forms = (pixels, np.ascontiguousarray(pixels[:, ::-1])[:, ::-1], np.rot90(np.rot90(pixels, -1).copy()))
+    for crops in (Crops((channels, 9, 9)), Crops((channels, 11, 8), None, 10), Crops((channels, 8, 8), (9,), 3)):
+        draws = [(0, view) for view in range(crops.views)]
+        expected = ImageFiles([tmp_path / "x.png"], None, crops).__getitems__(draws)["input"]
+        for form in forms:
+            assert torch.equal(ImageFiles([Pixels("x", form)], None, crops).__getitems__(draws)["input"], expected)
+        several = ImageFiles([Pixels("x", form) for form in forms], None, crops)
+        batch = several.__getitems__([(0, at) for at in range(len(several))])
+        assert torch.equal(batch["input"], expected.repeat(3, 1, 1, 1))
+        assert batch["id"].tolist() == [number for number in range(3) for _ in range(crops.views)]
+
+
+def test_pixels_are_limited_as_those_of_a_file() -> None:
+    held = Pixels("input 3", np.zeros((20, 20, 3), np.uint8))
+    with pixels_limited(300, "max_pixels"):
+        for channels in (1, 3):
+            with pytest.raises(Unreadable, match="input 3 cannot be read: it has 400 pixels, more than max_pixels=300 allows"):
+                read_image(held, channels)
+    with pytest.raises(Unreadable, match="it is pixels in memory, not a file"):
+        held.open()

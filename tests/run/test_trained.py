@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import zoo
+from zoo.common.pixels import Pixels
 from zoo.data import Unreadable
 from zoo.data.reading.container import probe
 from zoo.data.reading.decode import read_frames
-from zoo.run.memory import Memory, encoded
-from zoo.run.memory import film as film_of
 from zoo.run.trained import Trained
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -29,6 +29,17 @@ def lenet() -> Trained:
 @pytest.fixture
 def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+
+
+def film_of(path: Path, frames: Any, rate: int) -> Path:
+    """Frames (T, H, W, 3) as a film without loss."""
+    with av.open(str(path), "w") as container:
+        track: Any = container.add_stream("rawvideo", rate=rate)
+        track.height, track.width, track.pix_fmt = frames.shape[1], frames.shape[2], "rgb24"
+        for frame in frames:
+            container.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(track.encode())
+    return path
 
 
 def said(prediction: Any) -> Any:
@@ -89,12 +100,17 @@ def test_a_photograph_is_turned_as_its_file(lenet: Trained, picture: Image.Image
         assert said(lenet.predict(opened)[0]) == said(lenet.predict(tmp_path / "turned.jpg")[0])
 
 
-def test_a_clip_in_memory_is_a_film() -> None:
+def test_a_clip_in_memory_is_a_film(tmp_path: Path) -> None:
     clip = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8)
     frames = clip.permute(0, 2, 3, 1).numpy()
-    film = probe(Memory("clip", film_of(frames, 8.0)))
-    assert film.rate == 8
-    assert (read_frames(film, range(24)) == frames).all()
+    film, held = probe(film_of(tmp_path / "a.nut", frames, 8)), probe(Pixels("clip", frames, 8.0))
+    assert held.rate == film.rate == 8
+    assert (held.pts * held.time_base == (film.pts - film.pts[0]) * film.time_base).all()
+    for numbers in (range(24), [3, 3, 1]):
+        for box in (None, lambda height, width: (slice(2, height), slice(0, 9))):
+            assert np.array_equal(read_frames(held, numbers, box), read_frames(film, numbers, box))
+    gray = probe(Pixels("clip", frames[..., :1], 8.0))
+    assert np.array_equal(read_frames(gray, [5])[0], frames[5, ..., :1].repeat(3, -1))
     run = zoo.load(CLIPS, device="cpu")
     first, *others = run.predict([clip, frames, clip.transpose(0, 1), clip.transpose(0, 1) / 255])
     assert all(said(each) == said(first) for each in others)
@@ -136,7 +152,8 @@ def test_a_picture_is_no_clip(picture: Image.Image, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told_in_its_place(lenet: Trained, picture: Image.Image, tmp_path: Path) -> None:
-    (tmp_path / "torn.png").write_bytes(encoded(picture)[:300])
+    picture.save(tmp_path / "torn.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "torn.png").read_bytes()[:300])
     answers = lenet.predict([picture, tmp_path / "torn.png", picture], batch_size=2)
     assert [each.result is None for each in answers] == [False, True, False]
     assert answers[1].file == str(tmp_path / "torn.png")
@@ -155,14 +172,27 @@ def test_what_is_said_in_python_is_what_the_verb_says(verb: Verb, lenet: Trained
     assert out.splitlines() == [str(each) for each in lenet.predict(names, batch_size=1)]
 
 
-def test_a_network_of_images_is_asked_about_each_frame(lenet: Trained, tmp_path: Path) -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    (tmp_path / "film.nut").write_bytes(film_of(frames, 5.0))
-    film = (tmp_path / "film.nut").rename(tmp_path / "film.mkv")
-    (answer,) = lenet.predict([film])
-    assert [frame["top"][0]["class"] for frame in answer.fields["frames"]] == [
-        each.fields["top"][0]["class"] for each in lenet.predict(list(frames))
-    ]
+@pytest.mark.parametrize("settings", [[], ["data.crops=3"], ["data.scales=[40]"]])
+@pytest.mark.parametrize("size", [(32, 32), (61, 48)])
+def test_of_a_frame_is_said_what_is_said_of_its_file(size: tuple[int, int], settings: list[str], tmp_path: Path) -> None:
+    """To the bit, though frames go through the network together, and are never written."""
+    run = zoo.load(LENET, settings, device="cpu")
+    frames = np.random.default_rng(0).integers(0, 256, (37, *size, 3), dtype=np.uint8)
+    film = film_of(tmp_path / "film.nut", frames, 5).rename(tmp_path / "film.mkv")
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number}.bmp")
+    (prediction,) = run.predict([film])
+    each = [result for _, result in run.ask([tmp_path / f"{number}.bmp" for number in range(len(frames))])]
+    assert prediction.fields["frames"] == [result.fields for result in each if not isinstance(result, Unreadable)]
+    assert len(prediction.fields["frames"]) == 37
+
+
+def test_a_film_that_tears_has_its_reason(lenet: Trained, tmp_path: Path) -> None:
+    film = film_of(tmp_path / "film.nut", np.zeros((40, 16, 16, 3), np.uint8), 5)
+    whole = probe(film)
+    film.write_bytes(film.read_bytes()[:20_000])
+    with pytest.raises(Unreadable, match="cannot be read"):
+        list(lenet.frames(whole))
 
 
 def test_of_a_dense_task_an_answer_has_pictures(picture: Image.Image) -> None:
@@ -177,6 +207,6 @@ def test_of_a_dense_task_an_answer_has_pictures(picture: Image.Image) -> None:
 @pytest.mark.parametrize("settings", [["data.crops=10"], ["data.scales=[40]"]])
 def test_settings_say_how_an_input_is_cut(settings: list[str], picture: Image.Image) -> None:
     run = zoo.load(LENET, settings, device="cpu")
-    batch = run.batch(Memory("picture", encoded(picture)))
+    batch = run.batch(Pixels("picture", picture))
     assert len(batch["id"]) == (10 if "crops" in settings[0] else 1)
     assert run.predict(picture)[0].error is None

@@ -1,6 +1,6 @@
 """Geometry and color of images on tensors: what data serve, what weights were trained on, and what a prediction sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,14 +51,29 @@ class Crops:
 
     def cut(self, pixels: Tensor, view: int) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W): view 0 <= view < views of each. Floats, 0 to 255, are not rounded."""
+        rows, columns = self.box(view)(*pixels.shape[2:])
+        return self.scaled(pixels[:, :, rows, columns], view)
+
+    def box(self, view: int) -> Callable[[int, int], tuple[slice, slice]]:
+        """From an image's height and width to the rows and the columns that a view is made of."""
+
+        def cut(height: int, width: int) -> tuple[slice, slice]:
+            if self.scales is not None:
+                return slice(None), slice(None)
+            top, left, mirrored = place(view, self.crops, height, width)
+            rows, columns = window((height, width), top, left, float(max(height, width)), self.shape[1:])
+            return rows, in_mirror(columns, width) if mirrored else columns
+
+        return cut
+
+    def scaled(self, pixels: Tensor, view: int) -> Tensor:
+        """The pixels of a view's `box`, (B, c, h, w), as it is served, (B, C, H, W)."""
         scale, crop = divmod(view, self.crops)
         top, left, mirrored = place(crop, self.crops, *pixels.shape[2:])
         pixels = with_channels(pixels, self.shape[0])
         height, width = self.shape[1:]
         if self.scales is None:
-            rows, columns = window(pixels.shape[2:], top, left, float(max(pixels.shape[2:])), (height, width))
-            columns = in_mirror(columns, pixels.shape[3]) if mirrored else columns
-            cut = resized(pixels[:, :, rows, columns], (height, width))
+            cut = resized(pixels, (height, width))
         else:
             # The whole image is scaled and then cut, as published protocols do; torchvision rounds the same way.
             short, full = self.scales[scale], pixels.shape[2:]
@@ -129,4 +144,7 @@ def region(pixels: Tensor, top: float, left: float, scale: float, size: tuple[in
 def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     if pixels.shape[2:] == size:
         return pixels
+    if pixels.dtype == torch.uint8 and pixels.shape[1] == 1 and len(pixels) % 4 == 0:
+        # Four gray images as the channels of one: torch scales them in the time of one, to the same bytes.
+        return resized(pixels.reshape(-1, 4, *pixels.shape[2:]), size).reshape(-1, 1, *size)
     return interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)

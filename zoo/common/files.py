@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class File(Protocol):
-    """Where a sample's bytes are: a path, or a place in an archive."""
+    """Where a sample's bytes are: a path, a place in an archive, or the memory (`zoo.common.pixels`)."""
 
     def open(self, mode: Any = "rb", /) -> Any: ...
 

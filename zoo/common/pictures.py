@@ -4,8 +4,8 @@ import contextlib
 import importlib
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageColor, UnidentifiedImageError, features
 from torch import Tensor
 
 from zoo.common.files import File, Unreadable, check_pixels, reason, regular
+from zoo.common.pixels import Pixels
 from zoo.common.words import nearest
 
 _PLUGINS = {
@@ -77,7 +78,11 @@ def picture(path: File, formats: Sequence[str] = FORMATS) -> Iterator[Image.Imag
     What the file holds decides, not its suffix. Raises `Unreadable`, for whatever goes wrong inside as well.
     """
     try:
-        with regular(path).open("rb") as stream, _opened(stream, formats) as image:
+        with contextlib.ExitStack() as stack:
+            if isinstance(path, Pixels):
+                image = path.picture()
+            else:
+                image = stack.enter_context(_opened(stack.enter_context(regular(path).open("rb")), formats))
             check_pixels(path, *image.size)
             yield image
     except Unreadable:
@@ -123,18 +128,32 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _TURNS else 1
 
 
-def read_image(path: File, channels: int, ground: Ground = WHITE) -> Tensor:
-    """An image file as (1, C, h, w) uint8 at its own size, gray or RGB, turned upright (EXIF).
+Box = Callable[[int, int], tuple[slice, slice]]
+"""From the height and the width of an upright picture to the rows and the columns that are wanted."""
+
+
+def read_image(path: File, channels: int, ground: Ground = WHITE, box: Box | None = None) -> Tensor:
+    """An image file, or a picture in memory, as (1, C, h, w) uint8 at its own size, gray or RGB, turned upright (EXIF).
 
     CMYK and palettes are converted, the first picture of an animation is read, numbers of 16 bits are scaled to bytes by the
     range of their type. Integers of 32 bits are taken where they are bytes, 0 to 255; they have no range of their own, nor
-    have floating-point numbers, which are refused. Transparent pictures lie on the `ground`. Raises `Unreadable`.
+    have floating-point numbers, which are refused. Transparent pictures lie on the `ground`; of all the `box` is cut out.
+    Raises `Unreadable`.
     """
+    if isinstance(path, Pixels) and isinstance(path.content, np.ndarray):
+        height, width, given = path.content.shape
+        check_pixels(path, width, height)
+        cut, box = path.content[box(height, width) if box else ...], None
+        if given == channels:
+            return _batch_of_one(np.require(cut, requirements=["C", "W"]))
+        path = replace(path, content=cut)
     with picture(path) as image:
-        return pixels_of(image, channels, ground, path)
+        return pixels_of(image, channels, ground, path, box)
 
 
-def pixels_of(image: Image.Image, channels: int, ground: Ground = WHITE, path: File = Path("image")) -> Tensor:
+def pixels_of(
+    image: Image.Image, channels: int, ground: Ground = WHITE, path: File = Path("image"), box: Box | None = None
+) -> Tensor:
     """As `read_image`, for a picture that is open, or was made in memory."""
     wide = _wide(path, image)  # what the decoder is told is gone when it is done
     image.load()
@@ -146,10 +165,22 @@ def pixels_of(image: Image.Image, channels: int, ground: Ground = WHITE, path: F
         image = Image.fromarray(_bytes(path, image, wide))
         if hidden is not None:
             image.putalpha(ImageChops.invert(hidden.convert("L")))
+    if box is not None:
+        image = _cut(image, *box(image.height, image.width))
     if image.has_transparency_data:
         under = Image.new("RGBA", image.size, (*ground, 255))
         image = Image.alpha_composite(under, image.convert("RGBA"))
-    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return _batch_of_one(np.asarray(image.convert("L" if channels == 1 else "RGB")).copy())
+
+
+def _cut(image: Image.Image, rows: slice, columns: slice) -> Image.Image:
+    (top, bottom, _), (left, right, _) = rows.indices(image.height), columns.indices(image.width)
+    whole = (0, 0, *image.size)
+    return image if (left, top, right, bottom) == whole else image.crop((left, top, right, bottom))
+
+
+def _batch_of_one(pixels: NDArray[np.uint8]) -> Tensor:
+    """(h, w) or (h, w, C) -> (1, C, h, w)."""
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
 
 

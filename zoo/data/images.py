@@ -1,8 +1,8 @@
 """Images: splits held in memory, and files decoded where they are asked for."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from zoo.batch import Batch, LabelBatch
 from zoo.common.chance import CROP, uniform
 from zoo.common.crops import Crops, region, with_channels
-from zoo.common.files import File
+from zoo.common.files import File, Unreadable
 from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
+from zoo.common.pixels import Pixels
 from zoo.data.base import DataModule, Loading
 from zoo.data.loading.dataset import DecodedDataset, Draw, labeled
 
@@ -127,10 +128,22 @@ class ImageFiles(DecodedDataset):
     def blank(self) -> dict[str, Tensor]:
         return labeled(torch.zeros(self.crops.shape, dtype=torch.uint8), self.labels, 0)
 
+    def _outcomes(self, wishes: Sequence[tuple[int, int, int]]) -> Iterable[Mapping[str, Any] | Unreadable]:
+        """Pixels in memory of one size are scaled together."""
+        paths = [self.paths[number] for _, number, _ in wishes]
+        sizes = {path.shape if isinstance(path, Pixels) else () for path in paths}
+        if self.short_side is not None or self.views > 1 or len(sizes) != 1 or () in sizes:
+            return super()._outcomes(wishes)
+        box, channels = self.crops.box(0), self.crops.shape[0]
+        cut = self.crops.scaled(torch.cat([read_image(path, channels, self.ground, box) for path in paths]), 0)
+        return [labeled(pixels, self.labels, number) for pixels, (_, number, _) in zip(cut, wishes, strict=True)]
+
     def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
-        image = read_image(self.paths[number], self.crops.shape[0], self.ground)
+        path, channels = self.paths[number], self.crops.shape[0]
         if self.short_side is None:
-            return labeled(self.crops.cut(image, view)[0], self.labels, number)
+            image = read_image(path, channels, self.ground, self.crops.box(view))
+            return labeled(self.crops.scaled(image, view)[0], self.labels, number)
+        image = read_image(path, channels, self.ground)
         length, top, left = uniform(self.seed, epoch, torch.tensor([number]), 3, CROP)[0].tolist()
         low, high = self.short_side
         height, width = self.crops.shape[1:]

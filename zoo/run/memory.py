@@ -1,45 +1,10 @@
-"""Inputs in memory as files of the same pixels, so that there is one way from an input to the network."""
+"""Inputs in memory, looked at: what is no picture and no clip is refused with the form."""
 
-import io
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Memory:
-    """A file that lies in memory."""
-
-    name: str
-    content: bytes
-
-    def open(self, mode: str = "rb", /) -> io.BytesIO:
-        return io.BytesIO(self.content)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-_AS_TIFF = ("CMYK", "F", "I", "LAB")
-"""Modes that PNG has not, and TIFF has. (Pillow before 13 writes TIFF files of YCbCr that it cannot read.)"""
-
-
-def encoded(image: Image.Image) -> bytes:
-    """A picture as a file without loss, so that it is converted as any file is."""
-    if image.mode == "RGBa":  # premultiplied
-        image = image.convert("RGBA")
-    if image.mode not in (*_AS_TIFF, "1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    stream = io.BytesIO()
-    if image.mode in _AS_TIFF:
-        image.save(stream, "TIFF")
-    else:
-        image.save(stream, "PNG", compress_level=1, exif=image.getexif())
-    return stream.getvalue()
 
 
 def pixels_of(value: Any, name: str, layout: int) -> NDArray[np.uint8]:
@@ -71,26 +36,3 @@ def pixels_of(value: Any, name: str, layout: int) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         raise ValueError(f"{said}. {wanted}")
     return np.asarray(array, dtype=np.uint8)
-
-
-def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
-
-
-def film(pixels: NDArray[np.uint8], rate: float) -> bytes:
-    """Frames (T, H, W, C) as a film without loss."""
-    from fractions import Fraction
-
-    import av
-
-    stream = io.BytesIO()
-    frames = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
-    with av.open(stream, "w", format="nut") as container:
-        track: Any = container.add_stream("rawvideo", rate=Fraction(rate).limit_denominator(1000))
-        track.height, track.width, track.pix_fmt = frames.shape[1], frames.shape[2], "rgb24"
-        for frame in frames:
-            container.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(track.encode())
-    return stream.getvalue()

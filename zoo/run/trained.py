@@ -1,10 +1,11 @@
 """A trained network that predicts: `zoo.load` restores it from a run, a checkpoint or published weights."""
 
-import io
+import itertools
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from zoo.common import trust
+from zoo.common.ahead import ahead
+from zoo.common.apart import Apart
 from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.pixels import Pixels
 from zoo.common.renaming import Renamed
 from zoo.common.signature import parameters
 from zoo.common.words import json_text, nearest, printable
 from zoo.run.build import build_data, publish
 from zoo.run.check import check_values
 from zoo.run.folder import checkpoint_path
-from zoo.run.memory import Memory, encoded, film, image_of, pixels_of
+from zoo.run.memory import pixels_of
 from zoo.run.recipe import PUBLISHED, compose_recipe, fill, is_task, read_checkpoint, rebuild
 from zoo.tasks.base import Task
 from zoo.tasks.predictions import FilePrediction
@@ -32,10 +36,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zoo.data.base import DataModule
+    from zoo.data.reading.container import Video
 
     Input = str | os.PathLike[str] | Image | Tensor | NDArray[np.generic]
 
 SomeTask = TypeVar("SomeTask", bound=Task)
+
+_Found = Mapping[str, Any] | FilePrediction | Unreadable
+
+_FRAMES, _VALUES = 32, 2**22
+"""Frames of a film that go through the network together, and the bytes of its inputs, at most: its own maps are many times as
+large."""
+_READ, _HELD = 8, 2**23
+"""Frames that a thread reads together, and their bytes, at most."""
 
 
 @dataclass(frozen=True)
@@ -168,62 +181,83 @@ class Trained:
 
         return file.suffix.lower() in SUFFIXES - self.data.suffixes
 
-    def frames(self, file: File, *, top_k: int = 5) -> Iterator[FilePrediction]:
-        """What a network of images says of each frame of a video. Raises `Unreadable`."""
-        from zoo.data.reading.container import probe
+    def frames(self, file: "File | Video", *, top_k: int = 5) -> Iterator[FilePrediction]:
+        """What a network of images says of each frame of a video, which is decoded and read while it predicts. Raises
+        `Unreadable`."""
+        from zoo.data.reading.container import Video, probe
         from zoo.data.reading.decode import each_frame
 
-        for pixels in each_frame(probe(file)):
-            stream = io.BytesIO()
-            image_of(pixels).save(stream, "BMP")  # so that a frame is read, scaled and cut as any image file is
-            ((_, result),) = self.ask([Memory(str(file), stream.getvalue())], top_k=top_k)
-            if isinstance(result, Unreadable):
-                raise result
-            yield result
+        video = file if isinstance(file, Video) else probe(file)
+
+        cores = torch.get_num_threads()
+        frames = (Pixels(str(video.path), pixels) for pixels in each_frame(video))
+        read = ahead(self._batches, _several(frames), min(4, os.cpu_count() or 1), lambda: torch.set_num_threads(1))
+        try:
+            batches = itertools.chain.from_iterable(read)
+            first = next(batches)
+            views, most = len(first["id"]), max(1, min(_FRAMES, _VALUES // first["input"].numel()))
+            batches = itertools.chain([first], batches)
+            while several := list(itertools.islice(batches, most)):
+                with Apart(views * len(several), views):
+                    predictions = self._predictions(several, top_k)
+                yield from predictions
+        finally:
+            torch.set_num_threads(cores)  # what a thread sets is every later one's
 
     def ask(
-        self, files: Sequence[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
+        self, files: Iterable[File | Unreadable], *, batch_size: int = 1, top_k: int = 5
     ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
         """Predict each file, in order; one that cannot be read comes with the reason. Raises ValueError for numbers below 1."""
-        for name, value in (("batch_size", batch_size), ("top_k", top_k)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
-        waiting: list[tuple[File | Unreadable, Mapping[str, Any] | FilePrediction | Unreadable]] = []
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it is a whole number, at least 1.")
+        waiting: list[tuple[File | Unreadable, _Found]] = []
         size = 0
         for file in files:
-            try:
-                if isinstance(file, Unreadable):
-                    raise file
-                if self.is_film(regular(file)):
-                    waiting.append((file, of_frames([*self.frames(file, top_k=top_k)])))
-                    continue
-                batch = self.batch(file)
-                size += len(batch["id"])
-                waiting.append((file, batch))
-            except Unreadable as error:
-                waiting.append((file, error))
+            found = self._read(file, top_k)
+            waiting.append((file, found))
+            size += len(found["id"]) if isinstance(found, Mapping) else 0
             if size >= batch_size:
                 yield from self._predicted(waiting, top_k)
                 waiting, size = [], 0
         yield from self._predicted(waiting, top_k)
 
+    def _read(self, file: File | Unreadable, top_k: int) -> _Found:
+        """The views of a file; or the prediction of a film, or why it cannot be read."""
+        try:
+            if isinstance(file, Unreadable):
+                raise file
+            if self.is_film(regular(file)):
+                return of_frames([*self.frames(file, top_k=top_k)])
+            return self.batch(file)
+        except Unreadable as error:
+            return error
+
     def batch(self, file: File) -> dict[str, Any]:
         """The views of a file, as a batch for the task. Raises `Unreadable`."""
-        samples = self.data.files([file])
+        return self._batches([file])[0]
+
+    def _batches(self, files: Sequence[File]) -> list[dict[str, Any]]:
+        """The views of each of several files of one size. Raises `Unreadable`."""
+        samples = self.data.files(files)
         batch: dict[str, Any] = dict(samples.__getitems__([(0, index) for index in range(len(samples))]))
         for name, why in batch.pop("bad", {}).items():
             raise Unreadable(Path(name), why)
         batch["input"] = batch["input"].to(self.task.device)
-        return batch
+        starts = range(0, len(samples), samples.views)
+        return [{name: value[start : start + samples.views] for name, value in batch.items()} for start in starts]
 
     def _predicted(
-        self, waiting: Sequence[tuple[File | Unreadable, Mapping[str, Any] | FilePrediction | Unreadable]], top_k: int
+        self, waiting: Sequence[tuple[File | Unreadable, _Found]], top_k: int
     ) -> Iterator[tuple[File | Unreadable, FilePrediction | Unreadable]]:
-        batches = [found for _, found in waiting if isinstance(found, Mapping)]
-        with torch.inference_mode():
-            predictions = iter(self.task.predictions(batches, self.class_names, top_k) if batches else ())
+        predictions = iter(self._predictions([found for _, found in waiting if isinstance(found, Mapping)], top_k))
         for file, found in waiting:
             yield file, next(predictions) if isinstance(found, Mapping) else found
+
+    def _predictions(self, batches: Sequence[Mapping[str, Any]], top_k: int) -> list[FilePrediction]:
+        if top_k < 1:
+            raise ValueError(f"top_k is {top_k}; it is a whole number, at least 1.")
+        with torch.inference_mode():
+            return self.task.predictions(batches, self.class_names, top_k) if batches else []
 
     # What lies in memory
 
@@ -233,19 +267,26 @@ class Trained:
         return list(inputs) if axes == self.data.layout + 1 else [inputs]
 
     def _file(self, value: Any, number: int) -> File:
-        """An input as a file that holds the same pixels, so that there is one way from a file to the network."""
+        """What an input is read from, so that there is one way to the network."""
         from PIL import Image
 
         if isinstance(value, str | os.PathLike):
             return Path(value)
         name = f"input {number}"
         if isinstance(value, Image.Image) and self.data.layout == 3:
-            return Memory(name, encoded(value))
-        pixels = pixels_of(value, name, self.data.layout)
-        return Memory(name, film(pixels, self._rate()) if self.data.layout == 4 else encoded(image_of(pixels)))
+            return Pixels(name, value)
+        return Pixels(name, pixels_of(value, name, self.data.layout), self._rate())
 
     def _rate(self) -> float:
         return float(getattr(getattr(self.data, "clips", None), "rate", None) or 25)
+
+
+def _several(frames: Iterable[Pixels]) -> Iterator[list[Pixels]]:
+    """Frames of one size, a few at a time."""
+    for size, alike in itertools.groupby(frames, lambda frame: frame.shape):
+        most = max(1, min(_READ, _HELD // math.prod(size)))
+        while several := list(itertools.islice(alike, most)):
+            yield several
 
 
 def of_frames(frames: Sequence[FilePrediction]) -> FilePrediction:

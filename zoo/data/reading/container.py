@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.common.files import File, Unreadable, check_pixels, most_pixels, reason, regular
+from zoo.common.pixels import Pixels
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 
@@ -165,6 +166,11 @@ def _prepared(context: av.VideoCodecContext) -> None:
 
 def probe(path: File) -> Video:
     """Demux a file. Raises `Unreadable` if FFmpeg cannot, or finds no frame."""
+    if isinstance(path, Pixels):
+        frames, seconds = path.film()
+        check_pixels(path, frames.shape[2], frames.shape[1])
+        numbers = np.arange(len(frames))
+        return Video(path, numbers, numbers, seconds, counted=False)
     times: list[int] = []
     keys: list[int] = []
     with opened(path) as (container, stream):

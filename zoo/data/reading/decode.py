@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.common.files import Unreadable, reason
+from zoo.common.pixels import Pixels
 from zoo.data.reading.container import FAILURES, LATE, Packet, Video, allowed, opened, url
 
 Frames = NDArray[np.uint8]
@@ -46,6 +47,9 @@ def read_frames(
     Raises:
         Unreadable: one of them cannot be decoded.
     """
+    if isinstance(video.path, Pixels):
+        frames = video.path.film()[0]
+        return frames[(list(indices), *(box(*frames.shape[1:3]) if box else ()))]
     numbers = [int(number) for number in indices]
     wanted = sorted(set(numbers))
     frames = DECODERS[decoder](video, np.array(wanted), box)

@@ -1,0 +1,60 @@
+"""A batch with the bits of its samples alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from tests.models.test_models import MARKED, small
+from tests.written import chosen
+from zoo.common import apart
+from zoo.common.apart import Apart
+
+IMAGES = [each for each in MARKED if chosen("model", str(each.values[0]))["task"] == "classification"]
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_network_says_of_a_batch_what_it_says_of_each(name: str) -> None:
+    torch.manual_seed(0)
+    net, shape = small(name)
+    net.eval()
+    x = torch.randn(4, *shape)
+    with torch.inference_mode():
+        for part in (1, 2):
+            alone = torch.cat([net(each) for each in x.split(part)])
+            with Apart(len(x), part):
+                assert torch.equal(net(x), alone)
+
+
+LAYERS = {
+    nn.Linear(64, 9): (64,),
+    nn.Conv1d(3, 8, 3): (3, 12),
+    nn.Conv2d(3, 8, 3): (3, 12, 12),
+    nn.Conv3d(3, 8, 3): (3, 12, 12, 12),
+    nn.ConvTranspose1d(3, 8, 3): (3, 12),
+    nn.ConvTranspose2d(3, 8, 3): (3, 12, 12),
+    nn.ConvTranspose3d(3, 8, 3): (3, 12, 12, 12),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_layers_compute_parts_of_a_batch_alone(layer: nn.Module) -> None:
+    seen: list[int] = []
+
+    class Counting(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in apart._LAYERS:
+                seen.append(len(args[0]))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.randn(10, *LAYERS[layer])
+    with torch.inference_mode(), Counting():
+        with Apart(10, 5):
+            assert len(layer(x)) == 10
+        assert seen == [5, 5]
+        with Apart(12, 3):  # a batch of another size is none of its
+            layer(x)
+        assert seen == [5, 5, 10]
