@@ -14,12 +14,12 @@ from torch.nn.functional import pad
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from zoo.batch import InstanceBatch, Instances
+from zoo.batch import Instances
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
 from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeLoading
-from zoo.data.loading.dataset import DecodedDataset, Draw, Item, SplitDataset
+from zoo.data.loading.dataset import DecodedDataset, Item, SplitDataset
 from zoo.data.reading.folders import some
 
 FACTS = ("fields", "category_ids", "keypoint_names", "keypoint_sigmas", "num_keypoints")
@@ -195,8 +195,7 @@ class SceneFiles(DecodedDataset):
         return f"{self.scenes[number].image} (image {self.scenes[number].number})"
 
     def blank(self) -> dict[str, Any]:
-        image = torch.zeros(self.sizing.shape, dtype=torch.uint8)
-        return _sample(image, Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64)), image.shape[1:], 0)
+        return _blank(self.sizing)
 
     def read(self, epoch: int, number: int, view: int) -> dict[str, Any]:
         scene = self.scenes[number]
@@ -270,6 +269,15 @@ def _sample(image: Tensor, objects: Instances, full: Sequence[int], number: int,
     }
 
 
+def _no_objects() -> Instances:
+    return Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))
+
+
+def _blank(sizing: Sizing) -> dict[str, Any]:
+    image = torch.zeros(sizing.shape, dtype=torch.uint8)
+    return _sample(image, _no_objects(), image.shape[1:], 0)
+
+
 def stacked(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Samples of several sizes as one batch, each image in the upper left."""
     height, width = (max(sample["input"].shape[axis] for sample in samples) for axis in (1, 2))
@@ -322,25 +330,26 @@ class SceneSet(PictureSet):
         return BareImages(paths, self.sizing, self.ground)
 
 
-class BareImages:
-    """The user's own images, whole and one at a time, scaled as for a test; nothing is known of their objects."""
-
-    views = 1
+class BareImages(DecodedDataset):
+    """The user's own images, whole, scaled as for a test; nothing is known of their objects."""
 
     def __init__(self, paths: Sequence[File], sizing: Sizing, ground: Ground = WHITE) -> None:
+        super().__init__(len(paths))
         self.paths = paths
         self.ground = ground
         self.sizing = sizing
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def name(self, number: int) -> str:
+        return str(self.paths[number])
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> InstanceBatch:
-        ((epoch, index),) = draws
-        image = read_image(self.paths[index], self.sizing.shape[0], self.ground)[0]
+    def blank(self) -> dict[str, Any]:
+        return _blank(self.sizing)
+
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Any]:
+        image = read_image(self.paths[number], self.sizing.shape[0], self.ground)[0]
         full = image.shape[1:]
         small = functional.resize(image, list(self.sizing.size(*full)), antialias=True)
-        nothing = Instances(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))
-        ids = torch.tensor([index])
-        fields = stacked([_sample(small, nothing, full, index)])
-        return cast(InstanceBatch, {**fields, "id": ids, "view": torch.zeros_like(ids), "epoch": torch.full_like(ids, epoch)})
+        return _sample(small, _no_objects(), full, number)
+
+    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return stacked(samples)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from zoo.batch import VOID, Batch, MaskBatch
+from zoo.batch import VOID
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
 from zoo.data.images import PictureLoading, PictureSet, WholeLoading, imagenet
-from zoo.data.loading.dataset import DecodedDataset, Draw, SplitDataset
+from zoo.data.loading.dataset import DecodedDataset, SplitDataset
 from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
@@ -357,26 +357,23 @@ class MaskSet(PictureSet):
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)
 
 
-class WholeImages:
-    """The user's own images, whole and one at a time, scaled as for a test."""
-
-    views = 1
+class WholeImages(DecodedDataset):
+    """The user's own images, whole, scaled as for a test; several of one size make a batch."""
 
     def __init__(self, paths: Sequence[File], channels: int, geometry: Geometry | None = None, ground: Ground = WHITE) -> None:
+        super().__init__(len(paths))
         self.paths = paths
         self.ground = ground
         self.channels = channels
         self.geometry = geometry
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def name(self, number: int) -> str:
+        return str(self.paths[number])
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
-        ((epoch, index),) = draws
-        image = read_image(self.paths[index], self.channels, self.ground)[0]
-        mask = torch.full((1, *image.shape[1:]), VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
-        image = self.geometry.scaled(image) if self.geometry else image
-        ids = torch.tensor([index])
-        return MaskBatch(
-            input=image[None].contiguous(), mask=mask, id=ids, view=torch.zeros_like(ids), epoch=torch.full_like(ids, epoch)
-        )
+    def blank(self) -> dict[str, Tensor]:
+        return {"input": torch.zeros(self.channels, 1, 1, dtype=torch.uint8), "mask": torch.zeros(1, 1, dtype=torch.uint8)}
+
+    def read(self, epoch: int, number: int, view: int) -> dict[str, Tensor]:
+        image = read_image(self.paths[number], self.channels, self.ground)[0]
+        mask = torch.full(image.shape[1:], VOID, dtype=torch.uint8)  # nothing is known, but what is asked for has a size
+        return {"input": (self.geometry.scaled(image) if self.geometry else image).contiguous(), "mask": mask}
