@@ -27,8 +27,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import MultiScaleRoIAlign
 
 from zoo.run import report
-from zoo.run.build import build_data, facts_of, make, publish
+from zoo.run.build import build_data, make
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.trainer import build_trainer
 
 WARM = 5

@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import zoo
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.report import quiet
 from zoo.run.trainer import build_trainer
 from zoo.tasks.normalizing import CHANNELS_LAST

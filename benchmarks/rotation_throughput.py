@@ -22,8 +22,9 @@ from torchvision.transforms import functional as F
 
 from zoo.common.places import data_root
 from zoo.data.fashion_mnist import FashionMnist
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.tasks.rotation import all_turns
 
 BATCH, STEPS, THEIR_BATCHES, OUR_BATCHES, ROUNDS = 64, 60, 60, 300, 7

@@ -34,7 +34,7 @@ optimizer.step()
 """
 PROFILES = """
 import torch, zoo
-from zoo.run.build import untrained_net
+from zoo.run.network import untrained_net
 for name in zoo.list_models():
     with torch.device("meta"):
         _, net, shape = untrained_net([f"model={name}"])

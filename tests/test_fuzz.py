@@ -29,9 +29,10 @@ from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion
 from zoo.models._weights import load_pretrained
 from zoo.run import cli
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.check import check_fit
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild, recipe_of
 
 MUTANTS = int(os.environ.get("ZOO_TEST_MUTANTS", "2500"))

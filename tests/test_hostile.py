@@ -21,8 +21,9 @@ from zoo.common.files import Unreadable
 from zoo.common.places import safe_join
 from zoo.data.rendered import motion
 from zoo.predict import Limits
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.recipe import compose_recipe, rebuild, recipe_of
 
 Verb = Callable[..., tuple[int, str, str]]

@@ -38,8 +38,9 @@ from zoo.data.reading.ledger import Store
 from zoo.data.rendered import motion, scenes
 from zoo.models._weights import load_pretrained
 from zoo.run import check
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild, recipe_of
 
 PATIENCE = 60

@@ -21,8 +21,9 @@ from zoo.evaluate import evaluate
 from zoo.predict import predict
 from zoo.prepare import prepare
 from zoo.run import cli, signals
-from zoo.run.build import make, pretrained_facts
+from zoo.run.build import make
 from zoo.run.compose import composed
+from zoo.run.facts import pretrained_facts
 from zoo.run.recipe import read_checkpoint
 from zoo.tasks.base import Task
 from zoo.train import train

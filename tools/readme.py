@@ -16,7 +16,7 @@ from zoo.benchmark import charts
 from zoo.benchmark.rows import Row, read_rows
 from zoo.common.numbers import quantity
 from zoo.models._registry import get_builder
-from zoo.run.build import untrained_net
+from zoo.run.network import untrained_net
 
 TOP = Path(__file__).parent.parent
 README = TOP / "README.md"

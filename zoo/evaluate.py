@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.run import cli
-from zoo.run.build import build_data, facts_of, publish
+from zoo.run.build import build_data
 from zoo.run.check import located
+from zoo.run.facts import facts_of, publish
 from zoo.run.recipe import compose_recipe, read_checkpoint, rebuild
 
 if TYPE_CHECKING:

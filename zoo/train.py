@@ -1,6 +1,7 @@
 """Train a network and score its best checkpoint: `zoo train model=c3d`, `zoo train data=image_folder data.root=FOLDER`.
 
-From the command line to the loss a reader opens three files: this one, `tasks/base.py` and the task's own.
+From the command line to the loss a reader opens this file, `run/build.py`, `tasks/base.py` with `tasks/steps.py`, and the
+task's own. A run goes one way: configuration -> data -> facts -> trainer -> task -> fit -> report.
 """
 
 import functools
@@ -8,10 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo.run import cli
-from zoo.run.build import build_data, build_task, facts_of, fetch_weights, pretrained_facts, publish, scale_rate
+from zoo.run.build import build_data, build_task
 from zoo.run.check import check_parts, speaking_of
 from zoo.run.compose import overrides_of
+from zoo.run.facts import facts_of, pretrained_facts, publish
 from zoo.run.recipe import configured, differences, read_checkpoint, recipe_of, resumable, settings_of
+from zoo.run.transfer import check_frozen, fetch_weights
 
 if TYPE_CHECKING:
     from zoo.run.compose import DictConfig
@@ -57,19 +60,14 @@ def _train(config: "DictConfig") -> dict[str, float]:
 def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     """Build what the configuration describes, fit it, score it."""
     import lightning
-    import torch
 
-    from zoo.common import trust
     from zoo.flops.count import profile
     from zoo.flops.dry import check_step, in_words
-    from zoo.run import determinism, folder, length, report
-    from zoo.run.callbacks import Pace
-    from zoo.run.freeze import Freeze
+    from zoo.run import determinism, length, report
     from zoo.run.protocol import protocol
     from zoo.run.result import write_result
     from zoo.run.resume import taken_up
-    from zoo.run.trainer import build_trainer, chosen_checkpoint, forget_averages
-    from zoo.run.transfer import check_frozen
+    from zoo.run.trainer import build_trainer, chosen_checkpoint, end_processes, forget_averages, frozen, scale_rate
 
     report.quiet()
     check_parts(config)
@@ -87,34 +85,20 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     publish(config, facts)
     trainer = build_trainer(config)
     length.fit(trainer, data, config)
-    batch = scale_rate(config, trainer.world_size)
+    training = scale_rate(config, trainer.world_size)
     task = build_task(config, anew=not resume)
-    task.recipe = recipe_of(config, facts)
-    task.recipe |= {"settings": settings, "run": trust.number()}
-    if folder.first_process():
-        trust.remember(task.recipe["run"], task.recipe["names"]["data"], task.recipe["arguments"]["data"])
-    task.recipe["training"] = {"batch": batch, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
-    freeze = Freeze(task.net, config.freeze, config.unfreeze) if config.freeze else None
+    task.recipe = recipe_of(config, facts, settings, training)
+    freeze = frozen(trainer, task.net)
     if not resume:
-        check_frozen(task.net, freeze, config.model)
-    added = [Pace(config.size), *filter(None, [freeze])]
-    trainer.callbacks.extend(added)  # type: ignore[attr-defined]
-
-    if asked := config.trainer.deterministic:
-        on_gpu = trainer.strategy.root_device.type != "cpu"
-        nondeterministic = determinism.check(task, data.splits["train"], on_gpu, asked)
-        task.recipe["training"]["unsteady_on_gpu"] = nondeterministic
+        check_frozen(task.net, config.model, freeze)
+    nondeterministic = determinism.check(task, data, trainer, config.trainer.deterministic)
     check_step(task, data, trainer.world_size, synchronized=config.trainer.sync_batchnorm)
     macs = profile(task.net, data.shape).macs
-    # A short epoch, or a short run, is logged once at least.
-    trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *filter(None, report.steps_of(trainer, data))))  # type: ignore[attr-defined]
     report.before(trainer, task, data, config, macs, size)
-    if asked:
-        report.determinism(nondeterministic)
-    if freeze:
-        report.parts(freeze)
+    report.determinism(nondeterministic)
+    report.parts(freeze)
     for logger in trainer.loggers:
-        logger.log_hyperparams(settings_of(config, facts))
+        logger.log_hyperparams(settings_of(config))
     clock = report.Clock()
     with taken_up(trainer, clock, resume), speaking_of(config, "trainer", by="lightning"):
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -130,8 +114,7 @@ def _fit(config: "DictConfig", resume: str | None) -> dict[str, float]:
     report.after(trainer, task, data, metrics, checkpoint, how, config.run_dir, clock)
     if "test" in task.scored:
         write_result(trainer, task, data, metrics, config, overrides_of(config), macs, clock, how)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    end_processes()
     return {name: float(value) for name, value in metrics.items()}
 
 

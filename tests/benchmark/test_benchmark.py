@@ -22,8 +22,8 @@ from zoo.benchmark import timing as _timing
 from zoo.benchmark.measure import Options, Row, chosen_models, read_rows
 from zoo.benchmark.timing import NoMemoryError, Timing, Trial, measure, timed
 from zoo.models._entries import entries_of
-from zoo.run.build import untrained_net
 from zoo.run.compose import choices_of, composed
+from zoo.run.network import untrained_net
 
 Verb = Callable[..., tuple[int, str, str]]
 RESULTS = Path("runs/benchmark")

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 import zoo
 from tests.precision import assert_same
 from zoo.common import bfloat16
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.trainer import build_trainer
 
 GEOMETRIES = [  # kernel, padding, stride, extents of the input, groups

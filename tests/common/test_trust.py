@@ -16,7 +16,8 @@ from zoo import create_model, list_models
 from zoo.common import trust
 from zoo.common.places import CONF
 from zoo.evaluate import evaluate
-from zoo.run.build import build_data, publish
+from zoo.run.build import build_data
+from zoo.run.facts import publish
 from zoo.run.recipe import PUBLISHED, compose_recipe, read_checkpoint, rebuild
 
 Verb = Callable[..., tuple[int, str, str]]

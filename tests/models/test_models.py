@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 import zoo
 from tests.written import chosen
 from zoo.models._base import Classifier
-from zoo.run.build import network_of
 from zoo.run.compose import composed
+from zoo.run.network import network_of
 
 
 def of_tasks(*tasks: str) -> list[str]:

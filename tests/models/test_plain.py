@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.run.build import arguments_of
 from zoo.run.compose import composed
+from zoo.run.network import arguments_of
 
 FEW = ("lenet5", "inflated", "single_frame")
 """What runs each time; the others are slow, the dearest of them minutes to compile."""

@@ -17,9 +17,9 @@ from zoo.models import register
 from zoo.models._base import Classifier
 from zoo.models._registry import get_builder
 from zoo.run import recipe as recipes
-from zoo.run.build import network_of
 from zoo.run.check import settle_moved
 from zoo.run.compose import composed
+from zoo.run.network import network_of
 from zoo.run.recipe import compose_recipe, configured, differences
 
 Verb = Callable[..., tuple[int, str, str]]

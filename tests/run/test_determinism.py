@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.run.build import build_task, publish
+from zoo.run.build import build_task
 from zoo.run.compose import composed
 from zoo.run.determinism import NONDETERMINISTIC, nondeterministic, refused
+from zoo.run.facts import publish
 
 Verb = Callable[..., tuple[int, str, str]]
 

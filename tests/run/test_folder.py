@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from zoo.run import folder, resume, settings, trainer
-from zoo.run.build import build_data, facts_of, publish
+from zoo.run.build import build_data
 from zoo.run.compose import composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.recipe import configured, differences, recipe_of
 
 Verb = Callable[..., tuple[int, str, str]]

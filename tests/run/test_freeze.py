@@ -71,9 +71,9 @@ def test_frozen_features_are_bit_identical_after_training_and_resuming(
 ) -> None:
     net = zoo.create_model(name, num_classes=10, in_chans=1, **arguments)
     before = {part: state(net, part) for part in parts_of(net)}
-    run(net, shape, Freeze(net, "all"), tmp_path)
+    run(net, shape, Freeze("all"), tmp_path)
     again = zoo.create_model(name, num_classes=10, in_chans=1, **arguments)
-    run(again, shape, Freeze(again, "all"), tmp_path, epochs=2, resume=tmp_path / "last.ckpt")
+    run(again, shape, Freeze("all"), tmp_path, epochs=2, resume=tmp_path / "last.ckpt")
     for trained in (net, again):
         for part, tensors in before.items():
             assert moved(tensors, state(trained, part)) == (part == "head"), part
@@ -81,7 +81,8 @@ def test_frozen_features_are_bit_identical_after_training_and_resuming(
 
 def test_stages_and_head() -> None:
     net = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")
-    freeze = Freeze(net, ["layer1", "head"])
+    freeze = Freeze(["layer1", "head"])
+    freeze.hold(net)
     assert {name: said for name, _, said in freeze.rows()} == {
         "layer1": "frozen",
         "layer2": "trains",
@@ -92,13 +93,15 @@ def test_stages_and_head() -> None:
     assert sum(count for _, count, _ in freeze.rows()) == sum(p.numel() for p in net.parameters())
     assert not net.features.get_submodule("conv1").weight.requires_grad, "the stem belongs to the first stage"
     assert all(p.requires_grad for p in net.features.get_submodule("layer2").parameters())
-    assert [name for name, _, said in Freeze(net, "head").rows() if said == "frozen"] == ["head"]
+    head = Freeze("head")
+    head.hold(net)
+    assert [name for name, _, said in head.rows() if said == "frozen"] == ["head"]
 
 
 def test_parts_are_released_deepest_first(tmp_path: Path) -> None:
     net = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")
     before = {part: state(net, part) for part in parts_of(net)}
-    freeze = Freeze(net, "all", unfreeze=[0.3, 0.6])
+    freeze = Freeze("all", unfreeze=[0.3, 0.6])
     run(net, (1, 8, 8), freeze, tmp_path)
     assert [part for part in before if moved(before[part], state(net, part))] == ["layer3", "layer4", "head"]
     assert freeze.frozen == ["layer1", "layer2"]
@@ -106,9 +109,9 @@ def test_parts_are_released_deepest_first(tmp_path: Path) -> None:
 
 def test_a_resumed_run_releases_what_was_released(tmp_path: Path) -> None:
     net = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")
-    run(net, (1, 8, 8), Freeze(net, "all", unfreeze=[0.2]), tmp_path)
+    run(net, (1, 8, 8), Freeze("all", unfreeze=[0.2]), tmp_path)
     again = zoo.create_model("resnet18", num_classes=10, in_chans=1, stem="small")
-    freeze = Freeze(again, "all", unfreeze=[0.2])
+    freeze = Freeze("all", unfreeze=[0.2])
     run(again, (1, 8, 8), freeze, tmp_path, epochs=2, resume=tmp_path / "last.ckpt")
     assert freeze.frozen == ["layer1", "layer2", "layer3"]
     assert moved(state(net, "layer4"), state(again, "layer4"))
@@ -126,9 +129,9 @@ def test_a_resumed_run_releases_what_was_released(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(freeze: str | list[str], unfreeze: list[float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Freeze(zoo.create_model("resnet18"), freeze, unfreeze)
+        Freeze(freeze, unfreeze).hold(zoo.create_model("resnet18"))
 
 
 def test_a_network_without_parts_is_refused() -> None:
     with pytest.raises(ValueError, match="Sequential has no named blocks"):
-        Freeze(nn.Sequential(nn.Linear(2, 2)), "all")
+        Freeze("all").hold(nn.Sequential(nn.Linear(2, 2)))

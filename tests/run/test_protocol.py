@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from zoo.common.places import CONF
-from zoo.run.build import make, publish
+from zoo.run.build import make
 from zoo.run.check import located
 from zoo.run.compose import composed
+from zoo.run.facts import publish
 from zoo.run.protocol import protocol
 
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))

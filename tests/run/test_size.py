@@ -21,8 +21,8 @@ from zoo.models._detector import Proposals
 from zoo.models._heads import HEADS
 from zoo.models._registry import get_builder
 from zoo.run import length, settings
-from zoo.run.build import untrained_net
 from zoo.run.compose import choices_of, composed
+from zoo.run.network import untrained_net
 from zoo.run.recipe import compose_recipe, read_checkpoint
 from zoo.run.size import SIZES
 

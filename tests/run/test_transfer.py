@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch import nn
 
 import zoo
 from zoo.common.download import Address, fetched, weights_folder
 from zoo.models import _entries
 from zoo.models._weights import fresh_tensors
-from zoo.run.build import build_task, fetch_weights, pretrained_facts, publish
+from zoo.run.build import build_task
 from zoo.run.check import check_parts
 from zoo.run.compose import composed
+from zoo.run.facts import pretrained_facts, publish
 from zoo.run.freeze import Freeze, names_of, still
 from zoo.run.recipe import compose_recipe, recipe_of
-from zoo.run.transfer import check_frozen, ways_out
+from zoo.run.transfer import check_frozen, fetch_weights, ways_out
 
 Verb = Callable[..., tuple[int, str, str]]
 SHORT = ("model=lenet5", "data.fraction=0.1", "trainer.max_epochs=1", "trainer.limit_val_batches=1", "test=false")
@@ -72,7 +75,7 @@ def test_a_small_network_is_a_way_out_of_the_papers_alone() -> None:
     for size, said in (("paper", True), ("small", False), (None, False)):
         with (
             pytest.raises(ValueError, match=r"\(with freeze=null, for") as caught,
-            ways_out({"pretrained": "x:y"}, "all", size),
+            ways_out(OmegaConf.create({"model": {"pretrained": "x:y"}, "freeze": "all", "size": size})),
         ):
             fetched([GONE])
         assert ("size=small" in str(caught.value)) is said
@@ -143,7 +146,13 @@ def test_a_command_that_starts_from_nothing_says_so() -> None:
     assert fresh_tensors(build_task(config).net)
     net = zoo.create_model("lenet5")
     with pytest.raises(ValueError, match=r"model\.pretrained is null"):
-        check_frozen(net, Freeze(net, "all"), {"pretrained": False})
+        check_frozen(net, {"pretrained": False}, held(net, "all"))
+
+
+def held(net: nn.Module, parts: str | list[str]) -> Freeze:
+    freeze = Freeze(parts)
+    freeze.hold(net)
+    return freeze
 
 
 # What is frozen
@@ -208,16 +217,16 @@ def test_statistics_that_nobody_measured_are_random_too(tmp_path: Path) -> None:
     torch.save(kept, tmp_path / "net.pt")
     with pytest.warns(UserWarning, match="afresh"):
         net = zoo.create_model("resnet18", pretrained=tmp_path / "net.pt")
-    check_frozen(net, Freeze(net, ["layer1", "layer3", "layer4"]), {"pretrained": "net.pt"})
+    check_frozen(net, {"pretrained": "net.pt"}, held(net, ["layer1", "layer3", "layer4"]))
     with pytest.raises(ValueError, match=r"would keep layer2 .*\(features\.layer2\.0\.bn1\.running_mean, .*running_var\)"):
-        check_frozen(net, Freeze(net, "all"), {"pretrained": "net.pt"})
+        check_frozen(net, {"pretrained": "net.pt"}, held(net, "all"))
 
 
 def test_what_a_detector_freezes_as_it_is_built_is_refused_at_random(tmp_path: Path) -> None:
     def check(*settings: str, **arguments: object) -> None:
         with torch.device("cpu" if {"pretrained", "backbone_weights"} & arguments.keys() else "meta"):
             net = zoo.create_model("faster_rcnn", **DETECTOR, **arguments)
-        check_frozen(net, None, composed(["model=faster_rcnn", *settings]).model)
+        check_frozen(net, composed(["model=faster_rcnn", *settings]).model)
 
     check("model.norm=batch", norm="batch")
     for settings, arguments, what, remedy in (

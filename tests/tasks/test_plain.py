@@ -17,8 +17,8 @@ import zoo
 from tests.tasks.test_base import quiet_trainer
 from zoo.common.signature import parameters
 from zoo.data import DataModule, Digits, DigitScenes, MotionDigits
-from zoo.run.build import arguments_of
 from zoo.run.compose import composed
+from zoo.run.network import arguments_of
 from zoo.tasks import AutoencoderTask, ClassificationTask, DetectionTask, RotationTask, SegmentationTask, Task
 from zoo.tasks.numbering import Numbering
 

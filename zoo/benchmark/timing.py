@@ -94,8 +94,8 @@ def measure(trial: Trial) -> Timing:
 
     from zoo.batch import KEYPOINTS, example_batch
     from zoo.common.bfloat16 import pad_explicitly
-    from zoo.run import build
-    from zoo.run.build import publish
+    from zoo.run.build import build_task
+    from zoo.run.facts import publish
     from zoo.run.recipe import named_net
 
     before = _status("VmRSS")
@@ -116,7 +116,7 @@ def measure(trial: Trial) -> Timing:
         "keypoint_sigmas": [0.1] * KEYPOINTS,
     }
     publish(config, facts)
-    task: Task = build.make(config.task, "task")(net=net)
+    task = build_task(config, net=net)
     task.to(device)
 
     if trial.training:

@@ -29,7 +29,7 @@ def _main(
         crops: of each clip, or of an image.
         regions: of an image that a detector's heads look at; null takes the most.
     """
-    from zoo.run.build import untrained_net
+    from zoo.run.network import untrained_net
     from zoo.run.recipe import trained_net
 
     with torch.device("meta"):

@@ -57,7 +57,7 @@ def in_words(config: DictConfig) -> str:
     To be asked before the data's facts are published: the paper's network has the paper's classes.
     """
     from zoo.common.numbers import quantity
-    from zoo.run.build import arguments_of
+    from zoo.run.network import arguments_of
 
     if config.size == PAPER:
         return PAPER

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from zoo.common.signature import OPEN, hints, parameters
 from zoo.common.words import nearest
-from zoo.run import limits, settings
+from zoo.run import facts, limits, settings
 from zoo.run.compose import choices_of, overrides_of
 
 _OF_ALL_MODELS = ("name", "pretrained")
@@ -77,6 +77,7 @@ def check_parts(config: DictConfig) -> None:
     from zoo.models._registry import get_builder
 
     settle_moved(config)
+    facts.settle(config)
     given = (("task", "num_outputs"), ("task", "mean"), ("task", "std"), ("data", "shape"))
     for group, key in given:  # others refer to them, and would be named
         if key in config[group] and not OmegaConf.is_interpolation(config[group], key) and config[group][key] is None:
@@ -306,3 +307,19 @@ def check_fit(config: DictConfig) -> None:
             f"{config.model.name} is no network for {choices_of(config)['task']}, which asks for no number of outputs. "
             f"Choose another model= or another task=."
         )
+
+
+def check_outputs(config: DictConfig) -> None:
+    """Refuse fewer outputs than classes, whose labels would be out of range, and means of another number of channels."""
+    for name in ("mean", "std"):
+        if len(config.task[name]) not in (1, channels := int(config.facts.shape[0])):
+            raise ValueError(f"task.{name} is {list(config.task[name])}; it has a number for each of {channels} channels.")
+    needed = int(config.facts.num_classes)
+    where = f"the data have {needed} classes"
+    if (own := config.task.get("num_outputs")) is not None:
+        if own < needed and located(config.task._target_).target != "none":
+            raise ValueError(f"task.num_outputs is {own}, but {where}. Leave it out, and there are as many.")
+        needed, where = int(own), f"the task has {own} classes"
+    has = config.model.get("num_classes")
+    if has is not None and has < needed:
+        raise ValueError(f"model.num_classes is {has}, but {where}. Leave it out, and the network has as many.")

@@ -5,6 +5,7 @@ itself. What a signal does is in signals.py.
 """
 
 import contextlib
+import copy
 import functools
 import inspect
 import io
@@ -90,7 +91,7 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    arguments, _ = _checked(arguments)
+    arguments, config = _checked(arguments)
 
     @functools.wraps(job)
     def plain_job(config: DictConfig) -> None:
@@ -101,6 +102,9 @@ def launch(job: Callable[[DictConfig], object], arguments: Sequence[str]) -> Non
             job(config)
 
     sys.argv = [sys.argv[0], *arguments]  # where Hydra reads them, and Lightning when it starts further processes
+    if config is not None:
+        _run(plain_job, config, logs=True)
+        return
     with SweepTable.written():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(plain_job)()
 
@@ -147,32 +151,48 @@ def launch_here(job: Callable[[DictConfig], Result], settings: Sequence[str] | D
     Hydra has composed is used as it is."""
     if isinstance(settings, DictConfig):
         return job(settings)
-    from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import create_config_search_path
-    from hydra.core.global_hydra import GlobalHydra
-
     settings = plugins.taken(settings)
     if wrong := [each for each in settings if "=" not in each or each.startswith(("-", "hydra.mode="))]:
         raise ValueError(f"{wrong[0]} is not a setting of one run: settings are written key=value, as on the command line.")
     # Where Lightning has started the script again for a further process, it hands over the folder of the first run.
     if os.environ.get("LOCAL_RANK", "0") != "0" and not _given and not any(s.startswith("hydra.run.dir=") for s in settings):
         settings = [*settings, *(each for each in sys.argv[1:] if each.startswith("hydra."))]
-    _, parsed = _checked(settings)
-    GlobalHydra.instance().clear()
+    _, config = _checked(settings)
+    assert config is not None  # of several runs it has been refused
     try:
-        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
-        return cast(Result, hydra.run("train", job, parsed.overrides, with_log_configuration=False).return_value)
+        return _run(job, config)
     except Stopped as stopped:
         stopped.tell()
         if stopped.code == 128 + signal.SIGINT:
             raise KeyboardInterrupt from None
         raise
+
+
+def _run(job: Callable[[DictConfig], Result], config: DictConfig, *, logs: bool = False) -> Result:
+    """Run a job in the folder of a run that is composed, as Hydra would after composing it."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.utils import run_job
+    from hydra.types import HydraContext, RunMode
+
+    GlobalHydra.instance().clear()
+    try:
+        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
+        config.hydra.mode = RunMode.RUN
+        context = HydraContext(hydra.config_loader, Callbacks(config))
+        context.callbacks.on_run_start(config=config, config_name="train")
+        done = run_job(job, config, "hydra.run.dir", None, context, configure_logging=logs)
+        context.callbacks.on_run_end(config=config, config_name="train", job_return=done)
+        return cast(Result, done.return_value)
     finally:
         GlobalHydra.instance().clear()
 
 
-def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
-    """The arguments of a run, and what Hydra reads in them. Raises ValueError in the user's words."""
+def _checked(arguments: Sequence[str]) -> tuple[list[str], DictConfig | None]:
+    """The arguments of a run, and its configuration; None of a sweep, and of what is no run at all, which are Hydra's. Raises
+    ValueError in the user's words."""
     from hydra._internal.utils import get_args_parser
 
     folder.forget()
@@ -181,6 +201,7 @@ def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
     parsed, unknown = get_args_parser().parse_known_args(list(arguments))
     if unknown:
         raise ValueError(f"There is no option {unknown[0]}; settings are written key=value, for instance debug=true.")
+    composes = None
     if not (parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion):
         config = check_overrides(parsed.overrides, parsed.config_dir)
         several = [each.input_line for each in parse(parsed.overrides) if each.is_sweep_override()]
@@ -191,11 +212,14 @@ def _checked(arguments: Sequence[str]) -> tuple[list[str], Any]:
             place = Path(str(parse([f"run_dir={each}"])[0].value()))
             if any(part.exists() and not part.is_dir() for part in (place, *place.parents)):
                 raise ValueError(f"{place} cannot be a run's folder: a file stands in its place.")
-        if not (several or parsed.multirun or parsed.cfg):  # a run of a sweep may fail alone
-            config.run_dir = "."  # a folder is made for a run that begins
-            check_parts(config)
-            check_fit(config)
-    return arguments, parsed
+        alone = not (several or parsed.multirun or parsed.cfg or parsed.experimental_rerun or parsed.config_name)
+        if alone and "hydra.mode=MULTIRUN" not in parsed.overrides:  # a run of a sweep may fail alone
+            trial = copy.deepcopy(config)
+            trial.run_dir = "."  # a folder is made for a run that begins
+            check_parts(trial)
+            check_fit(trial)
+            composes = config
+    return arguments, composes
 
 
 _given: list[str] = []

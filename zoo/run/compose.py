@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -33,9 +33,6 @@ from zoo.run.folder import place, resumed_path
 from zoo.run.settings import FORMER
 from zoo.run.size import PAPER
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass
 class Run:
@@ -52,6 +49,8 @@ class Run:
     logger: Any = MISSING
     size: str = PAPER
     """Which of its two networks a model's YAML composes: small, or paper."""
+    facts: Any = dataclasses.field(default_factory=lambda: {"shape": "${data.shape}"})
+    """What is known of the data. They fill it in when they are there."""
     input_shape: list[int] = MISSING
     """The shape of one sample, (C, H, W) or (C, T, H, W)."""
     seed: int = 0
@@ -191,7 +190,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     _check_choices(overrides)
     GlobalHydra.instance().clear()
     plugins.offer()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
         try:
             config = compose("train", [*overrides, *search], return_hydra_config=True)
             size.check(config.size)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from zoo.data.loading.dataset import SplitDataset
+    import lightning
+
+    from zoo.data.base import DataModule
     from zoo.tasks.base import Task
 
 NONDETERMINISTIC = {
@@ -70,15 +72,20 @@ def nondeterministic(losses: dict[str, Tensor]) -> list[str]:
     return sorted(found)
 
 
-def check(task: "Task", samples: "SplitDataset", on_gpu: bool, asked: bool | str) -> list[str]:
-    """Find them in a step of two samples; where torch would refuse them in the run, refuse the run. Raises ValueError."""
+def check(task: "Task", data: "DataModule", trainer: "lightning.Trainer", asked: bool | str | None) -> list[str] | None:
+    """Find them in a step of two training samples; None where nobody asked. Raises ValueError where torch would refuse them in
+    the run."""
+    if not asked:
+        return None
+    samples = data.splits["train"]
     trial: Any = copy.deepcopy(task).train()  # a step moves the statistics of BatchNorm
     with torch.random.fork_rng(devices=[]):
         batch: Any = samples.__getitems__([(0, 0), (0, len(samples) - 1)])
         found = nondeterministic(trial.losses(batch)) if len(batch["id"]) else []
-    if found and on_gpu and asked is True:
+    if found and asked is True and trainer.strategy.root_device.type != "cpu":
         raise ValueError(
             f"trainer.deterministic=true cannot be had on a GPU: {', '.join(found)} add up in no fixed order. Set "
             f"trainer.deterministic=warn, or train on the CPU."
         )
+    task.recipe["training"]["unsteady_on_gpu"] = found
     return found

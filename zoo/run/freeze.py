@@ -57,27 +57,38 @@ class Freeze(Callback):
     weights nor statistics move by a bit. (Lightning's BackboneFinetuning lets the statistics move.)
 
     Args:
-        net: its parts are frozen at once.
         freeze: "all" (everything but the head), "head", or the names of parts.
         unfreeze: fractions of the run at which the frozen parts are released, one at each, the deepest first (Howard and
             Ruder 2018, section 3.3).
     """
 
-    def __init__(self, net: nn.Module, freeze: str | Sequence[str], unfreeze: Sequence[float] = ()) -> None:
+    def __init__(self, freeze: str | Sequence[str], unfreeze: Sequence[float] = ()) -> None:
+        self.asked = freeze if isinstance(freeze, str) else [*map(str, freeze)]
+        self.unfreeze = [*unfreeze]
+        self.parts: dict[str, list[nn.Module]] = {}
+        """Those of the network, once it is held."""
+        self.frozen: list[str] = []
+        self.release: dict[str, float] = {}
+
+    def __str__(self) -> str:
+        return self.asked if isinstance(self.asked, str) else f"[{', '.join(self.asked)}]"
+
+    def hold(self, net: nn.Module) -> None:
+        """Freeze the parts of a network, at once. Raises ValueError where it has none such, or nothing is left to train."""
         self.parts = parts_of(net)
-        self.asked = freeze if isinstance(freeze, str) else f"[{', '.join(map(str, freeze))}]"
-        names = [name for name in self.parts if name != HEAD] if freeze == "all" else freeze
+        names = [name for name in self.parts if name != HEAD] if self.asked == "all" else self.asked
         self.frozen = [names] if isinstance(names, str) else list(names)
         for name in self.frozen:
             if name not in self.parts:
                 raise ValueError(f"freeze names {name!r}, but the network's parts are {', '.join(self.parts)}; or say all.")
-        if len(unfreeze) > len(self.frozen) or list(unfreeze) != sorted(unfreeze) or not all(0 < at < 1 for at in unfreeze):
+        at, most = self.unfreeze, len(self.frozen)
+        if len(at) > most or at != sorted(at) or not all(0 < each < 1 for each in at):
             raise ValueError(
-                f"unfreeze is {list(unfreeze)}; it is a rising list of fractions between 0 and 1, at most one for each of the "
-                f"{len(self.frozen)} frozen parts."
+                f"unfreeze is {at}; it is a rising list of fractions between 0 and 1, at most one for each of the {most} "
+                f"frozen parts."
             )
         deepest_first = [name for name in reversed(self.parts) if name in self.frozen]
-        self.release = dict(zip(deepest_first, unfreeze, strict=False))
+        self.release = dict(zip(deepest_first, at, strict=False))
         for name in self.frozen:
             self._set(name, trains=False)
         if not any(parameter.requires_grad for parameter in net.parameters()):
@@ -97,6 +108,8 @@ class Freeze(Callback):
                 parameter.requires_grad_(trains)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        if stage == "fit" and not self.parts:
+            self.hold(getattr(pl_module, "net", pl_module))
         if self.release and trainer.world_size > 1:
             raise ValueError(
                 "Parts cannot be released on several devices, which agree on what trains at the start. Drop unfreeze."

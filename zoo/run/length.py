@@ -29,7 +29,14 @@ def is_said(config: "DictConfig") -> bool:
 
 
 def fit(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
-    """Set the trainer's number of epochs, and how often it validates, where the user set no length."""
+    """Set the trainer's number of epochs, and how often it validates, where the user set no length; and let it log once at
+    least."""
+    _lengthen(trainer, data, config)
+    steps = [each for each in steps_of(trainer, data) if each]
+    trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, *steps))  # type: ignore[attr-defined]
+
+
+def _lengthen(trainer: "lightning.Trainer", data: "DataModule", config: "DictConfig") -> None:
     recipe = epochs = trainer.max_epochs or 0
     if is_said(config) or recipe < 1:  # a file of the user's own may count in steps
         return

@@ -136,8 +136,8 @@ def _arguments(thing: Any, said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _task(name: str, kind: Any) -> dict[str, Any]:
-    facts = {fact: f"${{data.{fact}}}" for fact in ("mean", "std", *kind.facts)}
-    said = {"optimizer": "${optimizer}", "scheduler": "${scheduler}", "num_outputs": "${data.num_classes}", "seed": "${seed}"}
+    facts = {fact: f"${{facts.{fact}}}" for fact in ("mean", "std", *kind.facts)}
+    said = {"optimizer": "${optimizer}", "scheduler": "${scheduler}", "num_outputs": "${facts.num_classes}", "seed": "${seed}"}
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **_arguments(kind, {**said, **facts})}
 
 
@@ -149,7 +149,7 @@ def _data(name: str, kind: Any) -> dict[str, Any]:
 def _model(name: str, builder: Any) -> dict[str, Any]:
     default = getattr(parameters(builder).get("input_shape"), "default", (3, 224, 224))
     clips = len(default) == 4
-    said = {"num_classes": "${task.num_outputs}", "in_chans": "${data.shape[0]}", "input_shape": "${data.shape}"}
+    said = {"num_classes": "${task.num_outputs}", "in_chans": "${facts.shape[0]}", "input_shape": "${facts.shape}"}
     return {
         "defaults": [
             {"override /task": "video_classification" if clips else "classification"},

@@ -37,7 +37,7 @@ def protocol(config: DictConfig, data: "DataModule", recipe: Mapping[str, Any], 
         f"data={choices_of(config)['data']}",
         data.scored_at_end and f"test is the set's {data.scored_at_end}",
         *(f"data.{each}" for each in _set_here(config.data, kind, kind.unscored | kind.spoken, {})),
-        *(f"task.{each}" for each in _set_here(config.task, task, task.unscored, config.data)),
+        *(f"task.{each}" for each in _set_here(config.task, task, task.unscored, config.facts)),
         *(f"model.{key}={_spoken(value)}" for key, value in own.items() if key in model and value != model[key]),
         "" if precision == "32-true" else f"precision {precision}",
     ]

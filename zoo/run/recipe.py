@@ -12,10 +12,12 @@ from zoo.common import trust
 from zoo.common.nested import flat
 from zoo.common.places import LAST, exists
 from zoo.run import plugins, settings, size
-from zoo.run.build import build_task, publish, untrained_net
+from zoo.run.build import build_task
 from zoo.run.check import located
 from zoo.run.compose import choices_of, composed, overrides_of, parse, quoted
-from zoo.run.folder import checkpoint_path, place, resumed_path
+from zoo.run.facts import publish, written
+from zoo.run.folder import checkpoint_path, first_process, place, resumed_path
+from zoo.run.network import untrained_net
 from zoo.run.size import PAPER, SMALL
 
 if TYPE_CHECKING:
@@ -48,34 +50,51 @@ def names_a_run(name: str) -> bool:
     return name not in list_models() and exists(place(name))
 
 
-def recipe_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Names and plain values from which a run can be rebuilt; nothing that would be imported or called."""
+def recipe_of(
+    config: DictConfig,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Names and plain values from which a run can be rebuilt; nothing that would be imported or called.
+
+    Args:
+        settings: of the run, as of `configured`; with them it gets a number, and the places of its data are kept here.
+        training: what the optimizer was told.
+    """
     from zoo import __version__
 
     choices = choices_of(config)
-    arguments = {group: _plain(config[group], facts if group == "data" else {}, group) for group in ("model", "task", "data")}
+    arguments = {group: _plain(config[group], group) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
     arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
-    return {"version": __version__, "size": config.size, "names": names, "arguments": arguments, "facts": dict(facts)}
+    recipe = {"version": __version__, "size": config.size, "names": names, "arguments": arguments, "facts": dict(facts)}
+    if settings is None:
+        return recipe
+    run = trust.number()
+    if first_process():
+        trust.remember(run, names["data"], arguments["data"])
+    return {**recipe, "settings": settings, "run": run, "training": training}
 
 
-def settings_of(config: DictConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was made with, as plain values under the names of its choices; for the loggers."""
-    groups = {
-        name: _plain(config[name], facts, name) for name in ("model", "task", "data", "optimizer", "scheduler", "trainer")
-    }
-    return {name: {"name": choices_of(config)[name], **values} for name, values in groups.items()} | {"seed": config.seed}
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """What a run was made with, as plain values under the names of its choices; for the loggers. Facts are left out."""
+    found: dict[str, Any] = {"seed": config.seed}
+    for group in ("model", "task", "data", "optimizer", "scheduler", "trainer"):
+        found[group] = {"name": choices_of(config)[group], **_plain(config[group], group, facts=False)}
+    return found
 
 
-def _plain(node: DictConfig, facts: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """The node's values without those that describe objects, and without published facts it has no argument for. (What a model
+def _plain(node: DictConfig, group: str, *, facts: bool = True) -> dict[str, Any]:
+    """The node's values without those that describe objects; with those that are facts of the data, or without. (What a model
     has below a name is no object, but options of its parts.)"""
     values = {}
     for key in node:
         name = str(key)
         value = node[name]
+        fact = OmegaConf.is_interpolation(node, name) and written(node, name) == f"${{facts.{name}}}"
         described = isinstance(value, DictConfig) and group != "model"
-        if name.startswith("_") or (name in facts and name != "shape") or described:
+        if name.startswith("_") or described or (fact and not facts):
             continue
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         values[name] = [each for each in plain if trust.harmless(each)] if isinstance(plain, list) else plain

@@ -203,14 +203,17 @@ def _limited(trainer: lightning.Trainer) -> dict[str, str]:
 
 
 @rank_zero_only
-def determinism(operations: Sequence[str]) -> None:
-    """Print which operations are not deterministic on a GPU."""
-    print(f"on a GPU, not the same bits twice: {', '.join(operations) or 'no operation'}")
+def determinism(operations: Sequence[str] | None) -> None:
+    """Print which operations are not deterministic on a GPU, where somebody asked."""
+    if operations is not None:
+        print(f"on a GPU, not the same bits twice: {', '.join(operations) or 'no operation'}")
 
 
 @rank_zero_only
-def parts(freeze: "Freeze") -> None:
-    """Print which parts train and which do not."""
+def parts(freeze: "Freeze | None") -> None:
+    """Print which parts train and which do not, where some are frozen."""
+    if freeze is None:
+        return
     table = Table("part", "parameters", "", box=None, pad_edge=False)
     for name, count, state in freeze.rows():
         table.add_row(printable(name), quantity(count), state)

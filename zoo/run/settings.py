@@ -22,6 +22,7 @@ ASIDE = (
     "overwrite",
     "debug",
     "run_dir",
+    "facts.*",
     "trainer.default_root_dir",
     "callbacks.*.dirpath",
     "callbacks.*.folder",

@@ -22,8 +22,9 @@ from zoo.common.pixels import Pixels
 from zoo.common.renaming import Renamed
 from zoo.common.signature import parameters
 from zoo.common.words import json_text, nearest, printable
-from zoo.run.build import build_data, publish
+from zoo.run.build import build_data
 from zoo.run.check import check_values
+from zoo.run.facts import publish
 from zoo.run.folder import checkpoint_path
 from zoo.run.memory import pixels_of
 from zoo.run.recipe import PUBLISHED, compose_recipe, fill, is_task, read_checkpoint, rebuild

@@ -8,11 +8,14 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from omegaconf import DictConfig
+from torch import nn
 
 from zoo.common import bfloat16
 from zoo.run.build import make
+from zoo.run.callbacks import Pace
 from zoo.run.check import speaking_of
 from zoo.run.compose import overrides_of
+from zoo.run.freeze import Freeze
 from zoo.run.resume import Savepoints, WholeCheckpoints, without_handlers
 
 
@@ -32,15 +35,51 @@ def build_trainer(config: DictConfig, **changes: Any) -> lightning.Trainer:
     # Lightning's own requeueing saves in the midst of a step; `resume.Savepoints` waits for its end.
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     with speaking_of(config, "logger"):
-        loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+        loggers = [_logger(str(name), node) for name, node in config.logger.items() if node]
     callbacks = [node for node in config.callbacks.values() if node]
     if not loggers:
         callbacks = [node for node in callbacks if not node._target_.endswith(".LearningRateMonitor")]  # it could write nowhere
     with speaking_of(config, "callbacks"):
         made = [instantiate(node, _convert_="all") for node in callbacks]
+    made += [Pace(config.size), *([Freeze(config.freeze, config.unfreeze)] if config.freeze else [])]
     parts = {"plugins": [WholeCheckpoints(), *cluster], "callbacks": made, "logger": loggers or False}
     with speaking_of(config, "trainer"):
         return without_handlers(make(config.trainer, "trainer")(**{**parts, **changes}))
+
+
+def _logger(name: str, node: DictConfig) -> Any:
+    """Raises ValueError where its package is not installed."""
+    try:
+        return instantiate(node, _convert_="all")
+    except Exception as error:
+        if isinstance(cause := error.__cause__ or error, ModuleNotFoundError):
+            said = str(cause).partition(" HINT")[0].rstrip(".")
+            raise ValueError(
+                f"logger={name} needs a package that is not installed ({said}). Install it: pip install {name}."
+            ) from None
+        raise
+
+
+def frozen(trainer: lightning.Trainer, net: nn.Module) -> Freeze | None:
+    """What holds parts of the network, if anything does; from now on it does."""
+    found = next((each for each in trainer.callbacks if isinstance(each, Freeze)), None)  # type: ignore[attr-defined]
+    if found:
+        found.hold(net)
+    return found
+
+
+def scale_rate(config: DictConfig, world_size: int) -> dict[str, Any]:
+    """Scale the learning rate, once, by the samples of a step over all devices and the recipe's reference batch; these numbers,
+    for the checkpoint.
+
+    (The linear scaling rule: Goyal et al. 2017, section 2.1.)
+    """
+    effective = int(config.data.batch_size) * world_size * int(config.trainer.accumulate_grad_batches)
+    if config.reference_batch is not None:
+        if config.reference_batch < 1:
+            raise ValueError(f"reference_batch is {config.reference_batch}; it is a number of samples, at least 1.")
+        config.optimizer.lr = config.optimizer.lr * effective / config.reference_batch
+    return {"batch": effective, "reference_batch": config.reference_batch, "lr": config.optimizer.lr}
 
 
 def chosen_checkpoint(trainer: lightning.Trainer) -> str | None:
@@ -60,3 +99,9 @@ def forget_averages(trainer: lightning.Trainer) -> None:
     """
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks[:] = [callback for callback in callbacks if not isinstance(callback, WeightAveraging)]
+
+
+def end_processes() -> None:
+    """Let the processes of a run part."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

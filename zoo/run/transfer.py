@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.run.size import PAPER
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from torch import nn
 
     from zoo.run.freeze import Freeze
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def check_frozen(net: "nn.Module", freeze: "Freeze | None", model: Mapping[str, Any]) -> None:
+def check_frozen(net: "nn.Module", model: Mapping[str, Any], freeze: "Freeze | None" = None) -> None:
     """Refuse a run that would keep random weights, or statistics that nobody measured, as they are.
 
     Args:
         model: its settings; `pretrained`, and a detector's `norm` and `trained`, which freeze as it is built.
+        freeze: which holds parts of the network already.
 
     Raises:
         ValueError: the sentence names what is random and the ways out.
@@ -32,7 +34,7 @@ def check_frozen(net: "nn.Module", freeze: "Freeze | None", model: Mapping[str, 
         parts = [part for part, names in random.items() if names]
         rest = [part for part in freeze.frozen if part not in parts]
         _refuse(
-            f"freeze={freeze.asked} would keep {', '.join(parts)}",
+            f"freeze={freeze} would keep {', '.join(parts)}",
             [name for part in parts for name in random[part]],
             f"freeze={'[' + ', '.join(rest) + ']' if rest else 'null'}",
             model,
@@ -61,15 +63,25 @@ def _thawed(model: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def ways_out(model: Mapping[str, Any], freeze: object, size: object) -> Iterator[None]:
+def ways_out(config: "DictConfig") -> Iterator[None]:
     """Where published weights cannot be downloaded, say how a run does without them."""
     from zoo.common.download import NotThereError
 
+    model = config.model
     try:
         yield
     except NotThereError as error:
         key = "model.pretrained" if model.get("pretrained") else "model.backbone_weights"
-        thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if freeze else "") if each)
+        thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if config.freeze else "") if each)
         frozen = f" (with {thawed}, for what nobody trained is not frozen)" if thawed else ""
-        small = ", or size=small, which is a network for small data and starts from none" if size == PAPER else ""
+        small = ", or size=small, which is a network for small data and starts from none" if config.size == PAPER else ""
         raise ValueError(f"{error} Or set {key}=null, which trains from random weights{frozen}{small}.") from None
+
+
+def fetch_weights(config: "DictConfig") -> None:
+    """Download the published weights that a run starts from, before anything is built. Raises ValueError."""
+    from zoo.models._create import weights_file
+
+    if pretrained := config.model.get("pretrained"):
+        with ways_out(config):
+            weights_file(config.model.name, pretrained)

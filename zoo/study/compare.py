@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from zoo.common.words import printable
 from zoo.run import cli
-from zoo.run.build import build_data, build_task, facts_of, publish
+from zoo.run.build import build_data, build_task
 from zoo.run.compose import check_overrides, choices_of, composed
+from zoo.run.facts import facts_of, publish
 from zoo.run.grammar import Named
 from zoo.study.outcome import Outcome, write
 
