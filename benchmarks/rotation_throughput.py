@@ -51,7 +51,7 @@ def training(task: str) -> float:
     optimizer = torch.optim.AdamW(learner.net.parameters(), 1e-3)
     start = 0.0
     for step, samples in enumerate(itertools.islice(data.train_dataloader(), STEPS + 1)):
-        loss = sum(learner.losses(samples).values())
+        loss, _ = learner.total_loss(samples)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

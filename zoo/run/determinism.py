@@ -81,7 +81,7 @@ def check(task: "Task", data: "DataModule", trainer: "lightning.Trainer", asked:
     trial: Any = copy.deepcopy(task).train()  # a step moves the statistics of BatchNorm
     with torch.random.fork_rng(devices=[]):
         batch: Any = samples.__getitems__([(0, 0), (0, len(samples) - 1)])
-        found = nondeterministic(trial.losses(batch)) if len(batch["id"]) else []
+        found = nondeterministic(trial.total_loss(batch)[1]) if len(batch["id"]) else []
     if found and asked is True and trainer.strategy.root_device.type != "cpu":
         raise ValueError(
             f"trainer.deterministic=true cannot be had on a GPU: {', '.join(found)} add up in no fixed order. Set "

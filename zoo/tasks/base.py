@@ -129,10 +129,11 @@ class Task(Renamed, Restorable, Steps):  # type: ignore[misc]  # Lightning resto
 
     def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
         """The figures of a split, from the outputs of all of its samples."""
-        found = self.measures(outputs)
+        found, classes = self.measures(outputs), getattr(self, "num_outputs", None)
         if more := {name: make for name, make in self.wanted.items() if name not in found}:
-            found |= added(more, getattr(self, "num_outputs", None), [*self.pairs(outputs)])
-        figures = (computed(name, *measure, self.class_names) for name, measure in found.items())
+            found |= added(more, classes, [*self.pairs(outputs)])
+        names = self.class_names or tuple(map(str, range(classes or 0)))
+        figures = (computed(name, *measure, names) for name, measure in found.items())
         return {name: value for each in figures for name, value in each.items()}
 
     def forward(self, pixels: Tensor) -> Any:
