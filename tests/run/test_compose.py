@@ -130,7 +130,11 @@ def test_every_argument_that_names_a_place_is_taken_as_one() -> None:
         group = path.parent.name
         for target in {*targets(yaml.safe_load(path.read_text()))}:
             thing = located(target)
-            foreign = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+            try:
+                foreign = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+            except NameError:  # an optional package's names, where it is not installed
+                assert target == "lightning.pytorch.loggers.WandbLogger"
+                continue
             hints = signature.hints(thing) if target.startswith("zoo.") else foreign
             for name, hint in hints.items():
                 text = admits(hint, (str,)) and (
@@ -242,7 +246,9 @@ def test_what_others_are_based_on_is_no_choice(path: Path) -> None:
     group = path.parent.parent.name
     with pytest.raises(ValueError, match=f"There is no {group} 'base/{path.stem}'; "):
         composed([f"{group}=base/{path.stem}"])
-    assert path in [each for model in CONF.glob(f"{group}/*.yaml") for each in lineage(model)]
+    beside = f"{group}/base@{group}: {path.stem}"  # not below what is chosen, but beside it
+    based = [each for model in CONF.glob(f"{group}/*.yaml") for each in lineage(model)]
+    assert path in based or any(beside in each.read_text() for each in (CONF / "train.yaml", CONF / group / "none.yaml"))
 
 
 def test_image_models_refuse_clips_and_the_other_way_round() -> None:

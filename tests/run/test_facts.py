@@ -54,10 +54,10 @@ task:
 
 def test_files_of_before_find_the_facts(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "mine.yaml").write_text(FORMER)
+    (tmp_path / "model" / "with_former_facts.yaml").write_text(FORMER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = composed(["model=mine", "run_dir=.", "task=segmentation", "data=digit_scenes"], str(tmp_path))
+        config = composed(["model=with_former_facts", "run_dir=.", "task=segmentation", "data=digit_scenes"], str(tmp_path))
     with pytest.warns(UserWarning, match=r"data.num_classes\} is \$\{facts.num_classes\} now"):
         check_parts(config)
     publish(config, {"num_classes": 7, "shape": [1, 32, 40], "class_names": list("abcdefg"), "mean": [0.5], "std": [0.2]})

@@ -169,10 +169,21 @@ def tree(settings: Sequence[str]) -> dict[str, Any]:
     asked = _chosen(CONF / "experiment" / f"{said.get('experiment')}.yaml") | said
     model = (usual | asked)["model"]
     found = _run_keys()
-    for group, name in (usual | _chosen(CONF / "model" / f"{model}.yaml") | asked).items():
-        if (CONF / group).is_dir():
-            _merge(found, _of_group(group, CONF / group / f"{name}.yaml"))
-    return {name: value for name, value in found.items() if name not in ("defaults", "hydra", "experiment")}
+    chosen = usual | _chosen(CONF / "model" / f"{model}.yaml") | asked
+    for group, names in [*chosen.items()]:
+        chosen |= {
+            key: each for name in _listed(names) for key, each in _chosen(CONF / group / f"{name}.yaml").items() if "@" in key
+        }
+    for place, names in chosen.items():
+        folder, _, package = place.partition("@")
+        for name in _listed(names) if (CONF / folder).is_dir() else ():
+            _merge(found, _of_group(package or folder, CONF / folder / f"{name}.yaml"))
+    return {name: value for name, value in found.items() if name not in ("defaults", "hydra", "experiment", "facts")}
+
+
+def _listed(names: str) -> list[str]:
+    """`[ema,early_stopping]` names several files of a group."""
+    return re.findall(r"\w+", names)
 
 
 def _bases(path: Path) -> list[Path]:

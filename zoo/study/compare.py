@@ -150,7 +150,7 @@ def _fit(
 
     from zoo.flops.dry import check_step
     from zoo.run.callbacks import Lines
-    from zoo.run.resume import without_handlers
+    from zoo.run.trainer import build_trainer
 
     config = composed([*settings, "run_dir=."])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -169,23 +169,17 @@ def _fit(
         def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             curve.append((trainer.global_step, float(trainer.callback_metrics["val/accuracy"])))
 
-    trainer = without_handlers(
-        lightning.Trainer(
-            accelerator=config.trainer.accelerator,
-            devices=1,
-            max_steps=steps,
-            max_epochs=-1,
-            val_check_interval=max(1, steps // checks),
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            gradient_clip_val=config.trainer.gradient_clip_val,
-            logger=False,
-            callbacks=[Curve(), Lines(f"seed {config.seed}, {steps:,} steps of training", epochs=False)],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+    trainer = build_trainer(
+        config,
+        devices=1,
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=max(1, steps // checks),
+        check_val_every_n_epoch=None,
+        logger=False,
+        callbacks=[Curve(), Lines(f"seed {config.seed}, {steps:,} steps of training", epochs=False)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
     )
     trainer.fit(task, datamodule=data)
     return task.eval(), curve
