@@ -27,6 +27,7 @@ from .loading.augment import PcaShift as PcaShift
 from .loading.augment import ScaleCrop as ScaleCrop
 from .loading.dataset import DecodedDataset as DecodedDataset
 from .loading.dataset import SplitDataset as SplitDataset
+from .loading.dataset import collate as collate
 from .mask_folder import MaskFolder as MaskFolder
 from .mnist import Mnist as Mnist
 from .motion_digits import MotionDigits as MotionDigits

@@ -221,7 +221,8 @@ class DataModule(Renamed, lightning.LightningDataModule):
         """Up to 1,024 training samples, evenly spaced: the same for every seed."""
         samples = self.splits["train"]
         index = torch.linspace(0, len(samples) - 1, min(1024, len(samples))).long().tolist()
-        return samples.__getitems__([(0, at) for at in index])["input"]
+        pixels: Tensor = samples.__getitems__([(0, at) for at in index])["input"]
+        return pixels
 
     # Loaders
 

@@ -104,7 +104,7 @@ def _resized(scenes: _scenes.Scenes, size: Sequence[int]) -> tuple[Tensor, Tenso
     return images.contiguous(), instances, labels, keypoints
 
 
-class SceneDataset:
+class SceneDataset(SplitDataset):
     """Scenes in memory, served as class masks or as instances.
 
     Args:
@@ -114,8 +114,6 @@ class SceneDataset:
         keypoints: float32 (N, 5, 4, 2).
         target: `semantic` or `instances`.
     """
-
-    views = 1
 
     def __init__(self, images: Tensor, instances: Tensor, labels: Tensor, keypoints: Tensor, *, target: str) -> None:
         self.images = images
@@ -127,7 +125,7 @@ class SceneDataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+    def batch(self, draws: Sequence[Draw], /) -> Batch:
         epoch, index = torch.tensor(draws, dtype=torch.int64).reshape(-1, 2).unbind(1)
         batch = Batch(input=self.images[index], id=index, view=torch.zeros_like(index), epoch=epoch)
         if self.target == "semantic":

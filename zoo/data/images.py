@@ -15,7 +15,7 @@ from zoo.common.files import File, Unreadable
 from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
 from zoo.common.pixels import Pixels
 from zoo.data.base import DataModule, Loading
-from zoo.data.loading.dataset import DecodedDataset, Draw, labeled
+from zoo.data.loading.dataset import DecodedDataset, Draw, SplitDataset, labeled
 
 
 class PictureLoading(Loading, total=False):
@@ -66,7 +66,7 @@ class PictureSet(DataModule):
             self.notes += conversions(self.wide)
 
 
-class PixelDataset:
+class PixelDataset(SplitDataset):
     """Images in memory at the size of their source: a batch is one gather, and one scaling where another size is served.
 
     Args:
@@ -84,7 +84,7 @@ class PixelDataset:
     def __len__(self) -> int:
         return len(self.images) * self.views
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+    def batch(self, draws: Sequence[Draw], /) -> Batch:
         epoch, index = torch.from_numpy(np.array(draws, dtype=np.int64).reshape(-1, 2)).unbind(1)
         ids, view = index // self.views, index % self.views
         if self.views == 1:

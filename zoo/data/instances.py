@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
@@ -211,9 +210,6 @@ class SceneFiles(DecodedDataset):
         image, moved = self.sizing.moved(image, cast(Instances, kept), chances)
         return _sample(image, moved, image.shape[1:], scene.number, str(scene.image))
 
-    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return stacked(samples)
-
 
 def scene_splits(
     data: PictureSet, splits: Mapping[str, Sequence[Item]], scene: Callable[[Item], Scene], sizing: Sizing
@@ -278,23 +274,6 @@ def _blank(sizing: Sizing) -> dict[str, Any]:
     return _sample(image, _no_objects(), image.shape[1:], 0)
 
 
-def stacked(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Samples of several sizes as one batch, each image in the upper left."""
-    height, width = (max(sample["input"].shape[axis] for sample in samples) for axis in (1, 2))
-    padded = [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in _column(samples, "input")]
-    numbers = {name: torch.stack(_column(samples, name)) for name in ("size", "full", "image_id")}
-    return {
-        "input": torch.stack(padded),
-        **numbers,
-        "instances": _column(samples, "instances"),
-        "file": _column(samples, "file"),
-    }
-
-
-def _column(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [sample[name] for sample in samples]
-
-
 class SceneSet(PictureSet):
     """A data set of images with objects. A subclass fills in the facts and `load`; it knows of no keypoints if it says nothing.
 
@@ -350,6 +329,3 @@ class BareImages(DecodedDataset):
         full = image.shape[1:]
         small = functional.resize(image, list(self.sizing.size(*full)), antialias=True)
         return _sample(small, _no_objects(), full, number)
-
-    def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return stacked(samples)

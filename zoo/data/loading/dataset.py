@@ -1,12 +1,16 @@
 """One split of a data set, which makes whole batches; and the split whose samples are decoded one at a time."""
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import Dataset
 
 from zoo.batch import Batch
 from zoo.common.files import Unreadable as Unreadable
@@ -19,18 +23,63 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-class SplitDataset(Protocol):
-    """One split: it makes whole batches, so that sets in memory pay no price per sample."""
+class SplitDataset(Dataset[dict[str, Any]]):
+    """One split. `split[3]` is a sample, a dictionary of the fields of `zoo.Batch` without the batch's axis; of an epoch other
+    than the first it is `split[epoch, 3]`, with that epoch's random choices.
 
-    views: int
+    A subclass makes whole batches, so that sets in memory pay no price per sample. Any DataLoader serves a split: by its
+    default where samples are of one shape, else with `collate_fn=zoo.data.collate`.
+    """
+
+    views: int = 1
     """Views (clips, crops) served of each image or video; sample `k` is view `k % views` of number `k // views`."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        raise NotImplementedError
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch: ...
+    def batch(self, draws: Sequence[Draw], /) -> Batch:
+        """Several samples. One that cannot be read is missing, and named in `bad`."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int | Draw, /) -> dict[str, Any]:
+        """One sample. Raises IndexError; `Unreadable` where its file cannot be read."""
+        epoch, at = index if isinstance(index, tuple) else (0, operator.index(index))
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"There is no sample {at}; the split has {len(self):,}.")
+        batch: dict[str, Any] = {**self.batch([(epoch, at % len(self))])}
+        for name, why in batch.pop("bad", {}).items():
+            raise Unreadable(Path(name), why)
+        return {name: column[0] for name, column in batch.items()}
+
+    def __getitems__(self, indices: Sequence[int] | Sequence[Draw], /) -> Any:
+        """A batch of draws, as a data module's loaders ask for; the samples of numbers, as any other DataLoader does."""
+        if all(isinstance(index, tuple) for index in indices):
+            return self.batch(cast(Sequence[Draw], indices))
+        return [self[index] for index in indices]
 
 
-class DecodedDataset:
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Samples of a split as a batch, for a DataLoader's `collate_fn`. Images with objects lie in the upper left of one input,
+    each at its own size. Raises ValueError where other images differ in size."""
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
+    if "size" in columns:
+        columns["input"] = padded(columns["input"])
+    shapes = {tuple(pixels.shape) for pixels in columns.get("input", ())}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"These samples are of {len(shapes)} shapes, {' and '.join(map(str, sorted(shapes)[:2]))}, and make no batch. Take "
+            f"one at a time (batch_size=1)."
+        )
+    return {name: torch.stack(column) if isinstance(column[0], Tensor) else column for name, column in columns.items()}
+
+
+def padded(images: Sequence[Tensor]) -> list[Tensor]:
+    """Images (C, h, w) filled up with black, at the right and below, to one size."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    return [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
+
+
+class DecodedDataset(SplitDataset):
     """A split whose samples are decoded one at a time, where they are asked for (in a loader's worker).
 
     A subclass says how one is read. One that cannot be read is missing from its batch, and named there in `bad`.
@@ -63,12 +112,12 @@ class DecodedDataset:
 
     def stacked(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The fields of several samples as those of a batch."""
-        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return collate(samples)
 
     def __len__(self) -> int:
         return self.count * self.views
 
-    def __getitems__(self, draws: Sequence[Draw], /) -> Batch:
+    def batch(self, draws: Sequence[Draw], /) -> Batch:
         found: list[Mapping[str, Any]] = []
         kept: list[tuple[int, int, int]] = []
         bad: dict[str, str] = {}
