@@ -1,8 +1,10 @@
 """A task's steps by themselves: without a Trainer, on the example batch of each target."""
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import lightning
 import pytest
@@ -14,7 +16,7 @@ import zoo
 from zoo.batch import TARGETS, example_batch
 from zoo.tasks import AutoencoderTask, ClassificationTask, DetectionTask, RotationTask, SegmentationTask, Task
 
-SMALL = {"backbone": "resnet18", "levels": 2, "channels": 8, "anchors": [8, 16, 32], "norm": "batch"}
+SMALL = {"backbone": "resnet18", "levels": 2, "channels": 8, "rpn_options": {"anchors": [8, 16, 32]}, "norm": "batch"}
 TASKS: dict[str, tuple[Callable[[], Task], tuple[int, ...]]] = {
     "classification": (
         lambda: ClassificationTask(zoo.create_model("linear", num_classes=3, in_chans=3, input_shape=(3, 8, 8)), **STATISTICS),
@@ -102,3 +104,66 @@ def test_an_example_is_what_the_contract_says(target: str) -> None:
     kinds = [kind for kind in vars(inspect.getmodule(example_batch)).values() if getattr(kind, "__total__", False)]
     stated = [{*kind.__annotations__} for kind in kinds if "input" in kind.__annotations__]
     assert any({*batch} <= names for names in stated)
+
+
+NUMBERS = """
+import torch
+from torch import nn
+from torchmetrics.regression import MeanAbsoluteError
+
+from zoo.batch import TARGETS, Target
+from zoo.tasks import Task
+
+TARGETS["number"] = Target(
+    "a number a sample",
+    "(input, number), the number float32 (B,)",
+    "number",
+    lambda classes, size, shape, draw: {"number": torch.rand(size, generator=draw)},
+    lambda value, count: value if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dim() == 1 else None,
+)
+
+
+class Brightness(Task):
+    target = "number"
+    default_arguments = {"metric": "mae", "mode": "min", "channels_last": False}
+
+    def losses(self, batch):
+        return {"l1": (self(batch["input"])[:, 0] - batch["number"]).abs().mean()}
+
+    def predict(self, batch):
+        return self(batch["input"])[:, 0]
+
+    def sample_outputs(self, batch):
+        return {"id": batch["id"], "view": batch["view"], "number": batch["number"], "said": self.predict(batch)}
+
+    def measures(self, outputs):
+        return {"mae": (MeanAbsoluteError(), self.pairs(outputs))}
+
+    def pairs(self, outputs):
+        return [(outputs["said"], outputs["number"])]
+
+"""
+
+
+def test_a_target_of_a_new_kind_is_one_entry_and_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example batch, a step, a plain Trainer with a loader of another package, its metrics, and what it says of a wrong
+    batch: no room but `batch` knows the target."""
+    place: dict[str, Any] = {"__name__": "numbers_of_a_test"}
+    monkeypatch.setitem(TARGETS, "number", TARGETS["none"])  # gone afterwards
+    exec(NUMBERS, place)
+    kind: type[Task] = place["Brightness"]
+    task = kind(nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), mean=(0.5,), std=(0.3,))
+    loss = task.train().training_step(example_batch("number", (1, 8, 8), 1, 4), 0)
+    assert loss is not None
+    images = torch.linspace(0, 255, 64).round().to(torch.uint8)[:, None, None, None].expand(64, 1, 8, 8)
+    pairs = [*zip(images, images[:, 0, 0, 0] / 255, strict=True)]
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = lightning.Trainer(accelerator="cpu", max_epochs=15, **quiet)  # type: ignore[arg-type]
+    loader = DataLoader(pairs, batch_size=8, shuffle=True)  # type: ignore[arg-type]
+    task.optimizer = functools.partial(torch.optim.AdamW, lr=0.01)
+    trainer.fit(task, loader, loader)
+    assert trainer.callback_metrics["val/mae"] < 0.1
+    with pytest.raises(
+        ValueError, match=r"The batch's number is int64 \(4,\). Brightness reads \(input, number\), the number float"
+    ):
+        task.training_step((images[:4], torch.arange(4)), 0)
