@@ -239,6 +239,61 @@ def test_a_metric_of_ones_own_is_logged_monitored_drawn_and_in_the_result(verb: 
     assert f"test f1 {result['tests']['f1']:.3f}" in out
 
 
+EVERY_TASK = {
+    "classification": ("model=linear",),
+    "video_classification": ("model=single_frame",),
+    "rotation": ("model=linear", "task=rotation"),
+    "autoencoder": ("model=autoencoder",),
+    "segmentation": ("model=fcn32s", "model.width=0.0625"),
+    "detection": ("model=faster_rcnn", "data.batch_size=2"),
+}
+"""Settings of a run of each task."""
+
+
+class UpdatesSeen(torchmetrics.Metric):
+    """How many samples there were."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("seen", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, said: Any, truth: Any) -> None:
+        self.seen += len(truth)
+
+    def compute(self) -> Tensor:
+        return self.seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_every_task_takes_a_metric_of_ones_own_by_one_key(name: str, verb: Any, tmp_path: Path) -> None:
+    """Logged, monitored and in the result; each sample of a split is in it once (each of its turns, of rotations)."""
+    short = (
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=1",
+        "trainer.limit_val_batches=2",
+        "trainer.limit_test_batches=3",
+    )
+    own = ("task.metrics=[updates_seen]", "task.metric=updates_seen", "data.num_workers=0", "seed=1")
+    run = tmp_path / "run"
+    status, out, err = verb("train", *EVERY_TASK[name], *short, *own, f"hydra.run.dir={run}")
+    assert status == 0, err
+    result = json.loads((run / "result.json").read_text())
+    assert result["metric"] == "updates_seen"
+    assert result["test"] == result["scored"] * (4 if name == "rotation" else 1)
+    assert "best val updates_seen " in out
+    with (run / "metrics.csv").open() as stream:
+        assert [float(row["val/updates_seen"]) for row in csv.DictReader(stream) if row["val/updates_seen"]] == [result["val"]]
+
+
+def test_the_metrics_of_every_task_are_tried() -> None:
+    from zoo.common.places import CONF
+
+    assert {*EVERY_TASK} == {path.stem for path in (CONF / "task").glob("*.yaml")}
+
+
 def test_a_metric_that_there_is_not_is_refused_before_training(verb: Any, tmp_path: Path) -> None:
     status, _, err = verb("train", f"hydra.run.dir={tmp_path / 'run'}", "task.metrics=[f3]")
     assert (status, err.count("\n")) == (1, 1)
