@@ -13,9 +13,9 @@ from zoo.common.renaming import ARGUMENTS
 from zoo.models import Head, register_head
 from zoo.models._heads import HEADS
 from zoo.run import settings
-from zoo.run.build import network_of
 from zoo.run.check import check_parts
 from zoo.run.compose import composed, overrides_of
+from zoo.run.network import network_of
 from zoo.run.recipe import compose_recipe
 
 Verb = Callable[..., tuple[int, str, str]]
