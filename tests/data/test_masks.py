@@ -20,7 +20,8 @@ from zoo.data.coco import Coco
 from zoo.data.digit_scenes import DigitScenes
 from zoo.data.loading.augment import Affine, Augment, Flip, LensDistortion, ScaleCrop
 from zoo.data.mask_folder import MaskFolder
-from zoo.data.masks import Geometry, carved, read_mask
+from zoo.data.masks import Geometry, read_mask
+from zoo.data.reading.carving import carved
 from zoo.data.reading.rle import object_mask
 from zoo.data.voc_segmentation import VocSegmentation
 

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from zoo.common.places import data_root
+from zoo.data.base import SPLITS
 from zoo.data.images import PictureLoading
-from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import MaskSet, mask_files, paired
-
-_VOID = 11
+from zoo.data.masks import FilePair, MaskSet
 
 
 class CamVid(MaskSet):
@@ -28,6 +26,7 @@ class CamVid(MaskSet):
         flip: mirror half of the training images.
     """
 
+    void = 11
     class_names = (
         "sky",
         "building",
@@ -59,12 +58,9 @@ class CamVid(MaskSet):
         self.folder = data_root(root) / "camvid"
         self.val_sequence = val_sequence
 
-    def load(self) -> dict[str, SplitDataset]:
-        given = [split for split in ("train", "val", "test") if split != "test" or (self.folder / split).is_dir()]
-        pairs = {
-            split: paired(self.folder / split, self.folder / f"{split}annot", self.num_classes, _VOID, self.notes)
-            for split in given
-        }
+    def find(self) -> dict[str, list[FilePair]]:
+        given = [split for split in SPLITS if split != "test" or (self.folder / split).is_dir()]
+        pairs = {split: self.paired(self.folder / split, self.folder / f"{split}annot") for split in given}
         if "test" not in pairs:
             pairs["test"] = pairs["val"]
             self.scored_at_end = "val"
@@ -75,4 +71,4 @@ class CamVid(MaskSet):
                     f"data.val_sequence={self.val_sequence} leaves no images to {'validate' if pairs['train'] else 'train'} on "
                     f"in {self.folder / 'train'}. Name the start of one sequence's files, as 0001TP."
                 )
-        return mask_files(self, pairs, self.geometry, _VOID)
+        return pairs

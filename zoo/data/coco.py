@@ -2,11 +2,10 @@
 
 import functools
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import msgspec
 import numpy as np
@@ -18,65 +17,13 @@ from torch import Tensor
 from zoo.batch import VOID
 from zoo.common.files import File, Unreadable
 from zoo.common.places import data_root, safe_join
-from zoo.data.images import IMAGENET, PictureLoading, PictureSet
+from zoo.data.images import IMAGENET, PictureLoading, WholeSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import Geometry, MaskFacts, WholeImages, carved, mask_files
+from zoo.data.masks import Geometry, MaskFacts, WholeImages, mask_files
+from zoo.data.reading.annotations import Annotation, Category, Picture, Runs, by_image, read_annotations
+from zoo.data.reading.carving import completed
 from zoo.data.reading.rle import check_segmentation, object_mask
-from zoo.data.reading.schema import checked, plain, read_json
-
-_Number = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-
-
-class Category(msgspec.Struct):
-    """A class of a COCO file."""
-
-    id: _Number
-    name: str
-    keypoints: list[str] = []
-
-
-class Picture(msgspec.Struct):
-    """An image of a COCO file."""
-
-    id: _Number
-    file_name: str
-    height: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    width: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-
-
-class Runs(msgspec.Struct):
-    """A mask as run lengths, in numbers or in their text form."""
-
-    size: tuple[int, int]
-    counts: str | list[Annotated[int, msgspec.Meta(ge=0, le=2**62)]]
-
-
-class Annotation(msgspec.Struct):
-    """An object of a COCO file; what the measure does not need may be missing."""
-
-    id: _Number
-    image_id: _Number
-    category_id: _Number
-    bbox: tuple[float, float, float, float] | None = None
-    area: Annotated[float, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    iscrowd: Literal[0, 1] | bool = 0
-    segmentation: list[list[float]] | Runs | None = None
-    keypoints: list[float] | None = None
-
-
-class _File(msgspec.Struct):
-    categories: list[Category]
-    images: list[Picture]
-    annotations: list[Any]
-
-
-class _RawFile(msgspec.Struct):
-    """The same, each annotation as its text: one that is wrong costs its image, not the file."""
-
-    categories: list[Category]
-    images: list[Picture]
-    annotations: list[msgspec.Raw]
 
 
 @dataclass(frozen=True)
@@ -188,7 +135,7 @@ def _placed(path: Path, folder: Path, image: Picture) -> Path:
         raise ValueError(f"Image {image.id} of {path}: {error}") from None
 
 
-class Coco(PictureSet):
+class Coco(WholeSet):
     """`root/FOLDER/{train2017,val2017}/*.jpg` and `root/FOLDER/annotations/ANNOTATIONS_{train2017,val2017}.json`.
 
     `val2017` is what is scored at the end, as test; validation is a tenth of train2017, chosen by the files' names. Images
@@ -214,10 +161,8 @@ class Coco(PictureSet):
     default_shape = (3, 800, 1333)
     targets = ("semantic", "instances")
     facts = FACTS
-    full_size = True
     scored_at_end = "val2017"
     mean, std = IMAGENET
-    default_arguments = PictureLoading(batch_size=8)
 
     def __init__(
         self,
@@ -257,24 +202,26 @@ class Coco(PictureSet):
         persons = tuple(Params("keypoints").kpt_oks_sigmas.tolist())
         return persons if len(persons) == self.num_keypoints else (0.1,) * self.num_keypoints
 
-    def load(self) -> dict[str, SplitDataset]:
+    def find(self) -> dict[str, list[CocoPair]]:
         self.category_ids = ()
-        train, val = carved(self._pairs("train2017"), 0.1)
-        splits = {"train": train, "val": val, "test": self._pairs("val2017")}
+        splits = completed({"train": self._pairs("train2017"), "test": self._pairs("val2017")})
         self._look(splits)
+        return splits
+
+    def serve(self, found: Mapping[str, Sequence[CocoPair]]) -> dict[str, SplitDataset]:
         if self.target == "instances":
-            return scene_splits(self, splits, self._scene, replace(self.sizing, mirrored=mirrored(self.keypoint_names)))
-        return mask_files(self, splits, self.geometry)
+            return scene_splits(self, found, self._scene, replace(self.sizing, mirrored=mirrored(self.keypoint_names)))
+        return mask_files(self, found, self.geometry)
 
     def _pairs(self, part: str) -> list[CocoPair]:
         path = self.folder / "annotations" / f"{self.annotations}_{part}.json"
         if not path.is_file():
             raise ValueError(f"There is no {path}. Set data.root and data.folder to where COCO's annotations and images are.")
-        content = _read(path)
+        content = read_annotations(path)
         categories = sorted(content.categories, key=lambda each: each.id)
         if not categories:
             raise ValueError(f"{path} lists no categories. Name the classes there, each with its id.")
-        found, problems = _by_image(path, content)
+        found, problems = by_image(path, content)
         classes = {each.id: number for number, each in enumerate(categories, start=1)}
         self._publish(path, categories)
         return [
@@ -326,45 +273,6 @@ class Coco(PictureSet):
         if self.target == "instances":
             return BareImages(paths, self.sizing, self.ground)
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)
-
-
-def _read(path: Path) -> _File | _RawFile:
-    """The file, and every id in it once. Raises ValueError."""
-    content: _File | _RawFile
-    try:
-        content = read_json(path, _RawFile)
-    except ValueError:
-        content = read_json(path, _File)  # with NaN in it, which is refused where it stands
-    for kind, entries in (("categories", content.categories), ("images", content.images)):
-        _once(path, kind, (each.id for each in entries))
-    return content
-
-
-def _once(path: Path, kind: str, numbers: Iterable[int]) -> None:
-    (number, times), *_ = Counter(numbers).most_common(1) or [(0, 0)]
-    if times > 1:
-        raise ValueError(f"{path} has {times} {kind} with the id {number}. Give each an id of its own.")
-
-
-def _by_image(path: Path, content: _File | _RawFile) -> tuple[dict[int, list[Annotation]], dict[int, str]]:
-    """The annotations of each image, and of some images what is wrong with one. Raises ValueError: it is of no image."""
-    found: dict[int, list[Annotation]] = {each.id: [] for each in content.images}
-    problems: dict[int, str] = {}
-    for at, entry in enumerate(content.annotations):
-        try:
-            each = checked(entry, Annotation)
-        except ValueError as error:
-            parts = plain(entry)
-            number, owner = (parts.get(key) if isinstance(parts, dict) else None for key in ("id", "image_id"))
-            if type(owner) is not int or owner not in found:
-                raise ValueError(f"{path}: of annotation {number} (entry {at}), {error}.") from None
-            problems.setdefault(owner, f"annotation {number} cannot be used: {error}")
-            continue
-        if each.image_id not in found:
-            raise ValueError(f"{path} has an annotation {each.id} of image {each.image_id}, which it does not list.")
-        found[each.image_id].append(each)
-    _once(path, "annotations", (each.id for several in found.values() for each in several))
-    return found, problems
 
 
 def mirrored(names: Sequence[str]) -> list[int]:

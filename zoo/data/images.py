@@ -66,6 +66,26 @@ class PictureSet(DataModule):
             self.notes += conversions(self.wide)
 
 
+class WholeSet(PictureSet):
+    """A set whose images are scored whole, at their own sizes. A subclass says in `find` what there is, and is served by
+    `serve`, which its base has."""
+
+    full_size = True
+    default_arguments = WholeLoading(batch_size=8)
+
+    def find(self) -> Mapping[str, Sequence[Any]]:
+        """Split to its images, each with what is known of it or with its place; the facts that files tell are set. Raises
+        ValueError."""
+        raise NotImplementedError
+
+    def serve(self, found: Mapping[str, Sequence[Any]]) -> dict[str, SplitDataset]:
+        """The splits, every image checked with what is known of it. Raises ValueError: too many cannot be read."""
+        raise NotImplementedError
+
+    def load(self) -> dict[str, SplitDataset]:
+        return self.serve(self.find())
+
+
 class PixelDataset(SplitDataset):
     """Images in memory at the size of their source: a batch is one gather, and one scaling where another size is served.
 

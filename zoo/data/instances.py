@@ -17,7 +17,7 @@ from zoo.batch import Instances
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
-from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeLoading
+from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeSet
 from zoo.data.loading.dataset import DecodedDataset, Item, SplitDataset
 from zoo.data.reading.folders import some
 
@@ -274,8 +274,9 @@ def _blank(sizing: Sizing) -> dict[str, Any]:
     return _sample(image, _no_objects(), image.shape[1:], 0)
 
 
-class SceneSet(PictureSet):
-    """A data set of images with objects. A subclass fills in the facts and `load`; it knows of no keypoints if it says nothing.
+class SceneSet(WholeSet):
+    """A data set of images with objects. A subclass fills in the facts, `find` and `scene`; it knows of no keypoints if it
+    says nothing.
 
     Args:
         short_side: pixels to which the shorter side is scaled; None is the shorter side of `shape`, whose longer one limits
@@ -287,8 +288,6 @@ class SceneSet(PictureSet):
     default_shape = (3, 800, 1333)
     targets = ("instances",)
     facts = FACTS
-    full_size = True
-    default_arguments = WholeLoading(batch_size=8)
     keypoint_names: tuple[str, ...] = ()
     keypoint_sigmas: tuple[float, ...] = ()
     num_keypoints = 0
@@ -304,6 +303,13 @@ class SceneSet(PictureSet):
     ) -> None:
         super().__init__(**loading)
         self.sizing = Sizing(self.shape, short_side, scale, flip)
+
+    def scene(self, item: Any) -> Scene:
+        """What is known of an item of `find`. Raises `Unreadable`."""
+        raise NotImplementedError
+
+    def serve(self, found: Mapping[str, Sequence[Any]]) -> dict[str, SplitDataset]:
+        return scene_splits(self, found, lambda item: check_scene(self.scene(item)), self.sizing)
 
     def files(self, paths: Sequence[File]) -> SplitDataset:
         return BareImages(paths, self.sizing, self.ground)

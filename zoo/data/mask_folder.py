@@ -7,8 +7,8 @@ from typing import Unpack
 from zoo.common.places import data_root
 from zoo.data.base import SPLITS
 from zoo.data.images import WholeLoading
-from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import FilePair, MaskSet, carved, mask_files, paired
+from zoo.data.masks import FilePair, MaskSet
+from zoo.data.reading.carving import completed
 from zoo.data.reading.lists import lines
 
 
@@ -42,7 +42,7 @@ class MaskFolder(MaskSet):
         self.classes = classes
         self.void = void
 
-    def load(self) -> dict[str, SplitDataset]:
+    def find(self) -> dict[str, list[FilePair]]:
         path = self.root / "classes.txt"
         remedy = "Write one class a line in it, or set data.classes=[background,...]."
         names = self.classes or [row["line"] for row in lines(path, remedy)]
@@ -54,17 +54,12 @@ class MaskFolder(MaskSet):
         self.class_names = tuple(names)
         splits = {split: self._pairs(self.root / split) for split in SPLITS if (self.root / split).is_dir()}
         if "train" not in splits:
-            rest, test = carved(self._pairs(self.root), 0.2)
-            train, val = carved(rest, 0.125)
-            splits = {"train": train, "val": val, "test": test}
+            return completed({"train": self._pairs(self.root)})
         if "test" not in splits:
             if "val" not in splits:
                 raise ValueError(f"{self.root} has a train folder, but neither val nor test. Add one.")
-            splits["test"] = splits.pop("val")
             self.scored_at_end = "val"
-        if "val" not in splits:
-            splits["train"], splits["val"] = carved(splits["train"], 0.1)
-        return mask_files(self, splits, self.geometry, self.void)
+        return completed(splits)
 
     def _pairs(self, folder: Path) -> list[FilePair]:
-        return paired(folder / "images", folder / "masks", self.num_classes, self.void, self.notes)
+        return self.paired(folder / "images", folder / "masks")

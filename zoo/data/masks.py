@@ -1,7 +1,5 @@
 """Images with a class for every pixel: files, the checks before training, and the geometry that image and mask share."""
 
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,9 @@ from zoo.batch import VOID
 from zoo.common.chance import CROP, uniform
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
-from zoo.data.images import PictureLoading, PictureSet, WholeLoading, imagenet
+from zoo.data.images import PictureLoading, PictureSet, WholeSet, imagenet
 from zoo.data.loading.dataset import DecodedDataset, SplitDataset
+from zoo.data.reading.carving import Pictured
 from zoo.data.reading.folders import counted, listing, some
 
 MASK_SUFFIXES = suffixes_of(LOSSLESS)
@@ -89,13 +88,6 @@ class MaskFacts:
     """What its pixels are in the file, if there is one."""
 
 
-class Pictured(Protocol):
-    """Something with an image."""
-
-    @property
-    def image(self) -> Path: ...
-
-
 class Pair(Pictured, Protocol):
     """An image and where its mask comes from."""
 
@@ -128,7 +120,6 @@ class FilePair:
 
 
 SomePair = TypeVar("SomePair", bound=Pair)
-SomePictured = TypeVar("SomePictured", bound=Pictured)
 
 
 def check_pair(pair: SomePair) -> tuple[SomePair, MaskFacts, Header]:
@@ -214,35 +205,6 @@ def _by_name(folder: Path, suffixes: frozenset[str], notes: list[str]) -> dict[s
     return named
 
 
-def carved(pairs: Sequence[SomePictured], share: float) -> tuple[list[SomePictured], list[SomePictured]]:
-    """What stays and what is carved out: the share whose images' names hash lowest, so that adding files moves no other."""
-    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(os.fsencode(pair.image.stem)).digest())
-    taken = {pair.image for pair in ranked[: max(1, round(share * len(ranked)))]}
-    return [pair for pair in pairs if pair.image not in taken], [pair for pair in pairs if pair.image in taken]
-
-
-def apart(learned: Sequence[SomePictured], scored: Sequence[SomePictured], lists: str, notes: list[str]) -> list[SomePictured]:
-    """What is learned without what is scored too, which the notes tell: its figures would say what is known by heart.
-
-    Args:
-        lists: what the two are called, in a sentence.
-
-    Raises:
-        ValueError: nothing is left to learn.
-    """
-    known = {pair.image for pair in scored}
-    rest = [pair for pair in learned if pair.image not in known]
-    twice = [pair.image.name for pair in learned if pair.image in known]
-    if not rest:
-        raise ValueError(f"All {len(learned):,} images to train on are scored too: {lists}. Name two lists that differ.")
-    if twice:
-        notes.append(
-            f"{len(twice):,} image{'s' * (len(twice) > 1)} of both {lists} {'are' if len(twice) > 1 else 'is'} scored, and not "
-            f"trained on, the first {twice[0]}."
-        )
-    return rest
-
-
 @dataclass(frozen=True)
 class Geometry:
     """How image and mask are scaled, cut and mirrored, both alike.
@@ -326,8 +288,8 @@ class MaskFiles(DecodedDataset):
         return {"input": image, "mask": mask}
 
 
-class MaskSet(PictureSet):
-    """A data set of images with masks. A subclass fills in the facts and `load`.
+class MaskSet(WholeSet):
+    """A data set of images with masks. A subclass fills in the facts and `find`, whose items are `Pair`s.
 
     Args:
         short_side: pixels to which the shorter side is scaled; None leaves it. Scores are at full size anyway.
@@ -337,8 +299,8 @@ class MaskSet(PictureSet):
 
     default_shape = (3, 500, 500)
     targets = ("semantic",)
-    full_size = True
-    default_arguments = WholeLoading(batch_size=8)
+    void: int | None = None
+    """The class in its files that counts for nothing, besides 255."""
 
     def __init__(
         self,
@@ -352,6 +314,13 @@ class MaskSet(PictureSet):
         if not hasattr(self, "mean"):  # a subclass that states none takes ImageNet's
             self.mean, self.std = imagenet(self.shape[0])
         self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
+
+    def serve(self, found: Mapping[str, Sequence[Pair]]) -> dict[str, SplitDataset]:
+        return mask_files(self, found, self.geometry, self.void)
+
+    def paired(self, images: Path, masks: Path) -> list["FilePair"]:
+        """The images of a folder and the masks of another; see `paired`."""
+        return paired(images, masks, self.num_classes, self.void, self.notes)
 
     def files(self, paths: Sequence[File]) -> SplitDataset:
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)

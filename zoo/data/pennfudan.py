@@ -12,9 +12,8 @@ from zoo.common.files import Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, picture
 from zoo.common.places import data_root
 from zoo.data.images import WholeLoading
-from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
-from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import carved
+from zoo.data.instances import Scene, SceneSet
+from zoo.data.reading.carving import completed
 from zoo.data.reading.folders import listing
 
 
@@ -57,27 +56,24 @@ class PennFudan(SceneSet):
         self.folder = data_root(root) / folder
         self.class_names = (class_name,)
 
-    def load(self) -> dict[str, SplitDataset]:
+    def find(self) -> dict[str, list[MaskedFile]]:
         images, masks = self.folder / "PNGImages", self.folder / "PedMasks"
         if not images.is_dir() or not masks.is_dir():
             raise ValueError(f"There is no {images} with {masks}. Unpack PennFudanPed.zip in the data root, or set data.root.")
         found = listing(images, SUFFIXES, depth=0).files
         files = [MaskedFile(path, masks / f"{path.stem}_mask.png", number) for number, path in enumerate(found, start=1)]
-        rest, test = carved(files, 0.2)
-        train, val = carved(rest, 0.125)
-        return scene_splits(self, {"train": train, "val": val, "test": test}, _scene, self.sizing)
+        return completed({"train": files})
 
-
-def _scene(file: MaskedFile) -> Scene:
-    numbers = _numbers(file.mask)
-    y, x = np.nonzero(numbers)
-    values, owner = np.unique(numbers[y, x], return_inverse=True)
-    boxes = np.zeros((len(values), 4))
-    boxes[:, :2] = numbers.shape[::-1]
-    for edge, places, extreme in ((0, x, np.minimum), (1, y, np.minimum), (2, x + 1, np.maximum), (3, y + 1, np.maximum)):
-        extreme.at(boxes[:, edge], owner, places)
-    return check_scene(
-        Scene(
+    def scene(self, file: MaskedFile) -> Scene:
+        """The objects that its mask numbers."""
+        numbers = _numbers(file.mask)
+        y, x = np.nonzero(numbers)
+        values, owner = np.unique(numbers[y, x], return_inverse=True)
+        boxes = np.zeros((len(values), 4))
+        boxes[:, :2] = numbers.shape[::-1]
+        for edge, places, extreme in ((0, x, np.minimum), (1, y, np.minimum), (2, x + 1, np.maximum), (3, y + 1, np.maximum)):
+            extreme.at(boxes[:, edge], owner, places)
+        return Scene(
             image=file.image,
             number=file.number,
             height=numbers.shape[0],
@@ -88,7 +84,6 @@ def _scene(file: MaskedFile) -> Scene:
             names=[f"object {number}" for number in range(1, len(values) + 1)],
             masks=functools.partial(_masks, file.mask),
         )
-    )
 
 
 def _masks(path: Path) -> NDArray[np.bool_]:

@@ -10,11 +10,9 @@ import numpy as np
 from zoo.common.files import Unreadable, reason, regular
 from zoo.common.places import data_root, safe_join
 from zoo.data.images import WholeLoading
-from zoo.data.instances import Scene, SceneSet, check_scene, scene_splits
-from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import apart, carved
-from zoo.data.reading.lists import lines, once, placed
-from zoo.data.voc_segmentation import VocSegmentation
+from zoo.data.instances import Scene, SceneSet
+from zoo.data.reading.carving import apart, completed
+from zoo.data.voc_segmentation import VocSegmentation, listed
 
 _Kind = TypeVar("_Kind", int, float)
 
@@ -67,31 +65,25 @@ class VocDetection(SceneSet):
         self.test_list = test_list
         self.scored_at_end = "" if test_list == "test" else test_list
 
-    def load(self) -> dict[str, SplitDataset]:
-        learned = self._listed(self.train_list, 1)
+    def find(self) -> dict[str, list[VocFile]]:
+        learned = self._listed(self.train_list)
         scored = self._listed(self.test_list, len(learned) + 1)
         learned = apart(learned, scored, f"{self.train_list}.txt and {self.test_list}.txt", self.notes)
-        train, val = carved(learned, 0.1)
-        return scene_splits(self, {"train": train, "val": val, "test": scored}, self._scene, self.sizing)
+        return completed({"train": learned, "test": scored})
 
-    def _listed(self, name: str, first: int) -> list[VocFile]:
+    def _listed(self, name: str, first: int = 1) -> list[VocFile]:
         """The images of a list, numbered from `first` on: the digits in their names need not be unique."""
         path = safe_join(self.folder / "ImageSets" / "Main", f"{name}.txt")
-        names = once(path, lines(path, "Unpack the archive of VOC in the data root, or set data.root."), "line", self.notes)
-        images, annotations = self.folder / "JPEGImages", self.folder / "Annotations"
-        return [
-            VocFile(
-                placed(path, row, images, f"{row['line']}.jpg"), placed(path, row, annotations, f"{row['line']}.xml"), number
-            )
-            for number, row in enumerate(names, start=first)
-        ]
+        remedy = "Unpack the archive of VOC in the data root, or set data.root."
+        files = listed(path, self.folder / "Annotations", ".xml", remedy, self.notes)
+        return [VocFile(*each, number) for number, each in enumerate(files, start=first)]
 
-    def _scene(self, file: VocFile) -> Scene:
-        """What the XML lists. Raises `Unreadable`."""
+    def scene(self, file: VocFile) -> Scene:
+        """What the XML lists."""
         known = {name: number for number, name in enumerate(self.class_names, start=1)}
         listed, (height, width) = _objects(file)
         objects = {number: each for number, each in enumerate(listed, start=1) if each.name in known}
-        scene = Scene(
+        return Scene(
             image=file.image,
             number=file.number,
             height=height,
@@ -103,7 +95,6 @@ class VocDetection(SceneSet):
             names=[f"object {number} ({each.name})" for number, each in objects.items()],
             strange=[each.name for each in listed if each.name not in known],
         )
-        return check_scene(scene)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """PASCAL VOC 2012 segmentation, in the layout of its release (Everingham et al. 2015)."""
 
+from pathlib import Path
 from typing import Unpack
 
 from zoo.batch import VOID
 from zoo.common.places import data_root
 from zoo.data.images import IMAGENET, WholeLoading
-from zoo.data.loading.dataset import SplitDataset
-from zoo.data.masks import FilePair, MaskSet, apart, carved, mask_files
+from zoo.data.masks import FilePair, MaskSet
+from zoo.data.reading.carving import apart, completed
 from zoo.data.reading.lists import lines, once, placed
 
 
@@ -44,25 +45,22 @@ class VocSegmentation(MaskSet):
         self.folder = data_root(root) / "VOCdevkit" / "VOC2012"
         self.train_list = train_list
 
-    def load(self) -> dict[str, SplitDataset]:
+    def find(self) -> dict[str, list[FilePair]]:
         learned, scored = self._listed(self.train_list), self._listed("val")
         learned = apart(learned, scored, f"{self.train_list}.txt and val.txt", self.notes)
-        train, val = carved(learned, 0.1)
-        splits = {"train": train, "val": val, "test": scored}
-        return mask_files(self, splits, self.geometry)
+        return completed({"train": learned, "test": scored})
 
     def _listed(self, name: str) -> list[FilePair]:
         path = self.folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-        names = once(
-            path, lines(path, "Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root."), "line", self.notes
-        )
-        images, masks = self.folder / "JPEGImages", self.folder / "SegmentationClass"
-        return [
-            FilePair(
-                placed(path, row, images, f"{row['line']}.jpg"),
-                placed(path, row, masks, f"{row['line']}.png"),
-                self.num_classes,
-                VOID,
-            )
-            for row in names
-        ]
+        remedy = "Unpack VOCtrainval_11-May-2012.tar in the data root, or set data.root."
+        masks = self.folder / "SegmentationClass"
+        return [FilePair(*files, self.num_classes, VOID) for files in listed(path, masks, ".png", remedy, self.notes)]
+
+
+def listed(path: Path, others: Path, suffix: str, remedy: str, notes: list[str]) -> list[tuple[Path, Path]]:
+    """The images of a list in `ImageSets/KIND`, each with its file in another folder."""
+    images = path.parents[2] / "JPEGImages"
+    return [
+        (placed(path, row, images, f"{row['line']}.jpg"), placed(path, row, others, f"{row['line']}{suffix}"))
+        for row in once(path, lines(path, remedy), "line", notes)
+    ]
