@@ -301,6 +301,14 @@ def test_a_metric_that_there_is_not_is_refused_before_training(verb: Any, tmp_pa
     assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
+def test_a_metric_that_cannot_be_made_is_refused_before_training(verb: Any, tmp_path: Path) -> None:
+    described = "{_target_: torchmetrics.classification.MulticlassFBetaScore}"  # without its beta
+    status, out, err = verb("train", f"hydra.run.dir={tmp_path / 'run'}", f"task.metrics=[{described}]")
+    assert status == 1
+    assert err.splitlines()[-1].startswith("Error: The metric multiclass_f_beta_score of task.metrics cannot be made: ")
+    assert "Epoch" not in out + err
+
+
 def test_a_monitored_metric_need_not_be_asked_for_twice() -> None:
     task = ClassificationTask(zoo.create_model("linear", input_shape=(1, 8, 8)), metric="f1")
     assert [*task.wanted] == ["f1"]

@@ -171,13 +171,20 @@ def wanted(
 
 
 def added(makers: Mapping[str, MakeMetric], num_classes: int | None, updates: Iterable[tuple[Any, ...]]) -> dict[str, Measure]:
-    """The metrics of these makers, each with its updates; a maker is told of the classes what it takes and nobody has said."""
+    """The metrics of these makers, each with its updates; a maker is told of the classes what it takes and nobody has said.
+
+    Raises ValueError where one cannot be made.
+    """
     known = {"task": "multiclass", "num_classes": num_classes, "ignore_index": VOID}
     found: dict[str, Measure] = {}
     for name, make in makers.items():
         kind, said = (make.func, make.keywords) if isinstance(make, functools.partial) else (make, {})
         takes = inspect.signature(kind).parameters
-        found[name] = make(**{key: each for key, each in known.items() if key in takes and key not in said}), updates
+        try:
+            metric = make(**{key: each for key, each in known.items() if key in takes and key not in said})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The metric {name} of task.metrics cannot be made: {error}") from error
+        found[name] = metric, updates
     return found
 
 

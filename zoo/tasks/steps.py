@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.batch import channels_of, foreign
 from zoo.tasks.gathering import SampleOutputs, gather
+from zoo.tasks.metrics import MakeMetric, added
 from zoo.tasks.normalizing import Normalizing
 from zoo.tasks.numbering import Numbering
 from zoo.tasks.padding import ExplicitPadding
@@ -52,6 +53,7 @@ class Steps(Normalizing, lightning.LightningModule):
     scheduler: MakeScheduler | None
     metric: str
     class_names: tuple[str, ...]
+    wanted: Mapping[str, MakeMetric]
     target: ClassVar[str]
     facts: ClassVar[tuple[str, ...]]
 
@@ -80,6 +82,7 @@ class Steps(Normalizing, lightning.LightningModule):
             self.adopt(data)
         if not self.class_names:
             self.class_names = tuple(map(str, range(getattr(self, "num_outputs", None) or 0)))
+        added(self.wanted, getattr(self, "num_outputs", None), [])  # refused now, not after an epoch
 
     def adopt(self, data: Any) -> None:
         """Take from a data module what was not given: its statistics, and `facts`. Raises ValueError where they do not fit.
