@@ -1,21 +1,20 @@
 """Detection: the objects of an image, each with a box, and with what further heads of the network say of it."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
 from zoo.batch import InstanceBatch, Instances
 from zoo.common import coco, draw
+from zoo.common.coco_metric import CocoMetric
 from zoo.common.places import write_whole
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.gathering import SampleOutputs
+from zoo.tasks.metrics import Measure
 from zoo.tasks.predictions import FilePrediction, a_few
 
 Detections = dict[str, Tensor]
@@ -25,8 +24,9 @@ Detections = dict[str, Tensor]
 class DetectionTask(Task):
     """The network's own losses; COCO's figures of what it finds, at the full size of each image.
 
-    Metrics are `box_ap`, `mask_ap`, `keypoint_ap` and the rest of `coco.scores`, of each field that the network says and
-    the data know. The network returns losses in training mode only, so there is none in evaluation.
+    Metrics are `box_ap`, `mask_ap`, `keypoint_ap` and the rest of `coco.scores`, and those that heads of one's own state
+    (`zoo.models.Head.metric`), as far as the data know what a head says. The network returns losses in training mode only, so
+    there is none in evaluation.
 
     Args:
         class_names: without the background, in order; empty: the data's, as what follows, or numbers.
@@ -69,16 +69,15 @@ class DetectionTask(Task):
         self.threshold = threshold
         self.max_detections = self._most(max_detections)
         self.results = results
-        self._check_heads()
 
-    def adopt(self, data: Any) -> None:
-        super().adopt(data)
-        self._check_heads()
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            self._check_heads()
 
     def _check_heads(self) -> None:
-        """Refuse heads that learn from what the data do not know, once it is known what they do."""
-        heads: Any = self.net.heads
-        for head in heads:
+        """Refuse to train heads that learn from what no image of the data has. (A batch may lack it, and evaluation too.)"""
+        for head in self.heads:
             for need in head.needs if self.fields else ():
                 if need not in self.fields:
                     raise ValueError(
@@ -127,159 +126,139 @@ class DetectionTask(Task):
     # Evaluation
 
     def sample_outputs(self, batch: InstanceBatch) -> SampleOutputs:
-        """The size of each image, and what is there and what was found, as COCO's dictionaries."""
+        """What was found in each image and what is there, in the form that `zoo.models.Head.metric` states."""
         numbers, sizes = batch["image_id"].tolist(), batch["full"].tolist()
         files = batch.get("file") or [""] * len(numbers)
+        images = [
+            {"image_id": number, "size": size, **({"file": file} if file else {})}
+            for number, size, file in zip(numbers, sizes, files, strict=True)
+        ]
         return {
             "id": batch["id"],
             "view": batch["view"],
-            "image": [
-                {"id": number, "height": height, "width": width, **({"file_name": file} if file else {})}
-                for number, (height, width), file in zip(numbers, sizes, files, strict=True)
-            ],
-            "annotations": [self._annotations(number, each) for number, each in zip(numbers, batch["instances"], strict=True)],
-            "results": [self._results(number, each) for number, each in zip(numbers, self.predict(batch), strict=True)],
+            "found": [self._kept(found) for found in self.predict(batch)],
+            "truth": [{**_truth(each), **image} for each, image in zip(batch["instances"], images, strict=True)],
         }
 
-    def metrics(self, outputs: SampleOutputs) -> dict[str, float]:
-        annotations, results = ([each for image in outputs[key] for each in image] for key in ("annotations", "results"))
-        if not annotations:
+    def measures(self, outputs: SampleOutputs) -> dict[str, Measure]:
+        """COCO's figures of boxes, and what each further head states, of the images that have what it learns from."""
+        found, truth = outputs["found"], outputs["truth"]
+        if not any(len(each["labels"]) for each in truth):
             raise ValueError("Not one image of the split has an object, so there is nothing to score. Look at the annotations.")
-        numbers = self.category_ids or sorted({each["category_id"] for each in (*annotations, *results)})
-        kinds = [kind for kind, field in coco.FIELDS.items() if field in annotations[0] and (self._says(kind))]
+        scoring = coco.Scoring(self.class_names, self.category_ids, self.keypoint_sigmas, self.max_detections)
+        metrics: dict[str, Any] = {"box": CocoMetric("box", scoring)}
+        metrics["box"].update(found, truth)
+        for head in self.heads:
+            told = [at for at, each in enumerate(truth) if each.keys() >= {*head.needs}]
+            if head.name not in metrics and told and (metric := head.metric(scoring)) is not None:
+                metric.update([found[at] for at in told], [truth[at] for at in told])
+                metrics[head.name] = metric
+        known = {name: each for name, each in metrics.items() if isinstance(each, CocoMetric)}
         if self.results and self.global_rank == 0:
-            self._write(Path(self.results), kinds, results, outputs["image"])
-        self.remarks = self._limits(outputs, kinds)
-        return {
-            f"{kind}_{name}": value
-            for kind in kinds
-            for name, value in coco.scores(
-                outputs["image"], annotations, results, numbers, kind, self.keypoint_sigmas, self.max_detections
-            ).items()
-        }
+            self._write(Path(self.results), known)
+        self.remarks = [said for each in known.values() for said in each.remarks()]
+        return {name: (metric, ()) for name, metric in metrics.items()}
 
-    def _limits(self, outputs: SampleOutputs, kinds: Sequence[str]) -> list[str]:
-        """How many results count, and what there is beyond them: the engine cuts both off for each class of an image."""
-        said = []
-        for kind in kinds:
-            most = coco.most_of(kind, self.max_detections)
-            said.append(f"The {most:,} surest detections of a class in an image count for {kind}_ap (task.max_detections).")
-            beyond = {}
-            for name in ("annotations", "results"):
-                counts = (Counter(each["category_id"] for each in image) for image in outputs[name])
-                beyond[name] = sum(max(0, each - most) for image in counts for each in image.values())
-            full = sum(len(image) >= most for image in outputs["results"])
-            if beyond["annotations"] or beyond["results"]:
-                said.append(
-                    f"Beyond them are {beyond['annotations']:,} objects that cannot be found and {beyond['results']:,} "
-                    f"detections that count for nothing. Raise task.max_detections to score them."
-                )
-            elif full and any(len(image) > most for image in outputs["annotations"]):
-                said.append(f"{full:,} images reach that limit; there are more objects in some. Raise task.max_detections.")
-        return said
+    def pairs(self, outputs: SampleOutputs) -> list[tuple[Any, ...]]:
+        return [(outputs["found"], outputs["truth"])]
 
-    def _says(self, kind: str) -> bool:
-        heads: Any = self.net.heads
-        return kind == "box" or any(head.name == kind for head in heads)
+    @property
+    def heads(self) -> Sequence[Any]:
+        """The network's: `zoo.models.Head`s."""
+        heads: Sequence[Any] = self.net.heads  # type: ignore[assignment]
+        return heads
 
-    def _annotations(self, number: int, truth: Instances) -> list[dict[str, Any]]:
-        """What is there, as COCO annotations; of objects with a mask the area is the mask's unless it is stated."""
-        count = len(truth["boxes"])
-        columns: dict[str, list[Any]] = {
-            "image_id": [number] * count,
-            "category_id": self._categories(truth["labels"]),
-            "bbox": _corners_to_sizes(truth["boxes"]),
-            "iscrowd": truth["crowd"].int().tolist() if "crowd" in truth else [0] * count,
-        }
-        areas = (truth["boxes"][:, 2:] - truth["boxes"][:, :2]).prod(1)
-        if "masks" in truth:
-            columns["segmentation"] = [coco.run_lengths(mask) for mask in truth["masks"].cpu().numpy()]
-            areas = truth["masks"].flatten(1).sum(1)
-        if "keypoints" in truth:
-            columns["keypoints"] = truth["keypoints"].double().flatten(1).tolist()
-            columns["num_keypoints"] = (truth["keypoints"][..., 2] > 0).sum(1).tolist()
-        columns["area"] = truth.get("area", areas.double()).tolist()
-        return _rows(columns)
+    def _kept(self, found: Detections) -> dict[str, Any]:
+        """What is kept of the detections of an image: as its heads say, the rest as it is, on the CPU."""
+        kept = {field: value for head in self.heads for field, value in head.kept(found).items()}
+        return {name: value.cpu() for name, value in found.items() if name not in kept} | kept
 
-    def _results(self, number: int, found: Detections) -> list[dict[str, Any]]:
-        columns: dict[str, list[Any]] = {
-            "image_id": [number] * len(found["boxes"]),
-            "category_id": self._categories(found["labels"]),
-            "score": found["scores"].double().tolist(),
-            "bbox": _corners_to_sizes(found["boxes"]),
-        }
-        if "masks" in found:
-            columns["segmentation"] = [coco.run_lengths(mask) for mask in _binary(found["masks"])]
-        if "keypoints" in found:
-            columns["keypoints"] = found["keypoints"].double().flatten(1).tolist()
-        return _rows(columns)
-
-    def _categories(self, labels: Tensor) -> list[int]:
-        return [self.category_ids[label - 1] if self.category_ids else label for label in labels.tolist()]
-
-    def _write(
-        self,
-        folder: Path,
-        kinds: Sequence[str],
-        results: Sequence[Mapping[str, Any]],
-        images: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def _write(self, folder: Path, metrics: Mapping[str, CocoMetric]) -> None:
         """COCO's files of results, one for each kind, as its server takes them; and the images, each with its file."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "images.json", json.dumps(images).encode())
-        for kind in kinds:
-            keys = ("image_id", "category_id", "score", coco.FIELDS[kind])
-            write_whole(folder / f"{kind}.json", json.dumps([{key: each[key] for key in keys} for each in results]).encode())
+        write_whole(folder / "images.json", json.dumps(metrics["box"].images).encode())
+        for kind, metric in metrics.items():
+            write_whole(folder / f"{kind}.json", json.dumps(metric.results()).encode())
 
     # Pictures
 
     def prediction(self, batch: InstanceBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """The objects above the threshold, the `top_k` surest in words and all of them in the picture."""
-        (found,) = self.predict(batch)
-        found = {name: values[found["scores"] >= self.threshold].cpu() for name, values in found.items()}
-        columns = {name: values.tolist() for name, values in found.items() if name != "masks"}
-        columns["name"] = [class_names[label - 1] for label in columns.pop("labels")]
-        if "masks" in found:
-            columns["mask"] = [coco.run_lengths(mask) for mask in _binary(found["masks"])]
-        named = [f"{name} {score:.3f}" for name, score in zip(columns["name"], columns["scores"], strict=True)]
+        found = self._sure(batch)
+        names = [class_names[label - 1] for label in found["labels"].tolist()]
+        named = [f"{name} {score:.3f}" for name, score in zip(names, found["scores"].tolist(), strict=True)]
+        said = []
+        for head in self.heads:
+            words = head.words(found, class_names)
+            if head.dense:
+                said += words
+            elif words:
+                named = [f"{name} {more}".rstrip() for name, more in zip(named, words, strict=True)]
         more = f" and {len(named) - top_k} more" if len(named) > top_k else ""
+        kept = self._kept(found)
+        columns: dict[str, Any] = {name: value.tolist() for name, value in kept.items() if isinstance(value, Tensor)}
+        del columns["labels"]
+        columns |= {"name": names} | {name: value for name, value in kept.items() if not isinstance(value, Tensor)}
+        fields = {name: columns.pop(name) for name in kept if self._of_image(name)}
         return FilePrediction(
-            text=(", ".join(named[:top_k]) + more) or "nothing",
-            fields={"objects": _rows({_SINGULAR.get(name, name): column for name, column in columns.items()})},
-            pictures={"objects": draw.to_pil(self.picture(batch, found))},
+            text="; ".join([(", ".join(named[:top_k]) + more) or "nothing", *said]),
+            fields={"objects": _rows({_SINGULAR.get(name, name): column for name, column in columns.items()}), **fields},
+            pictures={"objects": draw.to_pil(self._drawn(batch, found))},
         )
+
+    def _sure(self, batch: InstanceBatch) -> Detections:
+        """What is found in the one image of a batch, on the CPU: objects above the threshold, and what is said of the image."""
+        (found,) = self.predict(batch)
+        at = found["scores"] >= self.threshold
+        return {name: (values if self._of_image(name) else values[at]).cpu() for name, values in found.items()}
+
+    def _of_image(self, field: str) -> bool:
+        """Whether a dense head says this, of the image and not of each object."""
+        return any(head.dense and (field == head.name or field.startswith(f"{head.name}_")) for head in self.heads)
 
     def picture(self, batch: InstanceBatch, found: Mapping[str, Tensor]) -> Tensor:
         """The first image of a batch at its full size, (3, H, W) uint8, with objects drawn on it."""
+        return self._with_objects(self._image(batch), found)
+
+    def _image(self, batch: InstanceBatch) -> Tensor:
         height, width = batch["size"][0].tolist()
-        image = draw.at_size(batch["input"][:1, :, :height, :width], batch["full"][0].tolist())[0]
+        return draw.at_size(batch["input"][:1, :, :height, :width], batch["full"][0].tolist())[0]
+
+    def _with_objects(self, image: Tensor, found: Mapping[str, Tensor]) -> Tensor:
         names = self.class_names or [str(label) for label in range(1, 1 + max(found["labels"].tolist(), default=0))]
         return draw.objects(image, found, names)
+
+    def _drawn(self, batch: InstanceBatch, found: Detections) -> Tensor:
+        """The same with what further heads draw, below the objects."""
+        image = self._image(batch)
+        for head in self.heads:
+            image = head.draw(image, found)
+        return self._with_objects(image, found)
 
     def draw(self, samples: Sequence[InstanceBatch], folder: Path) -> None:
         """`predictions.png`: images, what is there, and what was found above the threshold."""
         rows = []
         for batch in a_few(samples):
-            (found,) = self.predict(batch)
-            found = {name: values[found["scores"] >= self.threshold] for name, values in found.items()}
+            found = self._sure(batch)
             truth: dict[str, Any] = {**batch["instances"][0]}
             image = self.picture(batch, {"boxes": truth["boxes"][:0], "labels": truth["labels"][:0]})
-            rows.append([image, self.picture(batch, truth), self.picture(batch, found)])
+            rows.append([image, self.picture(batch, truth), self._drawn(batch, found)])
         draw.save(draw.sheet(rows, ["image", "truth", "prediction"], edge=256), folder / "predictions.png")
 
 
-_SINGULAR = {"boxes": "box", "scores": "score"}
+_SINGULAR = {"boxes": "box", "scores": "score", "masks": "mask"}
 
 
-def _corners_to_sizes(boxes: Tensor) -> list[list[float]]:
-    """(N, 4) x0, y0, x1, y1 -> x, y, width, height."""
-    sizes: list[list[float]] = box_convert(boxes.double(), "xyxy", "xywh").tolist()
-    return sizes
-
-
-def _binary(masks: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(N, 1, H, W) probabilities -> (N, H, W), 1 where it is more likely than not."""
-    return (masks[:, 0] > 0.5).to(torch.uint8).cpu().numpy()
+def _truth(objects: Instances) -> dict[str, Any]:
+    """What is there, on the CPU, in torchmetrics' form; of objects with a mask the area is the mask's unless it is stated."""
+    areas = (objects["boxes"][:, 2:] - objects["boxes"][:, :2]).prod(1)
+    found: dict[str, Any] = {name: value.cpu() for name, value in objects.items() if isinstance(value, Tensor)}
+    if "masks" in objects:
+        areas = objects["masks"].flatten(1).sum(1)
+        found["masks"] = [coco.run_lengths(mask) for mask in objects["masks"].cpu().numpy()]
+    found["iscrowd"] = found.get("crowd", torch.zeros(len(areas), dtype=torch.bool))
+    found.setdefault("area", areas.double().cpu())
+    return found
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
