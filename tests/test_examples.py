@@ -1,7 +1,9 @@
 """The examples: each a single file outside of the package, trained by the command and by a plain Trainer."""
 
 import ast
+import csv
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -10,17 +12,29 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import zoo
+from zoo.data.rendered import scenes
 from zoo.train import train
 
 Verb = Callable[..., tuple[int, str, str]]
 FOLDER = Path(__file__).parent.parent / "examples"
 SETTINGS = {
-    "angle_head": ["model=mask_rcnn", "model.heads=[box,angle]", "task.metric=box_ap", "data.shape=[3,64,64]"],
+    "angle_head": ["model=mask_rcnn", "model.heads=[box,angle]", "task.metric=angle", "task.mode=min", "data.shape=[3,64,64]"],
+    "caption_head": ["model=mask_rcnn", "model.heads=[box,caption]", "task.metric=caption_words", "data.shape=[3,64,64]"],
     "focal_task": ["task=focal", "task.gamma=1.5", "model=linear"],
+    "ink_head": ["model=ink_rcnn", "task.metric=ink", "task.mode=min", "data.shape=[3,64,64]"],
+    "semantic_head": ["model=mask_rcnn", "model.heads=[box,semantic]", "task.metric=semantic", "data.shape=[3,64,64]"],
     "stripes_data": ["data=stripes", "data.contrast=60", "model=linear"],
 }
+HEADS = {
+    "angle_head": ({"angle"}, r"\d [\d.]+ turned -?\d+°"),
+    "caption_head": ({"caption_words", "caption_sentences"}, r'\d [\d.]+ "\w+ [\w ]+ [\w ]+"'),
+    "ink_head": ({"ink"}, r"\d [\d.]+ \d+ % ink"),
+    "semantic_head": ({"semantic"}, r"\d [\d.]+.*; \d+ % digits"),
+}
+"""Figures of the heads, and what they say of a picture."""
 QUICK = {"limit_train_batches": 1, "limit_val_batches": 1, "limit_test_batches": 1, "max_epochs": 1, "logger": False}
 
 
@@ -31,7 +45,7 @@ def test_every_example_is_tried() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_an_example_is_short_and_knows_public_names_alone(name: str) -> None:
     source = (FOLDER / f"{name}.py").read_text()
-    assert len(source.splitlines()) < 60
+    assert len(source.splitlines()) < 110
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             assert not any(part.startswith("_") for part in str(node.module).split("."))
@@ -49,7 +63,7 @@ def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return module
 
 
-TRIED = [pytest.param(name, marks=[pytest.mark.slow] if name == "angle_head" else []) for name in SETTINGS]
+TRIED = [pytest.param(name, marks=[pytest.mark.slow] if name in HEADS else []) for name in SETTINGS]
 
 
 @pytest.mark.parametrize("example", TRIED, indirect=True)
@@ -71,6 +85,33 @@ def test_the_command_trains_scores_and_asks_it(name: str, verb: Verb) -> None:
     assert figures == re.findall(r"^test \S+ [\d.]+$", again, re.MULTILINE)
     changed = [each for each in SETTINGS[name] if each.startswith(("task.gamma", "data.contrast"))]
     assert all(each in again for each in changed)  # the protocol states what the example's own arguments were
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_learns_in_fifty_steps_and_is_scored_and_printed(name: str, verb: Verb, tmp_path: Path) -> None:
+    figures, words = HEADS[name]
+    light = ["model.head_options.box.width=64", "model.channels=32"] if name != "ink_head" else ["model.channels=32"]
+    few = ["trainer.max_steps=50", "trainer.log_every_n_steps=1", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2"]
+    often = ["trainer.val_check_interval=50", "trainer.accelerator=cpu", "hydra.run.dir=run", "trainer.precision=32-true"]
+    file = str(FOLDER / f"{name}.py")
+    status, out, err = verb("train", file, *SETTINGS[name], *light, *few, *often)
+    assert status == 0, err
+    with (tmp_path / "run" / "metrics.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    head = f"train/loss_{name.removesuffix('_head')}"
+    losses = [float(row[head]) for row in rows if row.get(head)]
+    assert len(losses) == 50
+    assert sum(losses[-10:]) / 10 < 0.8 * sum(losses[:3]) / 3, losses
+    told = json.loads((tmp_path / "run" / "result.json").read_text())
+    for figure in figures:
+        assert re.search(rf"^test {figure} [\d.]+$", out, re.MULTILINE)
+        assert f"test/{figure}" in str(told)
+        assert any(row.get(f"val/{figure}") for row in rows)
+    Image.fromarray(scenes.draw_scene("test", 0).images[0]).save(tmp_path / "one.png")
+    status, out, err = verb("predict", "run", file, "one.png", "task.threshold=0.0")
+    assert status == 0, err
+    assert re.search(words, out), out
 
 
 def test_a_caller_in_python_names_its_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

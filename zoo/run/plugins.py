@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from zoo.common.places import CONF
-from zoo.common.signature import OPEN, parameters
+from zoo.common.signature import OPEN, hints, parameters
 from zoo.common.trust import harmless
 from zoo.common.words import choice
 
@@ -148,15 +148,20 @@ def _data(name: str, kind: Any) -> dict[str, Any]:
 
 def _model(name: str, builder: Any) -> dict[str, Any]:
     default = getattr(parameters(builder).get("input_shape"), "default", (3, 224, 224))
-    clips = len(default) == 4
+    shape: Any = list(default)
     said = {"num_classes": "${task.num_outputs}", "in_chans": "${facts.shape[0]}", "input_shape": "${facts.shape}"}
+    task, data = ("video_classification", "motion_digits") if len(shape) == 4 else ("classification", "digits")
+    kind = hints(builder).get("return")
+    if getattr(kind, "__name__", "") == "Detector" and _ours(kind):
+        task, data, shape = "detection", "digit_scenes", "${size:[3,128,128],[3,800,1333]}"
+        said["num_classes"] = "${facts.num_classes}"
     return {
         "defaults": [
-            {"override /task": "video_classification" if clips else "classification"},
-            {"override /data": "motion_digits" if clips else "digits"},
+            {"override /task": task},
+            {"override /data": data},
             {"override /optimizer": "adamw"},
             "_self_",
         ],
-        "input_shape": list(default),
+        "input_shape": shape,
         "model": {"_target_": "zoo.create_model", "name": name, "pretrained": None, **_arguments(builder, said)},
     }
