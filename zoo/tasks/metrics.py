@@ -201,7 +201,8 @@ def computed(name: str, metric: Any, updates: Iterable[tuple[Any, ...]], class_n
         metric.update(*each)
     value = metric.compute()
     if isinstance(value, Mapping):
-        return {f"{name}_{key}" if name else str(key): float(each) for key, each in value.items()}
+        numbers = {key: each for key, each in value.items() if torch.as_tensor(each).numel() == 1}
+        return {f"{name}_{key}" if name else str(key): float(each) for key, each in numbers.items()}
     found = torch.as_tensor(value)
     if found.shape == (len(class_names),):
         pairs = zip(class_names, found.tolist(), strict=True)
