@@ -10,11 +10,12 @@ from PIL import Image
 
 from zoo.common.crops import Crops
 from zoo.common.files import Unreadable
-from zoo.data import base, images
+from zoo.data import images
 from zoo.data.base import DataModule
 from zoo.data.digits import Digits
 from zoo.data.image_folder import ImageFolder
 from zoo.data.images import PixelDataset
+from zoo.data.loading import loader
 from zoo.data.loading.dataset import DecodedDataset, SplitDataset
 from zoo.data.loading.sampler import EpochSampler
 
@@ -173,7 +174,7 @@ def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("room", [0, 16_000_000, 64_000_000, None])
 def test_workers_without_room_for_their_batches_are_done_without(room: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four batches of each of four workers are 33.6 MB: two of training and two of validation wait in shared memory."""
-    monkeypatch.setattr(base, "shared_room", lambda: room)
+    monkeypatch.setattr(loader, "shared_room", lambda: room)
     shape, size = (1, 64, 64), 512
     data = Digits(shape=shape, batch_size=size)
     monkeypatch.setattr(data, "default_workers", lambda: 4)

@@ -1,6 +1,7 @@
 """Augmentation of whole batches on the device they lie on: uint8 in, uint8 out, every choice a function of the sample."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -243,3 +244,18 @@ class PcaShift:
 
 GEOMETRIC = (Flip, Affine, ScaleCrop, LensDistortion)
 """Those that move pixels, and would have to move masks and boxes with them."""
+
+
+def check_unmoved(augments: Sequence[Augment], served: str) -> None:
+    """Refuse what would move an image's pixels away from what is known of them, `label`, `semantic` or `instances`. Raises
+    ValueError."""
+    moving = [
+        type(each).__name__
+        for each in augments
+        if isinstance(each, GEOMETRIC) and not (served == "label" or (served == "semantic" and isinstance(each, Placed)))
+    ]
+    if moving:
+        raise ValueError(
+            f"data.augment has {' and '.join(moving)}, which would move an image's pixels away from their labels. Use the "
+            f"data set's own arguments (flip, scale), and ColorJitter or PcaShift here."
+        )

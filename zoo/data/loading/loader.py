@@ -29,6 +29,17 @@ def shared_room() -> int | None:
     return facts.f_bavail * facts.f_frsize
 
 
+def no_room(workers: int, needed: int) -> str | None:
+    """What is said where the workers' batches, so many bytes, find no room; None where they do."""
+    room = shared_room()
+    if room is None or room >= needed:
+        return None
+    return (
+        f"{SHARED} has {room / 1e6:,.0f} MB of free room, but {workers} workers put batches of about "
+        f"{needed / 1e6:,.0f} MB there"
+    )
+
+
 class Loader(DataLoader[Batch]):
     """A DataLoader that names the files over which its workers hang.
 
