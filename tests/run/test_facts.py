@@ -136,3 +136,10 @@ def test_a_logger_whose_package_is_missing_is_named(verb: Any, tmp_path: Path) -
     assert status == 1
     assert err.splitlines()[-1].startswith("Error: logger=wandb needs a package that is not installed")
     assert err.splitlines()[-1].endswith("Install it: pip install wandb.")
+
+
+@pytest.mark.parametrize("group", ["callbacks", "logger"])
+def test_a_choice_that_there_is_not_is_named_in_a_union_too(group: str) -> None:
+    for setting in (f"{group}=defalt", f"{group}=[none,defalt]"):
+        with pytest.raises(ValueError, match=f"There is no {group} 'defalt'; did you mean default"):
+            composed([setting, "run_dir=."])

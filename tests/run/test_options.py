@@ -138,7 +138,7 @@ def test_a_resumed_run_knows_the_settings_of_before() -> None:
         (["model.head_options.mesk.widths=[8]"], "model.head_options has no setting 'mesk'; did you mean mask?"),
         (["model.head_options.mask.widths=8"], "model.head_options.mask.widths is 8, but it must be a list."),
         (["model.head_options.box.width=a"], "model.head_options.box.width is 'a', but it must be a whole number."),
-        (["model.rpn_options.anchors=[a]"], "model.rpn_options.anchors is ['a'], but it must be a list."),
+        (["model.rpn_options.anchors=[a]"], "model.rpn_options.anchors[0] is 'a', but it must be a whole number."),
         (["model.head_options.mask=3"], "model.head_options.mask is 3; it has settings of its own"),
         (["model.head_options=3"], "model.head_options is 3"),
         (["+model.head_options.mask.depth=3"], "model.head_options.mask takes no argument 'depth'"),

@@ -184,6 +184,8 @@ def test_what_is_no_metric_is_refused() -> None:
         ClassificationTask(Painted(), metrics=["f2"])
     with pytest.raises(ValueError, match=r"task.metrics has 3; it names metrics"):
         ClassificationTask(Painted(), metrics=[3])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"cwd of task.metrics makes a PosixPath, which is no metric"):
+        figures("classification", [Path.cwd])
     with pytest.raises(ValueError, match=r"computes \(5, 5\) numbers; it must be one"):
         figures("classification", [MulticlassConfusionMatrix])
 

@@ -66,9 +66,11 @@ def check_values(target: Callable[..., Any], node: Mapping[Any, Any], place: str
             raise ValueError(f"{place} takes no argument {name!r}; {nearest(name, list(known))}")
         value = OmegaConf.to_container(node[name], resolve=True) if OmegaConf.is_config(node[name]) else node[name]
         if not isinstance(value, dict) and not _fits(value, types.get(name, Any)):
-            raise ValueError(
-                f"{place}.{name} is {'null' if value is None else repr(value)}, but it must be {spoken(types[name])}."
-            )
+            what, wrong, hint = f"{place}.{name}", value, types[name]
+            if isinstance(value, list) and (inner := _inner(hint)) is not None:
+                at = next(at for at, each in enumerate(value) if not _fits(each, inner))
+                what, wrong, hint = f"{what}[{at}]", value[at], inner
+            raise ValueError(f"{what} is {'null' if wrong is None else repr(wrong)}, but it must be {spoken(hint)}.")
 
 
 def check_parts(config: DictConfig) -> None:
@@ -237,6 +239,16 @@ def _fits(value: Any, hint: Any) -> bool:
         inner = [each for each in typing.get_args(hint) if each is not ...]
         return isinstance(value, list) and all(_fits(item, inner[0]) for item in value) if inner else True
     return True
+
+
+def _inner(hint: Any) -> Any:
+    """What a list is of; None where it is no list, or of anything."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next((found for each in typing.get_args(hint) if (found := _inner(each)) is not None), None)
+    origin = typing.get_origin(hint)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return next((each for each in typing.get_args(hint) if each is not ...), None)
+    return None
 
 
 def spoken(hint: Any) -> str:

@@ -197,10 +197,11 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
             _check_described(config)
             return config
         except MissingConfigException as error:
-            if error.missing_cfg_file is None or not error.options:
-                raise
             group, _, name = str(error.missing_cfg_file).rpartition("/")
-            raise ValueError(f"There is no {group} {name!r}; {nearest(name, list(error.options))}") from None
+            known = list(error.options or []) or [each.stem for each in CONF.glob(f"{group}/*.yaml") if group in groups()]
+            if error.missing_cfg_file is None or not known:
+                raise
+            raise ValueError(f"There is no {group} {name!r}; {nearest(name, known)}") from None
         except ConfigCompositionException as error:
             _explain(parse([*overrides, *search]))
             if re.search(rf"Key '{_GONE}'", f"{error} {error.__cause__}"):

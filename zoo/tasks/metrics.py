@@ -184,6 +184,8 @@ def added(makers: Mapping[str, MakeMetric], num_classes: int | None, updates: It
             metric = make(**{key: each for key, each in known.items() if key in takes and key not in said})
         except (TypeError, ValueError) as error:
             raise ValueError(f"The metric {name} of task.metrics cannot be made: {error}") from error
+        if not (hasattr(metric, "update") and hasattr(metric, "compute")):
+            raise ValueError(f"{name} of task.metrics makes a {type(metric).__name__}, which is no metric of torchmetrics.")
         found[name] = metric, updates
     return found
 
