@@ -12,7 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 import zoo
-from tests.test_odd_contents import SETS, Sound, built, few
+from tests.test_odd_contents import OF_PICTURES, SETS, Sound, built, few
+from zoo.common.pixels import Pixels
 from zoo.data import DataModule, Unreadable, collate
 from zoo.data.images import ImageFiles
 from zoo.data.loading.dataset import SplitDataset
@@ -81,6 +82,33 @@ def test_any_loader_serves_a_split(name: str, made: Callable[[str], DataModule])
         assert alike(next(iter(DataLoader(few_ones, batch_size=3))), batch)
         first = next(iter(DataLoader(samples, batch_size=3, num_workers=0)))
         assert alike(first, batch)
+
+
+@pytest.mark.parametrize("name", [name for name in ["digits", *OF_PICTURES] if name != "cifar10"])
+def test_ones_own_images_of_one_size_are_read_together(name: str, tmp_path: Path) -> None:
+    """Each as it is read alone, whatever the set is of; and from memory as from its file."""
+    data = built(
+        name, {} if name == "digits" else {"root": str(tmp_path), "target": "instances" if "inst" in name else "semantic"}
+    )
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for path in paths:
+        Image.fromarray(np.random.default_rng(int(path.stem)).integers(0, 256, (24, 33, 3), dtype=np.uint8)).save(path)
+    samples = data.files(paths)
+    batch: Any = samples.__getitems__([(0, at) for at in range(len(samples))])
+    assert batch.pop("bad", {}) == {}
+    held = data.files([Pixels(str(path), np.asarray(Image.open(path))) for path in paths])
+    assert alike(held[3], samples[3])
+    for at in range(len(samples)):
+        alone: Any = data.files(paths[at // samples.views : at // samples.views + 1])[at % samples.views]
+        for key, value in alone.items():
+            if key not in ("id", "image_id"):
+                assert alike(value, batch[key][at]), key
+    paths[1].write_bytes(b"torn")
+    torn: Any = samples.__getitems__([(0, at) for at in range(len(samples))])
+    assert set(torn["bad"]) == {str(paths[1])}
+    assert 1 not in torn["id"].tolist()
+    with pytest.raises(Unreadable, match=r"1\.png cannot be read"):
+        samples[samples.views]
 
 
 def test_workers_and_shuffles_are_the_loaders_own() -> None:

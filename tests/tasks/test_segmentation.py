@@ -4,6 +4,7 @@ import itertools
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from tests.precision import SINGLE
 from zoo.batch import VOID, MaskBatch
 from zoo.common import draw
+from zoo.tasks import predictions
 from zoo.tasks.gathering import gather
 from zoo.tasks.metrics import Overlap
 from zoo.tasks.segmentation import SegmentationTask, confusion
@@ -217,3 +219,31 @@ def test_a_saved_index_picture_reads_back(tmp_path: Path) -> None:
     with Image.open(tmp_path / "deep" / "mask.png") as opened:
         assert np.array_equal(np.asarray(opened), mask.numpy())
     assert math.isclose(draw.overlay(torch.zeros(1, 16, 16, dtype=torch.uint8), mask)[0, 0, 1].item(), 64)
+
+
+def _of_colors(batch: MaskBatch) -> dict[str, Any]:
+    return {**batch, "input": batch["input"][:, :3]}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_files_of_one_size_are_asked_about_together(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few at a time, and each is told what it is told alone."""
+    torch.manual_seed(0)
+    made = task(nn.Conv2d(3, CLASSES, 3, padding=1), channels=3)
+    rows: list[int] = []
+    made.net.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
+    batches: list[Any] = []
+    for size, file in itertools.product([(9, 11), (8, 5)], range(5)):
+        batch = _of_colors(random_batch(1, size, file))
+        batches.append(batch if masked else {key: value for key, value in batch.items() if key != "mask"})
+    batches[3] = _of_colors(random_batch(1, (9, 11), 3)) | {"mask": torch.zeros(1, 18, 22, dtype=torch.uint8)}  # wanted larger
+    alone = [made.prediction(batch, made.class_names, 9) for batch in batches]
+    rows.clear()
+    monkeypatch.setattr(predictions, "_VALUES", 3 * 3 * 9 * 11)
+    together = made.predictions(batches, made.class_names, 9)
+    assert max(rows) == 5  # of the smaller ones
+    assert sorted(rows) == [1, 1, 3, 5]
+    for one, other in zip(alone, together, strict=True):
+        assert one.fields == other.fields
+        for name, picture in one.pictures.items():
+            assert np.array_equal(np.asarray(picture), np.asarray(other.pictures[name]))

@@ -8,6 +8,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from zoo.common.apart import Apart
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -41,6 +43,26 @@ def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[T
         inputs = [batches[at]["input"] for at in places]
         whole = predict({"input": inputs[0] if len(inputs) == 1 else torch.cat(inputs)})
         said.update(zip(places, torch.split(whole, [len(each) for each in inputs]), strict=True))
+    return [said[at] for at in range(len(batches))]
+
+
+_VALUES = 2**22
+"""Bytes of whole images that go through a network together, at most: its maps are many times as large."""
+
+
+def apart(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
+    """The same of whole images, asked for at the size of their `mask`: a few of one size at a time, with the bits of each."""
+    alike: dict[Any, list[int]] = {}
+    for at, batch in enumerate(batches):
+        alike.setdefault(tuple(batch[name].shape for name in ("input", "mask") if name in batch), []).append(at)
+    said: dict[int, Tensor] = {}
+    for shapes, places in alike.items():
+        views, step = shapes[0][0], max(1, _VALUES // shapes[0].numel())
+        for few in (places[start : start + step] for start in range(0, len(places), step)):
+            names = ("input", "mask")[: len(shapes)]
+            whole = {name: torch.cat([batches[at][name] for at in few]) for name in names}
+            with Apart(views * len(few), views):
+                said.update(zip(few, torch.split(predict(whole), views), strict=True))
     return [said[at] for at in range(len(batches))]
 
 

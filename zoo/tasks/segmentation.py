@@ -14,7 +14,7 @@ from zoo.tasks.base import Optimization, Task
 from zoo.tasks.classes import check_classes, outputs_of
 from zoo.tasks.gathering import SampleOutputs
 from zoo.tasks.metrics import PIXELS, ClassOverlap, Mean, Measure, Overlap
-from zoo.tasks.predictions import FilePrediction, a_few
+from zoo.tasks.predictions import FilePrediction, a_few, apart
 
 
 class SegmentationTask(Task):
@@ -117,9 +117,9 @@ class SegmentationTask(Task):
         for predicted, mask in zip(outputs["predicted"], outputs["mask"], strict=True):
             yield predicted.long()[None], mask.long()[None]
 
-    def prediction(self, batch: MaskBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
+    def prediction(self, batch: Any, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """An overlay, a picture of class indices, and the classes' shares of the image."""
-        mask = self.predict(batch)[0].cpu()
+        mask = (batch["predicted"] if "predicted" in batch else self.predict(batch))[0].cpu()
         share = torch.bincount(mask.flatten().long(), minlength=self.num_outputs) / mask.numel()
         order = share.argsort(descending=True)[: min(top_k, int((share > 0).sum()))].tolist()
         shares = {class_names[at]: share[at].item() for at in order}
@@ -131,6 +131,11 @@ class SegmentationTask(Task):
                 "classes": draw.index_picture(mask),
             },
         )
+
+    def predictions(self, batches: Sequence[MaskBatch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
+        several: list[Any] = list(batches)
+        found = [{**batch, "predicted": mask} for batch, mask in zip(several, apart(several, self.predict), strict=True)]
+        return super().predictions(found, class_names, top_k)
 
     def draw(self, samples: Sequence[MaskBatch], folder: Path) -> None:
         """`predictions.png`: images, truth and prediction side by side, and where they differ."""
