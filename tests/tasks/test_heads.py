@@ -18,6 +18,7 @@ from tests.tasks.test_detection import NUMBERS, batch_of, guess_of, task, truth_
 from zoo.common import coco
 from zoo.common.coco_metric import CocoMetric
 from zoo.models import BoxHead, Detections, Head, MaskHead, Scoring
+from zoo.run import report
 from zoo.tasks.gathering import gather
 
 
@@ -158,6 +159,23 @@ def test_without_its_truth_a_head_says_nothing() -> None:
         assert ("own" in found) == ("mask_ap" in found) == (len(lacking) < len(NUMBERS))
         told = [each["image_id"] - 1000 for metric in head.metrics for each in metric.told[0][1]]
         assert told == [number for number in NUMBERS if number not in lacking]
+
+
+def test_a_monitored_metric_without_its_truth_is_no_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_heads([0, 1], metric="mask_ap")
+    batch = batch_of([0, 1])
+    for each in batch["instances"]:
+        del each["masks"], each["keypoints"]
+    found = {f"test/{name}": value for name, value in model.metrics(model.sample_outputs(batch)).items()}
+    model.scored["test"] = 2
+    data: Any = SimpleNamespace(splits={"test": None}, skipped_counts={}, limited={})
+    monkeypatch.setattr(report, "counted", lambda *_: "2 of 2 test samples")
+    report.scores(model, data, "test", found, SimpleNamespace(weights="best.ckpt", protocol="data=own"))  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert "mask_ap" not in said
+    assert "test box_ap 0." in said
 
 
 def test_no_metric_talks_to_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,19 +137,14 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
         detections: list[Detections] = [{} for _ in sizes]
         losses: dict[str, Tensor] = {}
         for head in self.heads:
-            read, maps = images if head.dense else regions, features
-            decides = head is self.heads[0]
+            decides, read = head is self.heads[0], images if head.dense else regions
             if self.training:
-                told = [at for at, objects in enumerate(images.objects) if objects.keys() >= {*head.needs}]
-                if not told:
-                    continue
-                if len(told) < len(sizes):
-                    read, maps = read.of_images(told), {name: values[told] for name, values in features.items()}
-            outputs = self._outputs(head, maps, read, padded)
-            if self.training:
-                losses |= _losses(head, outputs, read)
+                read, maps = _told(head, read, features)
+                if read.boxes:
+                    losses |= _losses(head, self._outputs(head, maps, read, padded), read)
                 regions = _of_objects(regions) if decides else regions
                 continue
+            outputs = self._outputs(head, features, read, padded)
             if decides:
                 boxes, scores, labels = self.postprocess_detections(*outputs, proposals, sizes)
                 regions = read = Regions(boxes, labels, scores=scores)
@@ -167,6 +162,14 @@ class RoIHeads(roi_heads.RoIHeads):  # type: ignore[misc]  # torchvision ships n
     def has_mask(self) -> bool:
         """Whether every image must have masks, as torchvision's own heads want it; here a head without its truth is silent."""
         return False
+
+
+def _told(head: Head, regions: Regions, features: Mapping[str, Tensor]) -> tuple[Regions, Mapping[str, Tensor]]:
+    """The regions and the maps of those images that have the truth which the head needs."""
+    told = [at for at, objects in enumerate(regions.objects) if objects.keys() >= {*head.needs}]
+    if len(told) == len(regions.objects):
+        return regions, features
+    return regions.of_images(told), {name: maps[told] for name, maps in features.items()}
 
 
 def _losses(head: Head, outputs: Any, regions: Regions) -> dict[str, Tensor]:

@@ -243,8 +243,8 @@ def name_bad(data: "DataModule") -> None:
 def scores(task: "Task", data: "DataModule", split: str, metrics: Mapping[str, Any], how: Conditions) -> None:
     """Print `test accuracy 0.937`, the task's other metrics, the number of samples, the weights and the protocol."""
     own = {name.removeprefix(f"{split}/"): float(value) for name, value in metrics.items() if name.startswith(f"{split}/")}
-    main = own.pop(task.metric)
-    print(f"{split} {task.metric} {figure(main)}")
+    if (main := own.pop(task.metric, None)) is not None:  # of other data than it was trained on, it may say nothing
+        print(f"{split} {task.metric} {figure(main)}")
     for name, value in own.items():
         print(f"{split} {name} {value:.4g}")
     print(f"scored {counted(task, data, split)}")

@@ -79,7 +79,7 @@ def write_result(
         "overrides": list(overrides),
         "seed": config.seed,
         "metric": task.metric,
-        "test": float(metrics[f"test/{task.metric}"]),
+        "test": float(metrics[f"test/{task.metric}"]) if f"test/{task.metric}" in metrics else None,
         "tests": {name.removeprefix("test/"): float(value) for name, value in metrics.items() if name.startswith("test/")},
         "val": None if best is None else float(best),
         "scored": task.scored["test"],
