@@ -61,7 +61,7 @@ class DataModule(Serving):
     patience: ClassVar[float] = 900
     """Seconds after which a worker that makes no batch is given up."""
     facts: ClassVar[tuple[str, ...]] = ()
-    """Names of further attributes that tasks and models may read, as `${data.NAME}`."""
+    """Names of further attributes that tasks and models may read, as `${facts.NAME}`."""
     protocol: str = ""
     """How a sample is scored at test, as it is written beside a figure; empty where there is one way only."""
     scored_at_end: str = ""

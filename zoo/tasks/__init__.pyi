@@ -4,6 +4,12 @@ from .base import Task as Task
 from .classification import ClassificationTask as ClassificationTask
 from .detection import DetectionTask as DetectionTask
 from .gathering import SampleOutputs as SampleOutputs
+from .metrics import ClassOverlap as ClassOverlap
+from .metrics import Mean as Mean
+from .metrics import MeanLoss as MeanLoss
+from .metrics import Measure as Measure
+from .metrics import Overlap as Overlap
+from .metrics import TopAccuracy as TopAccuracy
 from .predictions import FilePrediction as FilePrediction
 from .rotation import RotationTask as RotationTask
 from .segmentation import SegmentationTask as SegmentationTask
