@@ -1,7 +1,7 @@
 """A head that writes: three words about each digit, one after the other. In training it reads the true word before each one
 (teacher forcing), in evaluation its own.
 
-zoo train examples/caption_head.py model=mask_rcnn 'model.heads=[box,caption]' task.metric=caption_sentences
+zoo train examples/caption_head.py model=mask_rcnn 'model.heads=[box,caption]' task.metric=caption
 zoo predict RUN_FOLDER image.png examples/caption_head.py                         # 7 0.980 "wide seven leaning left"
 python examples/caption_head.py
 """
@@ -13,7 +13,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics import Metric
+from torchmetrics import MeanMetric
 from torchvision.ops import box_iou
 
 import zoo
@@ -36,12 +36,8 @@ def told(regions: Regions) -> Tensor:
     return sentences({field: torch.cat(regions.of(field)) for field in ("boxes", "labels", "keypoints")})
 
 
-class Said(Metric):
-    """The share of words and of whole sentences that are right about a digit; one without a box of its own has none right."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("right", [], dist_reduce_fx="cat")
+class Said(MeanMetric):
+    """The share of words that are right about a digit; one without a box of its own has none right."""
 
     def update(self, found: list[dict[str, Any]], truth: list[dict[str, Any]]) -> None:
         for mine, there in zip(found, truth, strict=True):
@@ -49,11 +45,7 @@ class Said(Metric):
             if len(mine["boxes"]) and len(right):
                 overlap, at = box_iou(there["boxes"], mine["boxes"]).max(1)
                 right = (mine["caption"][at] == sentences(there)) & (overlap > 0.5)[:, None]
-            self.right.append(right)
-
-    def compute(self) -> dict[str, Tensor]:
-        right = torch.cat(self.right).float()
-        return {"words": right.mean(), "sentences": right.prod(1).mean()}
+            super().update(right.float())
 
 
 @register_head
@@ -99,8 +91,7 @@ class CaptionHead(Head):
 def main(**limits: Any) -> None:
     light = {"backbone": "resnet18", "norm": "batch", "levels": 3, "channels": 64, "rpn_options": {"anchors": [24, 40, 56, 76]}}
     net = zoo.create_model("mask_rcnn", num_classes=10, heads=["box", "caption"], **light)
-    trainer = lightning.Trainer(**{"max_epochs": 3, **limits})
-    trainer.fit(DetectionTask(net, metric="caption_sentences"), DigitScenes())
+    lightning.Trainer(**{"max_epochs": 3, **limits}).fit(DetectionTask(net, metric="caption"), DigitScenes())
 
 
 if __name__ == "__main__":

@@ -83,8 +83,7 @@ class SemanticHead(Head):
 def main(**limits: Any) -> None:
     light = {"backbone": "resnet18", "norm": "batch", "levels": 3, "channels": 64, "rpn_options": {"anchors": [24, 40, 56, 76]}}
     net = zoo.create_model("mask_rcnn", num_classes=10, heads=["box", "semantic"], **light)
-    trainer = lightning.Trainer(**{"max_epochs": 3, **limits})
-    trainer.fit(DetectionTask(net), DigitScenes())
+    lightning.Trainer(**{"max_epochs": 3, **limits}).fit(DetectionTask(net), DigitScenes())
 
 
 if __name__ == "__main__":
