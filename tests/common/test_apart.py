@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torchvision.ops import MultiScaleRoIAlign
 
 from tests.models.test_models import MARKED, small
 from tests.written import chosen
@@ -40,21 +41,48 @@ LAYERS = {
 }
 
 
+class Counting(TorchFunctionMode):
+    """The rows of each layer that is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in apart._LAYERS:
+            self.seen.append(len(args[0]))
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_layers_compute_parts_of_a_batch_alone(layer: nn.Module) -> None:
-    seen: list[int] = []
-
-    class Counting(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func in apart._LAYERS:
-                seen.append(len(args[0]))
-            return func(*args, **(kwargs or {}))
-
     x = torch.randn(10, *LAYERS[layer])
-    with torch.inference_mode(), Counting():
+    with torch.inference_mode(), Counting() as counting:
         with Apart(10, 5):
             assert len(layer(x)) == 10
-        assert seen == [5, 5]
+        assert counting.seen == [5, 5]
         with Apart(12, 3):  # a batch of another size is none of its
             layer(x)
-        assert seen == [5, 5, 10]
+        assert counting.seen == [5, 5, 10]
+
+
+def test_regions_are_computed_image_by_image() -> None:
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = MultiScaleRoIAlign(["0"], 2, 2)
+            self.linear = nn.Linear(12, 5)
+
+        def forward(self, maps: dict[str, torch.Tensor], boxes: list[torch.Tensor]) -> torch.Tensor:
+            scores: torch.Tensor = self.linear(self.pool(maps, boxes, [(16, 16)] * len(boxes)).flatten(1))
+            return scores
+
+    net, box = Head(), torch.tensor([[1.0, 2.0, 9.0, 8.0]])
+    maps = {"0": torch.randn(3, 3, 16, 16)}
+    with torch.inference_mode(), Counting() as counting:
+        for counts in ([4, 1, 2], [0, 3, 5]):
+            counting.seen.clear()
+            with Apart(3, 1) as layers, layers.of_regions(net):
+                assert net(maps, [box.expand(count, 4) for count in counts]).shape == (sum(counts), 5)
+            assert counting.seen == counts
+    assert not net.pool._forward_pre_hooks, "nothing stays behind"

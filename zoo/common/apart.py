@@ -1,9 +1,13 @@
 """A batch through a network with the bits of its samples alone."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
+from torchvision.ops import MultiScaleRoIAlign
 
 _LAYERS = frozenset(
     [
@@ -31,12 +35,26 @@ class Apart(TorchFunctionMode):
 
     def __init__(self, rows: int, part: int) -> None:
         super().__init__()
-        self.rows = rows
-        self.part = part
+        self._parts = {rows: [part] * (rows // part)}
+
+    @contextlib.contextmanager
+    def of_regions(self, net: nn.Module) -> Iterator[None]:
+        """Meanwhile the regions that a detector pools are computed image by image too."""
+
+        def told(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            counts = list(map(len, arguments[1]))
+            self._parts[sum(counts)] = counts
+
+        with contextlib.ExitStack() as stack:
+            for module in net.modules():
+                if isinstance(module, MultiScaleRoIAlign):
+                    stack.callback(module.register_forward_pre_hook(told).remove)
+            yield
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _LAYERS and len(args[0]) == self.rows > self.part:
+        parts = self._parts.get(len(args[0]), []) if func in _LAYERS else []
+        if len(parts) > 1:
             # Copied, for BLAS may sum otherwise where memory is aligned otherwise.
-            return torch.cat([func(part.clone(), *args[1:], **kwargs) for part in args[0].split(self.part)])
+            return torch.cat([func(part.clone(), *args[1:], **kwargs) for part in args[0].split(parts)])
         return func(*args, **kwargs)

@@ -15,7 +15,7 @@ from zoo.common.places import write_whole
 from zoo.tasks.base import Optimization, Task
 from zoo.tasks.gathering import SampleOutputs
 from zoo.tasks.metrics import Measure
-from zoo.tasks.predictions import FilePrediction, a_few
+from zoo.tasks.predictions import FilePrediction, a_few, apart
 
 Detections = dict[str, Tensor]
 """What is found in an image: `boxes` (N, 4), `labels`, `scores`, and `masks` (N, 1, H, W), `keypoints` (N, K, 3) or others."""
@@ -182,6 +182,12 @@ class DetectionTask(Task):
 
     # Pictures
 
+    def predictions(self, batches: Sequence[InstanceBatch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
+        several: list[Any] = list(batches)
+        each = apart(several, self.predict, ["size", "full"], self.net)
+        found = [{**batch, "predicted": detections} for batch, detections in zip(several, each, strict=True)]
+        return super().predictions(found, class_names, top_k)
+
     def prediction(self, batch: InstanceBatch, class_names: Sequence[str], top_k: int) -> FilePrediction:
         """The objects above the threshold, the `top_k` surest in words and all of them in the picture."""
         found = self._sure(batch)
@@ -208,7 +214,8 @@ class DetectionTask(Task):
 
     def _sure(self, batch: InstanceBatch) -> Detections:
         """What is found in the one image of a batch, on the CPU: objects above the threshold, and what is said of the image."""
-        (found,) = self.predict(batch)
+        known: Any = batch
+        (found,) = known["predicted"] if "predicted" in known else self.predict(batch)
         at = found["scores"] >= self.threshold
         return {name: (values if self._of_image(name) else values[at]).cpu() for name, values in found.items()}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.common.apart import Apart
 
@@ -50,19 +50,26 @@ _VALUES = 2**22
 """Bytes of whole images that go through a network together, at most: its maps are many times as large."""
 
 
-def apart(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:
-    """The same of whole images, asked for at the size of their `mask`: a few of one size at a time, with the bits of each."""
+def apart(batches: Sequence[Any], predict: Callable[[Any], Any], names: Sequence[str], net: nn.Module) -> list[Any]:
+    """The same of whole images: a few of one size at a time, with the bits of each alone.
+
+    Args:
+        predict: what the network says, one row or entry a sample.
+        names: of the fields that it reads beside the input, as far as there are any.
+    """
     alike: dict[Any, list[int]] = {}
     for at, batch in enumerate(batches):
-        alike.setdefault(tuple(batch[name].shape for name in ("input", "mask") if name in batch), []).append(at)
-    said: dict[int, Tensor] = {}
-    for shapes, places in alike.items():
-        views, step = shapes[0][0], max(1, _VALUES // shapes[0].numel())
+        sizes = [batch[name].shape for name in ("input", *names) if name in batch]
+        alike.setdefault((*sizes, str(batch.get("size"))), []).append(at)
+    said: dict[int, Any] = {}
+    for (shape, *_), places in alike.items():
+        views, step = shape[0], max(1, _VALUES // shape.numel())
         for few in (places[start : start + step] for start in range(0, len(places), step)):
-            names = ("input", "mask")[: len(shapes)]
-            whole = {name: torch.cat([batches[at][name] for at in few]) for name in names}
-            with Apart(views * len(few), views):
-                said.update(zip(few, torch.split(predict(whole), views), strict=True))
+            known = [name for name in ("input", *names) if name in batches[few[0]]]
+            whole = {name: torch.cat([batches[at][name] for at in few]) for name in known}
+            with Apart(views * len(few), views) as layers, layers.of_regions(net):
+                found = predict(whole)
+            said.update((at, found[views * turn : views * (turn + 1)]) for turn, at in enumerate(few))
     return [said[at] for at in range(len(batches))]
 
 

@@ -134,7 +134,8 @@ class SegmentationTask(Task):
 
     def predictions(self, batches: Sequence[MaskBatch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
         several: list[Any] = list(batches)
-        found = [{**batch, "predicted": mask} for batch, mask in zip(several, apart(several, self.predict), strict=True)]
+        masks = apart(several, self.predict, ["mask"], self.net)
+        found = [{**batch, "predicted": mask} for batch, mask in zip(several, masks, strict=True)]
         return super().predictions(found, class_names, top_k)
 
     def draw(self, samples: Sequence[MaskBatch], folder: Path) -> None:
