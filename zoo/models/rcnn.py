@@ -24,8 +24,6 @@ def _rcnn(
     num_classes: int = 90,
     in_chans: int = 3,
     heads: Sequence[str | Head] = (BOX, "mask"),
-    head_options: Mapping[str, Mapping[str, Any]] | None = None,
-    rpn_options: Mapping[str, Any] | None = None,
     backbone: str | nn.Module = "resnet50",
     backbone_weights: str | None = None,
     levels: int = 4,
@@ -33,6 +31,8 @@ def _rcnn(
     norm: Norm = "frozen",
     norm_eps: float | None = None,
     channels: int = 256,
+    head_options: Mapping[str, Mapping[str, Any]] | None = None,
+    rpn_options: Mapping[str, Any] | None = None,
 ) -> Detector:
     """Mask R-CNN on a feature pyramid: boxes and masks; any other union of heads by `heads`.
 
@@ -42,9 +42,6 @@ def _rcnn(
     Args:
         num_classes: without the background.
         heads: "box", then names ("mask", "keypoint", those of `zoo.models.register_head`) or objects of `zoo.models.Head`.
-        head_options: by a head's name the arguments it is built with, as `{"mask": {"widths": [64, 64]}}`; what is not said is
-            the paper's. See `zoo.models.BoxHead`, `MaskHead` and `KeypointHead`. It may speak of heads that are not there.
-        rpn_options: of the first stage likewise, as `{"anchors": [16, 32, 64]}`; see `zoo.models.Proposals`.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied; or one that makes
             the maps of a pyramid by itself and has `out_channels`, which is taken as it is: see `zoo.models.Detector`.
         backbone_weights: tag or file of weights that a backbone by name starts from.
@@ -53,6 +50,9 @@ def _rcnn(
         norm: "frozen" makes BatchNorm a fixed scale and shift, "batch" leaves it to train.
         norm_eps: of BatchNorm, where it is not the backbone's own.
         channels: of every level.
+        head_options: by a head's name the arguments it is built with, as `{"mask": {"widths": [64, 64]}}`; what is not said is
+            the paper's. See `zoo.models.BoxHead`, `MaskHead` and `KeypointHead`. It may speak of heads that are not there.
+        rpn_options: of the first stage likewise, as `{"anchors": [16, 32, 64]}`; see `zoo.models.Proposals`.
     """
     built, settled = chosen(heads, head_options)
     first = completed(Proposals, rpn_options or {}, "the first stage")
