@@ -26,8 +26,11 @@ def test_a_network_says_of_a_batch_what_it_says_of_each(name: str) -> None:
     with torch.inference_mode():
         for part in (1, 2):
             alone = torch.cat([net(each) for each in x.split(part)])
-            with Apart(len(x), part):
-                assert torch.equal(net(x), alone)
+            known: dict[Any, Any] = {}
+            for kept in (None, known, known):
+                with Apart(len(x), part, kept):
+                    assert torch.equal(net(x), alone)
+            assert known
 
 
 LAYERS = {
