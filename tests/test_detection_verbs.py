@@ -51,6 +51,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "_A_FILE", 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "metrics"),
     [
@@ -74,6 +75,7 @@ def test_train_with_any_heads(verb: Verb, root: Path, tmp_path: Path, arguments:
     assert json.loads((tmp_path / "run" / "result.json").read_text())["max_detections"] == 100
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_images_and_videos(verb: Verb, root: Path, tmp_path: Path) -> None:
     own = ("model=mask_rcnn", f"data.root={root}", "run_dir=run", *SMALL, *HEADS)
     status, said, error = verb("train", *own)
@@ -120,6 +122,7 @@ class Poisoned(DetectionTask):
         return {**losses, "loss_mask": losses["loss_mask"] * (math.nan if self.global_step == 5 else 1)}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(
     verb: Verb, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

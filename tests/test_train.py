@@ -117,6 +117,7 @@ def test_published_weights_bring_their_statistics() -> None:
     assert pretrained_facts(config, {"mean": [0.5, 0.5], "std": [0.1, 0.1]}) == {}, "flow alone"
 
 
+@pytest.mark.slow
 def test_hinge_mixing_and_every_view(verb: Verb, tmp_path: Path) -> None:
     for number, settings in enumerate((["task.loss=hinge"], ["task.mixup=0.2", "task.cutmix=1.0"])):
         status, _, err = verb("train", *SHORT, *settings, f"run_dir={tmp_path / str(number)}")

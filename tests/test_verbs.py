@@ -134,6 +134,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_ones_own_videos(films: Path, tmp_path: Path, verb: Verb) -> None:
     status, out, err = verb(
         "train", *SMALL, "data=video_folder", "size=small", f"data.root={films}", "data.max_bad=0.2", "hydra.run.dir=run"
@@ -354,6 +355,7 @@ def test_help_shows_the_groups(tmp_path: Path, started: Started) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_prepare_renders_once(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
     for split, count in {"train": 12, "val": 6, "test": 6}.items():  # the whole set takes the better part of a minute
         monkeypatch.setitem(motion.CLIPS, split, count)

@@ -91,7 +91,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(verb: Verb) -> None:
     assert row.notes == ["inference: a batch of 400000 does not fit into memory, halved"]
 
 
-@pytest.mark.parametrize("task", ["classification", "video_classification", "segmentation", "autoencoder"])
+@pytest.mark.parametrize(
+    "task", ["classification", pytest.param("video_classification", marks=pytest.mark.slow), "segmentation", "autoencoder"]
+)
 def test_every_task_takes_a_step_on_noise(task: str) -> None:
     model, *overrides = {
         "classification": ("resnet18", "input_shape=[3,32,32]"),

@@ -135,6 +135,7 @@ def test_several_at_once_fetch_once(server: Server) -> None:
     assert {path.read_bytes() for path in paths} == {CONTENT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["os.fsync", "pathlib.Path.replace"])
 def test_killed_before_the_file_has_its_name_it_goes_on(
     moment: str, server: Server, started: Callable[..., Any], tmp_path: Path

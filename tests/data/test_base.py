@@ -147,6 +147,7 @@ def test_a_shape_of_the_wrong_kind_is_refused() -> None:
         Digits(shape=(1, 8, 8), batch_size=0)
 
 
+@pytest.mark.slow
 def test_a_file_over_which_a_worker_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that does not answer, after the headers were checked."""
     for number in range(12):

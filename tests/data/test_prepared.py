@@ -517,6 +517,7 @@ def test_a_process_that_crashes_or_hangs_costs_one_item(trouble: ModuleType) -> 
         list(mapped(doubled, [7], "Doubling"))
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_or_hangs_a_decoder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: ModuleType
 ) -> None:

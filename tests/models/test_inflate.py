@@ -184,6 +184,7 @@ def test_random_clips_against_a_hand_written_3d_network() -> None:
     assert_same(inflated(clips), want)
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 def test_r3d_18_is_an_inflated_resnet18() -> None:
     """torchvision's 3-D ResNet: strides in time on both branches, statistics, gradients and running averages."""
@@ -373,6 +374,7 @@ def test_copies_pickles_meta_and_inflated_within_inflated() -> None:
     assert gap(inflate(outer)(still(images, 3)), outer(images)) < BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 @pytest.mark.parametrize("strides", [None, pytest.param({"3": 2}, marks=pytest.mark.slow)], ids=["plain", "strided"])
 def test_compiles_to_one_graph(strides: dict[str, int] | None) -> None:

@@ -185,6 +185,7 @@ def test_attention_is_the_slow_formula() -> None:
     assert_same(block(x), middle + block.mlp(block.norm2(middle)))
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 def test_an_inflated_network_gives_the_2d_scores_on_a_constant_video(tmp_path: Path) -> None:
     flat = made("resnet18", num_classes=5, stem="imagenet")

@@ -27,7 +27,7 @@ from tests.conftest import module_of
 from zoo.__main__ import verbs
 from zoo.benchmark.timing import Timing
 from zoo.common import progress
-from zoo.data import base
+from zoo.data.loading import skipping
 from zoo.run import cli, signals
 from zoo.run.callbacks import Lines, Progress
 
@@ -174,6 +174,7 @@ def test_a_run_may_be_called_anything(verb: Verb, tmp_path: Path) -> None:
         assert out
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_verb_end_with_it(started: Callable[..., Any], tmp_path: Path) -> None:
     """Those that `zoo.prepare` starts, in the midst of files."""
     code = """
@@ -250,8 +251,8 @@ def test_verbs_that_take_long_say_so(verb: Verb, monkeypatch: pytest.MonkeyPatch
     status, out, err = verb("benchmark", "linear", "measure=training", "mode=eager")
     assert status == 0, err
     assert "linear, eager training: 0.0 min so far" in out
-    attempt = base.attempt
-    monkeypatch.setattr(base, "attempt", lambda *args: (time.sleep(0.02), attempt(*args))[1])
+    attempt = skipping.attempt
+    monkeypatch.setattr(skipping, "attempt", lambda *args: (time.sleep(0.02), attempt(*args))[1])
     for name in "ab":
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for number in range(10):

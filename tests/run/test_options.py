@@ -69,8 +69,8 @@ def test_each_former_argument_is_read_on_the_command_line(name: str, size: str) 
 def test_a_file_of_before_is_read(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     text = "# @package _global_\ndefaults: [mask_rcnn, _self_]\nmodel:\n  mask_widths: [8, 9]\n  box_width: 33\n"
-    (tmp_path / "model" / "mine.yaml").write_text(text)
-    config = composed(["model=mine"], str(tmp_path))
+    (tmp_path / "model" / "with_former_options.yaml").write_text(text)
+    config = composed(["model=with_former_options"], str(tmp_path))
     check_parts(config)
     assert (plain(config.model.head_options.mask.widths), config.model.head_options.box.width) == ([8, 9], 33)
     assert "mask_widths" not in config.model

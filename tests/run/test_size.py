@@ -164,6 +164,7 @@ def test_a_resnets_stem_follows_what_is_served(shape: list[int], stem: str) -> N
 # A run
 
 
+@pytest.mark.slow
 def test_a_run_says_its_size_and_what_the_papers_costs(verb: Verb) -> None:
     short = ("trainer.max_steps=1", "test=false", "callbacks=none", "trainer.limit_val_batches=1", "data.batch_size=2")
     status, out, err = verb("train", "model=alexnet", *short)

@@ -322,6 +322,7 @@ def test_boxes_masks_keypoints_and_names_are_on_the_picture() -> None:
     assert not points[345:355, 345:355].any(), "a point that does not count is not drawn"
 
 
+@pytest.mark.slow
 def test_the_contact_sheet(tmp_path: Path) -> None:
     model = task([guess_of(truth_of(number), number) for number in NUMBERS])
     model.draw([batch_of([number]) for number in NUMBERS], tmp_path)  # type: ignore[misc]
