@@ -49,7 +49,7 @@ _FRAMES, _VALUES = 32, 2**22
 """Frames of a film that go through the network together, and the bytes of its inputs, at most: its own maps are many times as
 large."""
 _LIGHT = 2**20
-"""Parameters up to which a network has one core of its own, and the other cores read."""
+"""Parameters up to which the time between a network's layers counts, and it has one core while the others read."""
 _READ, _HELD = 8, 2**23
 """Frames that a thread reads together, and their bytes, at most."""
 
@@ -199,9 +199,10 @@ class Trained:
             batches = itertools.chain.from_iterable(read)
             first = next(batches)
             views, most = len(first["id"]), max(1, min(_FRAMES, _VALUES // first["input"].numel()))
+            batches, known = itertools.chain([first], batches), None
             if sum(each.numel() for each in self.net.parameters()) <= _LIGHT:
                 torch.set_num_threads(1)  # the others read
-            batches, known = itertools.chain([first], batches), dict[Any, Any]()
+                known = dict[Any, Any]()
             while several := list(itertools.islice(batches, most)):
                 with Apart(views * len(several), views, known):
                     predictions = self._predictions(several, top_k)
