@@ -169,8 +169,8 @@ for name, words in {{
 
 import size_head
 
-light = dict(backbone="resnet18", norm="batch", levels=2, channels=8, rpn_options={"anchors": [8, 16, 32]})
-width = {"box": {"width": 8}}
+light = dict(backbone="resnet18", norm="batch", levels=2, channels=8, rpn_options={{"anchors": [8, 16, 32]}})
+width = {{"box": {{"width": 8}}}}
 net = zoo.create_model("mask_rcnn", num_classes=2, heads=["box", "size"], head_options=width, **light)
 images = [torch.rand(3, 64, 64)]
 truth = [dict(boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]), labels=torch.tensor([1]))]

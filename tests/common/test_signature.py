@@ -151,7 +151,7 @@ def test_a_type_checker_flags_a_wrong_argument(tmp_path: Path) -> None:
     right = ["import zoo.data, zoo.tasks", "from torch import nn", "zoo.data.Digits(batch_size=3, crops=10)"]
     script.write_text("\n".join([*right, *WRONG]))
     command = [sys.executable, "-m", "mypy", "--strict", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(zoo.__file__).parent.parent)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     lines = [line for line in done.stdout.splitlines() if f"{script.name}:" in line and "error:" in line]
     assert len(lines) == len(WRONG), done.stdout
     for number, (line, word) in enumerate(zip(lines, WRONG.values(), strict=True), start=1 + len(right)):
