@@ -5,7 +5,7 @@ import importlib
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,10 @@ def read_image(path: File, channels: int, ground: Ground = WHITE, box: Box | Non
     if isinstance(path, Pixels) and isinstance(path.content, np.ndarray):
         height, width, given = path.content.shape
         check_pixels(path, width, height)
-        cut, box = path.content[box(height, width) if box else ...], None
-        if given == channels:
-            return _batch_of_one(np.require(cut, requirements=["C", "W"]))
-        path = replace(path, content=cut)
+        cut = path.content[box(height, width) if box else ...]
+        if given != channels:  # of what files have beside their pixels, as a turn or a ground, there is nothing
+            cut = np.asarray(Pixels(path.name, cut).picture().convert("L" if channels == 1 else "RGB"))
+        return _batch_of_one(np.require(cut, requirements=["C", "W"]))
     with picture(path) as image:
         return pixels_of(image, channels, ground, path, box)
 

@@ -97,7 +97,7 @@ class ClassificationTask(Task):
         return self.predictions([batch], class_names, top_k)[0]
 
     def predictions(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
-        return [ranked(views.mean(0).cpu(), class_names, top_k) for views in together(batches, self.predict)]
+        return ranked(together(batches, self.predict), class_names, top_k)
 
     def sample_outputs(self, batch: LabelBatch) -> SampleOutputs:
         kept = {"id": batch["id"], "view": batch["view"], "label": batch["label"]}

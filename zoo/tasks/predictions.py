@@ -23,14 +23,15 @@ class FilePrediction:
     pictures: dict[str, "Image"] = field(default_factory=dict)
 
 
-def ranked(probability: Tensor, class_names: Sequence[str], top_k: int) -> FilePrediction:
-    """The classes, most probable first; `probability` is (C,)."""
-    best = probability.topk(min(top_k, len(class_names)))
-    top = [(class_names[at], value) for at, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    return FilePrediction(
-        text=", ".join(f"{name} {value:.3f}" for name, value in top),
-        fields={"top": [{"class": name, "probability": value} for name, value in top]},
-    )
+def ranked(views: Sequence[Tensor], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
+    """The classes of each sample, most probable first, by the mean of its views; of each they are (V, C) probabilities."""
+    best = torch.stack([each.mean(0) for each in views]).cpu().topk(min(top_k, len(class_names)))
+    said = []
+    for places, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+        top = [(class_names[at], value) for at, value in zip(places, values, strict=True)]
+        text = ", ".join(f"{name} {value:.3f}" for name, value in top)
+        said.append(FilePrediction(text, {"top": [{"class": name, "probability": value} for name, value in top]}))
+    return said
 
 
 def together(batches: Sequence[Any], predict: Callable[[Any], Tensor]) -> list[Tensor]:

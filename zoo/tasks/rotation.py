@@ -76,7 +76,7 @@ class RotationTask(Task):
         return self.predictions([batch], class_names, top_k)[0]
 
     def predictions(self, batches: Sequence[Batch], class_names: Sequence[str], top_k: int) -> list[FilePrediction]:
-        return [ranked(views.mean(0).cpu(), CLASS_NAMES, top_k) for views in together(batches, self.predict)]
+        return ranked(together(batches, self.predict), CLASS_NAMES, top_k)
 
     def sample_outputs(self, batch: Batch) -> SampleOutputs:
         """`predicted` and `cross_entropy`, (B, 4): of each turn the class and the loss; and the label if there is one."""
