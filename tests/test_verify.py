@@ -14,8 +14,9 @@ import zoo
 from zoo.benchmark.rows import read_rows
 from zoo.benchmark.timing import Trial, measure
 from zoo.data.digits import Digits
-from zoo.models import _entries
-from zoo.models._entries import Accuracy, Weights, write_entry
+from zoo.models import _entries, _entry
+from zoo.models._entries_packaged import write_entry
+from zoo.models._entry import Accuracy, Weights
 from zoo.verify import verify_weights
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -39,7 +40,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
     """Weights of lenet5 on the embedded digits, untrained, with their true accuracy in the entry."""
     folder = tmp_path / "published"
     folder.mkdir()
-    monkeypatch.setattr(_entries, "FOLDER", folder)
+    monkeypatch.setattr(_entry, "FOLDER", folder)
     torch.manual_seed(3)
     net = zoo.create_model("lenet5").eval()
     save_file(net.state_dict(), folder / "lenet5-digits.safetensors")

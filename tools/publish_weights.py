@@ -19,7 +19,8 @@ import torch
 import zoo
 from zoo.common.tensors import read_tensors, write_tensors
 from zoo.evaluate import evaluate
-from zoo.models._entries import FOLDER, Accuracy, Weights, write_entry
+from zoo.models._entries_packaged import write_entry
+from zoo.models._entry import FOLDER, Accuracy, Weights
 from zoo.models._registry import get_builder
 from zoo.run.build import build_data
 from zoo.run.folder import checkpoint_path

@@ -19,7 +19,7 @@ from zoo.run.folder import place
 from zoo.run.recipe import names_a_run
 
 if TYPE_CHECKING:
-    from zoo.models._entries import Accuracy
+    from zoo.models._entry import Accuracy
 
 _METRICS = {"top-1": "accuracy", "top-5": "accuracy_top5"}
 """What publishers and tasks call the same figure."""

@@ -14,7 +14,7 @@ from torchvision.models.vgg import VGG, cfgs, make_layers
 
 import zoo
 from tests.written import written
-from zoo.models import _entries
+from zoo.models import _entry
 from zoo.models._create import check_pretrained
 from zoo.models._entries import entry_named, full_name
 from zoo.models._weights import fit, fresh_tensors, translated
@@ -280,11 +280,11 @@ def test_published_weights_are_looked_for_once_and_under_their_own_network(
     source = torchvision.models.resnet18(weights=None)
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
 
-    def path(entry: _entries.Weights) -> Path:
+    def path(entry: _entry.Weights) -> Path:
         asked.append((entry.model, entry.tag))
         return tmp_path / "resnet18.pth"
 
-    monkeypatch.setattr(_entries.Weights, "path", path)
+    monkeypatch.setattr(_entry.Weights, "path", path)
     small = {"num_classes": 2, "backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}}
     with pytest.warns(UserWarning, match="afresh"):
         net = zoo.create_model("faster_rcnn", pretrained="resnet18:imagenet1k_v1", **small)

@@ -21,7 +21,8 @@ import zoo
 from tests.precision import SINGLE, assert_same
 from zoo.data.rendered import motion
 from zoo.models._base import Classifier
-from zoo.models._entries import FOLDER, entries_of
+from zoo.models._entries import entries_of
+from zoo.models._entry import FOLDER
 from zoo.models._weights import load_fitting
 
 TORCHVISION = zoo.list_models(["alexnet", "vgg*", "resnet*"])

@@ -11,7 +11,7 @@ from torch import nn
 
 import zoo
 from zoo.common.download import Address, fetched, weights_folder
-from zoo.models import _entries
+from zoo.models import _entry
 from zoo.models._weights import fresh_tensors
 from zoo.run.build import build_task
 from zoo.run.check import check_parts
@@ -42,11 +42,11 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """All published weights are at an address where nobody answers; which were asked for."""
     asked = []
 
-    def path(entry: _entries.Weights) -> Path:
+    def path(entry: _entry.Weights) -> Path:
         asked.append(entry.model)
         return fetched([GONE])
 
-    monkeypatch.setattr(_entries.Weights, "path", path)
+    monkeypatch.setattr(_entry.Weights, "path", path)
     return asked
 
 

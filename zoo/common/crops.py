@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch.nn.functional import interpolate
 
 CROPS = {1: "1 crop, the centre,", 3: "3 crops (centre, both ends)", 10: "10 crops (centre, corners, mirrored)"}
 """How many views are cut from an image at test, and which."""
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 _PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, left): the center, then the corners
 
@@ -19,24 +22,32 @@ class Crops:
 
     Args:
         shape: (C, H, W) of a view. One channel of three is their brightness (ITU-R 601), three of one are its copies.
-        scales: pixels to which the shorter side is scaled before H x W is cut out; None cuts the largest region of the
-            right proportions and scales that.
+        scales: pixels to which the shorter side is scaled before H x W is cut out, or (H, W), to which any image is scaled;
+            None cuts the largest region of the right proportions and scales that.
         crops: a scale's views: 1, the center; 3, the center and both ends of the longer side (Feichtenhofer et al. 2019,
             section 4); or 10, the center, the corners, and the five mirrored (Krizhevsky et al. 2012, section 4.1). ResNet's
             fifty are ten at 224, 256, 384, 480, 640 (He et al. 2016, section 3.4).
+        interpolation: of the scaling.
+        antialias: widen the kernel where an image is made smaller, as Pillow does.
     """
 
     shape: tuple[int, ...]
-    scales: tuple[int, ...] | None = None
+    scales: tuple[int | tuple[int, int], ...] | None = None
     crops: int = 1
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         check_crops(self.crops)
-        if self.scales is not None and (not self.scales or min(self.scales) < min(self.shape[1:])):
+        if self.scales is not None and not (self.scales and all(map(self._holds, self.scales))):
             raise ValueError(
                 f"data.scales is {list(self.scales)}, but a crop of {self.shape[1]} x {self.shape[2]} pixels is cut from each "
                 f"scale. Give at least one, none below {min(self.shape[1:])}."
             )
+
+    def _holds(self, scale: int | tuple[int, int]) -> bool:
+        height, width = self.shape[1:]
+        return min(height, width) <= scale if isinstance(scale, int) else height <= scale[0] and width <= scale[1]
 
     @property
     def views(self) -> int:
@@ -73,14 +84,11 @@ class Crops:
         pixels = with_channels(pixels, self.shape[0])
         height, width = self.shape[1:]
         if self.scales is None:
-            cut = resized(pixels, (height, width))
+            cut = resized(pixels, (height, width), self.interpolation, self.antialias)
         else:
-            # The whole image is scaled and then cut, as published protocols do; torchvision rounds the same way.
-            short, full = self.scales[scale], pixels.shape[2:]
-            size = [short if extent == min(full) else int(short * extent / min(full)) for extent in full]
-            # In float, as torchvision computes: on bytes the result may differ by one.
-            floats = interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
-            scaled = floats.round_().to(torch.uint8) if pixels.dtype == torch.uint8 else floats
+            # The whole image is scaled and then cut, as published protocols do.
+            size = size_by(self.scales[scale], *pixels.shape[2:])
+            scaled = rescaled(pixels, size, self.interpolation, self.antialias)
             y, x = round((scaled.shape[2] - height) * top), round((scaled.shape[3] - width) * left)
             columns = slice(x, x + width)
             cut = scaled[:, :, y : y + height, in_mirror(columns, scaled.shape[3]) if mirrored else columns]
@@ -141,10 +149,35 @@ def region(pixels: Tensor, top: float, left: float, scale: float, size: tuple[in
     return resized(pixels[:, :, rows, columns], size)
 
 
-def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(pixels: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear", antialias: bool = True) -> Tensor:
     if pixels.shape[2:] == size:
         return pixels
+    if (interpolation, antialias) != ("bilinear", True):
+        return rescaled(pixels, size, interpolation, antialias)
     if pixels.dtype == torch.uint8 and pixels.shape[1] == 1 and len(pixels) % 4 == 0:
         # Four gray images as the channels of one: torch scales them in the time of one, to the same bytes.
         return resized(pixels.reshape(-1, 4, *pixels.shape[2:]), size).reshape(-1, 1, *size)
     return interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def size_by(scale: int | tuple[int, int], height: int, width: int, limit: int | None = None) -> tuple[int, int]:
+    """Height and width of an image scaled to (H, W), or by its shorter side as torchvision does it, which rounds down.
+
+    Args:
+        limit: pixels that the longer side has at most.
+    """
+    if not isinstance(scale, int):
+        return scale
+    short, long = sorted((height, width))
+    if limit is not None:  # as in torchvision's GeneralizedRCNNTransform
+        factor = min(scale / short, limit / long)
+        return int(height * factor), int(width * factor)
+    return scale if height == short else int(scale * height / short), scale if width == short else int(scale * width / short)
+
+
+def rescaled(pixels: Tensor, size: Sequence[int], interpolation: Interpolation = "bilinear", antialias: bool = True) -> Tensor:
+    """(B, c, h, w) -> (B, c, H, W). Bytes are computed in float, as torchvision does: on bytes the result may differ by one."""
+    align = None if interpolation == "nearest" else False
+    smooth = antialias and interpolation != "nearest"
+    floats = interpolate(pixels.float(), tuple(size), mode=interpolation, antialias=smooth, align_corners=align)
+    return floats.round_().clamp_(0, 255).to(torch.uint8) if pixels.dtype == torch.uint8 else floats

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from zoo.common.crops import Crops, region, with_channels
+from zoo.common.crops import Crops, Interpolation, region, rescaled, size_by, with_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Pixels = Image | Tensor | NDArray[np.generic]
+
+ChannelOrder = Literal["rgb", "bgr"]
 
 _FORMS = {
     3: "a PIL image, a tensor (C, H, W) or (B, C, H, W), or an array (H, W, C) or (B, H, W, C)",
@@ -47,8 +49,13 @@ class Transforms:
         shape: (C, H, W) or (C, T, H, W) of what the network reads.
         mean: of each channel, in 0..1.
         std: likewise.
-        resize: pixels to which the shorter side is scaled (bilinear, antialiased) before the center is cut out; None cuts the
-            largest centered region and scales it.
+        resize: pixels to which the shorter side is scaled before the center is cut out, or (H, W), to which any image is
+            scaled; None cuts the largest centered region and scales it, or leaves what goes in whole at its own size.
+        interpolation: of the scaling.
+        antialias: widen the kernel where an image is made smaller, as Pillow does.
+        whole: nothing is cut off: an image keeps the size that `resize` and `limit` make of it.
+        limit: pixels that the longer side of an image that goes in whole has at most.
+        channel_order: of what the network reads; `mean` and `std` are in the same order.
 
     Raises:
         ValueError: what is handed over has another form, another type, or floats beyond 0..1.
@@ -57,7 +64,12 @@ class Transforms:
     shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    whole: bool = False
+    limit: int | None = None
+    channel_order: ChannelOrder = "rgb"
 
     @property
     def _clips(self) -> bool:
@@ -65,7 +77,8 @@ class Transforms:
 
     @cached_property
     def _crops(self) -> Crops:
-        return Crops((self.shape[0], *self.shape[-2:]), (self.resize,) if self.resize else None)
+        scales = (self.resize,) if self.resize else None
+        return Crops((self.shape[0], *self.shape[-2:]), scales, 1, self.interpolation, self.antialias)
 
     def __call__(self, pixels: "Pixels") -> Tensor:
         found, single = self._batch(pixels)
@@ -78,7 +91,9 @@ class Transforms:
             cut = self._frames(folded)
             cut = cut.reshape(len(found), -1, *cut.shape[1:]).transpose(1, 2)
         else:
-            cut = self._crops.cut(found, 0)
+            cut = self._uncut(found) if self.whole else self._crops.cut(found, 0)
+        if self.channel_order == "bgr":
+            cut = cut.flip(1)
         axes = (-1, *(1,) * (len(self.shape) - 1))
         mean, std = (torch.tensor(each, device=cut.device).reshape(axes) for each in (self.mean, self.std))
         normalized = (cut.float() - 255 * mean) / (255 * std)
@@ -86,9 +101,19 @@ class Transforms:
             (normalized,) = normalized
         return normalized
 
+    def _uncut(self, images: Tensor) -> Tensor:
+        """(B, c, h, w) -> (B, C, H, W) by `resize` and `limit` alone."""
+        images = with_channels(images, self.shape[0])
+        if self.resize is None:
+            return images
+        height, width = images.shape[2:]
+        return rescaled(images, size_by(self.resize, height, width, self.limit), self.interpolation, self.antialias)
+
     def _frames(self, frames: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W), cut as the frames of films are: before they are scaled."""
         height, width = self.shape[-2:]
+        if isinstance(self.resize, tuple):
+            return self._crops.cut(frames, 0)
         scale = min(frames.shape[2:]) / self.resize if self.resize else float(max(frames.shape[2:]))
         return with_channels(region(frames, 0.5, 0.5, scale, (height, width)), self.shape[0])
 

@@ -2,10 +2,10 @@ from ._base import Classifier as Classifier
 from ._create import create_model as create_model
 from ._detector import Detector as Detector
 from ._detector import Proposals as Proposals
-from ._entries import Accuracy as Accuracy
-from ._entries import Transforms as Transforms
-from ._entries import Weights as Weights
 from ._entries import get_weights as get_weights
+from ._entry import Accuracy as Accuracy
+from ._entry import Transforms as Transforms
+from ._entry import Weights as Weights
 from ._head import Detections as Detections
 from ._head import Head as Head
 from ._head import Regions as Regions

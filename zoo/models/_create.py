@@ -19,7 +19,8 @@ from zoo.common.signature import OPEN, parameters
 from zoo.common.tensors import read_whole
 from zoo.common.words import nearest, warn
 from zoo.models._base import Classifier
-from zoo.models._entries import Weights, entries_of, entry_named, full_name, get_weights
+from zoo.models._entries import entries_of, entry_named, full_name, get_weights
+from zoo.models._entry import Weights
 from zoo.models._list import list_models
 from zoo.models._registry import get_builder
 from zoo.models._weights import check_size, load_pretrained
