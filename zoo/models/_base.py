@@ -183,6 +183,7 @@ def wrapped(
     in_chans: int,
     blocks: tuple[str, ...],
     renames: Mapping[str, str] | None = None,
+    kind: type[Classifier] = Classifier,
 ) -> Classifier:
     """Turn another library's network into a `Classifier`: its linear layer `head` is the head, all before it the features.
 
@@ -194,7 +195,7 @@ def wrapped(
     name, first = first_convolution(net)
     if first.in_channels != in_chans:
         _replace(net, name, _with_channels(first, in_chans))
-    result = Classifier(
+    result = kind(
         net,
         num_features=linear.in_features,
         num_classes=num_classes,

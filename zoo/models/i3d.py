@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d, pad, relu
+from torch.nn.functional import pad, relu
 
 from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier
 from zoo.models._registry import register
+from zoo.models._window import WindowAverage
 
 # Channels of an Inception block's branches: 1x1; 1x1, 3x3; 1x1, 3x3 (GoogLeNet's 5x5); 1x1 after a pooling.
 _MIXED = {
@@ -83,16 +84,17 @@ class _Mixed(nn.Module):
         return torch.cat(branches, 1)
 
 
-class _Average(nn.Module):
+class _Average(WindowAverage):
     """The released network's end: the mean of every 2 x 7 x 7 window, and the mean of those. (B, C, ...) -> (B, C).
 
-    At 64x224x224 the windows reach over 8 x 7 x 7, so that the first and last of 8 moments count half. Smaller maps have
-    smaller windows.
+    At 64x224x224 the windows reach over 8 x 7 x 7, so that the first and last of 8 moments count half.
     """
 
+    def __init__(self) -> None:
+        super().__init__((2, 7, 7))
+
     def forward(self, x: Tensor) -> Tensor:
-        window = [min(edge, size) for edge, size in zip((2, 7, 7), x.shape[2:], strict=True)]
-        return avg_pool3d(x, window, stride=1).mean((2, 3, 4))
+        return super().forward(x).mean((2, 3, 4))
 
 
 @register
