@@ -25,12 +25,17 @@ CLASSIFIERS = of_tasks("classification", "video_classification")
 
 
 def first_of_their_families(names: list[str]) -> list[str]:
-    """Of names that differ in a number alone, or in the size of what they read, the first: vgg11 of vgg11, vgg13, vgg16 and
-    vgg19, x3d_m of x3d_m and x3d_s."""
+    """Of names that differ in a number alone, or in a size, the least: vgg11 of vgg11, vgg13, vgg16 and vgg19, x3d_xs of x3d_l,
+    x3d_m, x3d_s and x3d_xs."""
     families: dict[str, list[str]] = {}
     for name in names:
-        families.setdefault(re.sub(r"\d+|_[ms]$", "", name), []).append(name)
-    return [min(family, key=lambda name: [int(number) for number in re.findall(r"\d+", name)]) for family in families.values()]
+        families.setdefault(re.sub(r"\d+|_(xs|s|m|l)$", "", name), []).append(name)
+    sizes = ("xs", "s", "m", "l")
+
+    def size(name: str) -> list[int]:
+        return [int(part) if part.isdigit() else sizes.index(part) for part in re.findall(r"\d+|(?<=_)(?:xs|s|m|l)$", name)]
+
+    return [min(family, key=size) for family in families.values()]
 
 
 FIRST = first_of_their_families(CLASSIFIERS)

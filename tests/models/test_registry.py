@@ -89,7 +89,7 @@ def test_what_is_read_is_what_registers(monkeypatch: pytest.MonkeyPatch) -> None
 def test_names_are_found_by_a_part() -> None:
     assert list_models("resnet") == ["fcn_resnet50", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
     assert list_models("resnet*") == ["resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
-    assert list_models(["lenet", "x3d_?"]) == ["lenet5", "lenet_wide", "x3d_m", "x3d_s"]
+    assert list_models(["lenet", "x3d_?"]) == ["lenet5", "lenet_wide", "x3d_l", "x3d_m", "x3d_s"]
     assert list_models("nothing") == list_models([]) == []
     having = list_models(pretrained=True)
     assert having == [name for name in list_models() if _entries.entries_of(name)]
