@@ -13,7 +13,6 @@ from zoo.models._frames import check_clips
 from zoo.models._registry import register, variant
 from zoo.models._window import average
 
-
 SlowFrames = Literal["strided", "linspace"]
 """Which frames of a clip the slow pathway reads."""
 
@@ -86,8 +85,8 @@ def _slowfast(
         stem: "paper" begins with stride 2 and a pooling of stride 2 in space; "small" has stride 1 in both, for frames of
             few pixels. The weights are the same.
         dropout: before the head.
-        slow_frames: which frames the slow pathway reads: "strided", every alpha-th from the first; or "linspace", as many spread
-            from the first to the last, as the published weights were trained.
+        slow_frames: which frames the slow pathway reads: "strided", every alpha-th from the first; or "linspace", as many
+            spread from the first to the last, as the published weights were trained.
         window: pixels of the last maps over whose square the head averages at a time; the averages of all squares are averaged
             (the published networks, which were trained on 224 pixels and are scored on 256: 7). None averages all there is.
     """
@@ -150,7 +149,7 @@ def slow_r50(
     dropout: float = 0.5,
     window: int | None = None,
 ) -> Classifier:
-    """SlowFast's slow pathway alone, 8x8, ResNet-50; 32.45 M parameters and 41.74 G multiply-adds at 400 classes and 3x8x224x224.
+    """SlowFast's slow pathway alone, ResNet-50; 32.45 M parameters and 41.74 G multiply-adds at 400 classes and 3x8x224x224.
 
     Kernels reach over time in the last two stages only.
 

@@ -5,7 +5,7 @@ import math
 import operator
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.models._arguments import ClipStem, check_choice
 from zoo.models._base import Classifier, wrapped
@@ -14,8 +14,9 @@ from zoo.models._window import average
 
 
 class _ByWindow(Classifier):
-    """In evaluation every window of the last maps is classified, and their probabilities are averaged, as pytorchvideo's network
-    does: the logarithm of the average is the score. `embed` is the average of the windows' vectors, which training classifies."""
+    """In evaluation every window of the last maps is classified, and their probabilities are averaged, as in pytorchvideo's
+    network; the scores are the logarithm of the average. In training the average of the windows' vectors, which is what `embed`
+    returns, is classified."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not self.num_classes:
