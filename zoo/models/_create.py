@@ -2,8 +2,6 @@
 
 import contextlib
 import inspect
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -13,16 +11,18 @@ from torch import nn
 
 from zoo.common import trust
 from zoo.common.nested import flat, merged
-from zoo.common.places import checkpoint_of
 from zoo.common.renaming import in_place
 from zoo.common.signature import OPEN, parameters
 from zoo.common.tensors import read_whole
 from zoo.common.words import nearest, warn
 from zoo.models._base import Classifier
-from zoo.models._entries import entries_of, entry_named, full_name, get_weights
+from zoo.models._entries import get_weights
 from zoo.models._entry import Weights
 from zoo.models._list import list_models
 from zoo.models._registry import get_builder
+from zoo.models._start import BACKBONE_WEIGHTS, nothing, start_of
+from zoo.models._start import check_pretrained as check_pretrained
+from zoo.models._start import weights_file as weights_file
 from zoo.models._weights import check_size, load_pretrained
 
 TIMM = "timm/"
@@ -51,7 +51,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
             What does not fit (a head of other classes, a layer sized by the input) keeps its fresh values; a warning names it,
             and what of the file has no place in the network.
         arguments: the model's own; `num_classes` and `in_chans` are common to all classifiers. What is not given is as
-            the weights have it, or the builder's default.
+            the weights have it, or the builder's default. A network that is composed of another one takes `backbone_weights`
+            in place of `pretrained`: the same spellings, for weights of the other one.
 
     Returns:
         The network. It carries its `recipe`, plain values from which it is built again, without its weights:
@@ -67,20 +68,21 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     arguments = in_place(arguments, parameters(builder), told=name)
     checkpointing = _former(builder, arguments)
     _check_arguments(name, builder, arguments)
-    chosen = _chosen(name, pretrained)
-    if isinstance(chosen, Path):
-        net, arguments = _continued(name, builder, arguments, chosen)
+    begun = start_of(name, {**arguments, "pretrained": pretrained})
+    whole = begun if nothing(arguments.get(BACKBONE_WEIGHTS)) else None  # else the builder loads it
+    if isinstance(whole, Path):
+        net, arguments = _continued(name, builder, arguments, whole)
     else:
-        file = chosen.path() if chosen else None  # before a network is built for it
-        if chosen and chosen.model == name:
-            arguments = _published(chosen, builder) | arguments
+        file = whole.path() if whole else None  # before a network is built for it
+        if whole and whole.model == name:
+            arguments = _published(whole, builder) | arguments
         net = _built(name, builder, arguments)
         if file:
             load_pretrained(net, file, name)
     if checkpointing and isinstance(net, Classifier):
         net.checkpoint_blocks()
-    _describe(net, name, builder, arguments, None if isinstance(chosen, Path) else chosen)
-    if isinstance(chosen, Weights) and (normalization := chosen.normalization(getattr(net, "in_chans", len(chosen.mean)))):
+    _describe(net, name, builder, arguments, None if isinstance(whole, Path) else whole)
+    if isinstance(begun, Weights) and (normalization := begun.normalization(getattr(net, "in_chans", len(begun.mean)))):
         vars(net)["normalization"] = normalization  # for a task that is told of none
     return net
 
@@ -188,7 +190,7 @@ def _describe(
     with contextlib.suppress(TypeError):
         vars(net)["recipe"] = {
             "name": name,
-            "arguments": {key: None if key == "backbone_weights" else _plain(value) for key, value in values.items()},
+            "arguments": {key: None if key == BACKBONE_WEIGHTS else _plain(value) for key, value in values.items()},
             "weights": f"{entry.model}:{entry.tag}" if entry else None,
         }
 
@@ -202,57 +204,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     raise TypeError(f"{value!r} is no plain value")
-
-
-def weights_file(name: str, pretrained: object) -> Path:
-    """Return the file that `pretrained` of `create_model` names; download it if need be. Raises ValueError."""
-    chosen = _chosen(name, pretrained)
-    if chosen is None:
-        raise ValueError(f"pretrained is {pretrained}, which names no weights of {name}.")
-    return chosen.path() if isinstance(chosen, Weights) else chosen
-
-
-def check_pretrained(name: str, pretrained: object) -> None:
-    """Refuse a `pretrained` that names no weights; a file need not exist yet. Raises ValueError."""
-    if not _nothing(pretrained) and entry_named(name, pretrained) is None:
-        _check_named(name, pretrained)
-
-
-def _chosen(name: str, pretrained: object) -> Weights | Path | None:
-    """Find published weights, a file, or nothing. Raises ValueError."""
-    if _nothing(pretrained):
-        return None
-    if entry := entry_named(name, pretrained):
-        return entry
-    _check_named(name, pretrained)
-    path = Path(str(pretrained))
-    if not path.exists():
-        path = Path(os.path.expanduser(path))  # noqa: PTH111 (Path's fails where there is no such user)
-    return checkpoint_of(path) if path.is_dir() else path
-
-
-def _nothing(pretrained: object) -> bool:
-    return pretrained is None or str(pretrained).lower() == "false"
-
-
-def _check_named(name: str, pretrained: object) -> None:
-    """Refuse what is neither a tag of the model's weights, nor `MODEL:TAG`, nor a file's name."""
-    if not isinstance(pretrained, str | Path | bool | Enum):
-        raise ValueError(f"pretrained is {pretrained!r}; it is true, the tag of weights, a file or the folder of a run.")
-    if str(pretrained).lower() == "true":
-        raise ValueError(
-            f"pretrained is true, but {name} has no published weights; those that have some are "
-            f"{', '.join(list_models(pretrained=True))}. Give a file or a run, or another network's weights as MODEL:TAG."
-        )
-    named = full_name(pretrained)
-    other, tag = named or (name, str(pretrained))
-    path = Path(str(pretrained))
-    if not named and (not re.fullmatch(r"\w+", tag) or path.exists()):
-        return  # a file or a folder, there or not
-    if other not in list_models():
-        what, ending = f"there is no model {other!r}", nearest(other, list_models())
-    else:
-        entries = entries_of(other)
-        what = f"{other} has no weights {tag!r}"
-        ending = nearest(tag, entries) if entries else "it has no published weights; another network's are MODEL:TAG."
-    raise ValueError(f"pretrained is {pretrained}, but {what}, nor is there a file of that name; {ending}")

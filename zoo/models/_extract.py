@@ -7,6 +7,8 @@ from typing import Any
 from torch import fx, nn
 from torchvision.models.feature_extraction import DualGraphModule, create_feature_extractor
 
+from zoo.models._weights import settle, settled_tensors
+
 
 def extracted(net: nn.Module, layers: Mapping[str, str]) -> nn.Module:
     """Cut a network after some of its layers; it returns their outputs by the names that `layers` gives them.
@@ -16,6 +18,7 @@ def extracted(net: nn.Module, layers: Mapping[str, str]) -> nn.Module:
     made: Any = create_feature_extractor(net, dict(layers))
     cut = _Extractor(made, made.train_graph, made.eval_graph, "Extractor")
     cut.train(made.training)
+    settle(cut, settled_tensors(net) & cut.state_dict().keys())  # a tensor that no layer holds stands in a new place
     return cut
 
 
@@ -45,6 +48,5 @@ def _as_it_was(new: _Extractor, old: nn.Module) -> _Extractor:
     new.train(old.training)
     for mine, its in zip(new.modules(), old.modules(), strict=True):
         mine.training = its.training
-    if "settled" in vars(old):  # see `_weights.settle`
-        new.settled = vars(old)["settled"]
+    settle(new, settled_tensors(old))
     return new

@@ -16,6 +16,7 @@ from zoo.models._extract import extracted
 from zoo.models._inflate import fold
 from zoo.models._list import list_models
 from zoo.models._registry import Arguments, Net, bound, get_builder, presented
+from zoo.models._start import load_backbone
 from zoo.models.backbone import backbone as from_library
 from zoo.models.backbone import headless
 
@@ -38,15 +39,18 @@ class Clips:
     """(C, T, H, W)."""
     backbone: str | nn.Module = "resnet18"
     stem: Stem | None = None
+    backbone_weights: str | bool | None = None
+    """What a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run."""
 
     @property
     def frames(self) -> int:
         return self.input_shape[1]
 
-    def build_2d(self, in_chans: int | None = None, num_classes: int = 0) -> Classifier:
-        """Build the 2-D network; it reads the clips' channels unless others are given."""
+    def build_2d(self, in_chans: int | None = None, num_classes: int = 0, stacked: int = 1) -> Classifier:
+        """Build the 2-D network; it reads the clips' channels unless others are given, of so many frames together."""
+        channels = stacked * (self.in_chans if in_chans is None else in_chans)
         return build_2d(
-            self.backbone, self.in_chans if in_chans is None else in_chans, self.input_shape, self.stem, num_classes
+            self.backbone, channels, self.input_shape, self.stem, num_classes, weights=self.backbone_weights, stacked=stacked
         )
 
     def classifier(
@@ -77,11 +81,12 @@ def composed(**defaults: Any) -> Callable[[Callable[Concatenate[Clips, Arguments
     def decorate(builder: Callable[Concatenate[Clips, Arguments], Net]) -> Callable[..., Net]:
         told, fields = inspect.signature(builder), inspect.signature(Clips).parameters.values()
         shared = [each.replace(default=defaults.get(each.name, each.default)) for each in fields]
-        signature = told.replace(parameters=[*shared, *[*told.parameters.values()][1:]])
+        last = shared.pop()  # it came to be after the builders' own arguments, which may be given by their place
+        signature = told.replace(parameters=[*shared, *[*told.parameters.values()][1:], last])
 
         def built(*args: Any, **kwargs: Any) -> Any:
             own = bound(signature, builder.__name__, args, kwargs)
-            clips = Clips(**{each.name: own.pop(each.name) for each in shared})
+            clips = Clips(**{each.name: own.pop(each.name) for each in (*shared, last)})
             return builder(clips, **own)  # type: ignore[call-arg]
 
         network: Callable[..., Net] = presented(built, builder, signature)
@@ -91,7 +96,14 @@ def composed(**defaults: Any) -> Callable[[Callable[Concatenate[Clips, Arguments
 
 
 def build_2d(
-    backbone: str | nn.Module, in_chans: int, input_shape: Sequence[int], stem: Stem | None, num_classes: int = 0
+    backbone: str | nn.Module,
+    in_chans: int,
+    input_shape: Sequence[int],
+    stem: Stem | None,
+    num_classes: int = 0,
+    *,
+    weights: object = None,
+    stacked: int = 1,
 ) -> Classifier:
     """Build the 2-D network that a video network is composed of; without a head, unless `num_classes` asks for one.
 
@@ -102,11 +114,19 @@ def build_2d(
         input_shape: (C, T, H, W) of a clip; the frames' size is taken from it.
         stem: "small" of a backbone that has one (resnet*), or "imagenet", which is what all others have; None is "small"
             where there is one and frames have fewer than 64 pixels.
+        weights: what a network by name starts from; see `load_backbone`.
+        stacked: how many frames the channels are of.
 
     Raises:
-        ValueError: there is no such network, it reads clips or other channels, or has no small stem.
+        ValueError: there is no such network, it reads clips or other channels, has no small stem, or there are no such weights.
     """
-    frame = (in_chans, *input_shape[2:])
+    net = _built(backbone, in_chans, (in_chans, *input_shape[2:]), stem, num_classes)
+    vars(net)["stacked"] = stacked
+    load_backbone(net, backbone, weights)
+    return net
+
+
+def _built(backbone: str | nn.Module, in_chans: int, frame: Sequence[int], stem: Stem | None, num_classes: int) -> Classifier:
     if isinstance(backbone, nn.Module):
         if stem == "small":
             raise ValueError(f"stem={stem} is for a backbone by name; a {type(backbone).__name__} has its own. Set it to null.")

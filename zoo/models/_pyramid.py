@@ -11,10 +11,9 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from zoo.models._arguments import check_choice
 from zoo.models._base import Classifier
-from zoo.models._create import weights_file
 from zoo.models._extract import extracted
 from zoo.models._frames import build_2d
-from zoo.models._weights import fresh_tensors, load_pretrained, settle
+from zoo.models._weights import fresh_tensors, settle
 
 Norm = Literal["batch", "frozen"]
 
@@ -53,7 +52,7 @@ def pyramid(
     trained: int | None,
     norm: Norm,
     norm_eps: float | None,
-    weights: str | None,
+    weights: str | bool | None,
 ) -> nn.Module:
     """Cut a 2-D network, by name or as it is, into a feature pyramid.
 
@@ -65,7 +64,7 @@ def pyramid(
         trained: how many levels' layers train, from the deepest; the stem belongs to the first. None is all.
         norm: "frozen" makes BatchNorm a fixed scale and shift; what does not train has it frozen in any case.
         norm_eps: of BatchNorm, where it is not the backbone's own.
-        weights: tag or file of weights that the backbone starts from.
+        weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
 
     Raises:
         ValueError: the network has too few strides, or cannot be cut.
@@ -73,11 +72,7 @@ def pyramid(
     check_choice("norm", norm, Norm)
     if isinstance(backbone, nn.Module) and hasattr(backbone, "out_channels"):
         return backbone
-    net = build_2d(backbone, in_chans, (in_chans, 1, _PROBE, _PROBE), None)
-    if weights is not None:
-        if not isinstance(backbone, str):
-            raise ValueError("backbone_weights are for a backbone by name. Load those of a network before it is handed over.")
-        load_pretrained(net, weights_file(backbone, weights), backbone)
+    net = build_2d(backbone, in_chans, (in_chans, 1, _PROBE, _PROBE), None, weights=weights)
     blocks = _blocks(net, levels)
     try:
         body = extracted(net.features, {block: str(at) for at, block in enumerate(blocks)})

@@ -99,8 +99,8 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     """Load what fits by name and shape.
 
     Four things are made to fit: a fully connected layer that was published as a convolution, or the reverse; a 2-D kernel
-    for an inflated convolution; the first kernel for another number of input channels; and the bias of a layer that has none
-    here, as BatchNorm follows it.
+    for an inflated convolution; the first kernel for another number of input channels, of which a network that reads frames as
+    channels says by `stacked` how many these are; and the bias of a layer that has none here, as BatchNorm follows it.
 
     Raises ValueError: a parameter that is not finite.
     """
@@ -111,10 +111,11 @@ def fit(net: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     own = net.state_dict()
     moved = _move_biases(called, own)
     first = next((key for key, value in own.items() if key.endswith("weight") and value.dim() > 3), None)
+    stacked = int(getattr(net, "stacked", 1))
     fitting: OrderedDict[str, Tensor] = OrderedDict()
     for key, value in called.items():
         if key in own and value.is_floating_point() == own[key].is_floating_point():
-            shaped = _shaped(value, own[key], key == first)
+            shaped = _shaped(value, own[key], stacked if key == first else 0)
             if shaped.shape == own[key].shape:
                 fitting[key] = shaped
     parameters = dict(net.named_parameters())
@@ -157,22 +158,33 @@ def _instead(own: Tensor, other: Tensor | None) -> str:
     return f"not {tuple(other.shape)}" if other.shape != own.shape else f"not {other.dtype}"
 
 
-def _shaped(value: Tensor, own: Tensor, first: bool) -> Tensor:
-    """Reshape a tensor to the network's own shape, where there is a way."""
+def _shaped(value: Tensor, own: Tensor, frames: int) -> Tensor:
+    """Reshape a tensor to the network's own shape, where there is a way.
+
+    Args:
+        frames: that the first kernel sees as channels; 0 of every other tensor.
+    """
     rows = value.dim() and own.dim() and value.shape[0] == own.shape[0]
     if value.shape != own.shape and rows and 2 in (value.dim(), own.dim()) and value.numel() == own.numel():
         value = value.reshape(own.shape)
     elif own.dim() == 5 and value.dim() == 4 and value.shape[2:] == own.shape[3:] and value.shape[0] == own.shape[0]:
         value = repeat(value, own.shape[2])
-    if first and value.dim() == own.dim() and value.shape[2:] == own.shape[2:] and value.shape[1] not in (0, own.shape[1]):
-        value = for_channels(value, own.shape[1])
+    if frames and value.dim() == own.dim() and value.shape[2:] == own.shape[2:] and value.shape[1] not in (0, own.shape[1]):
+        value = for_channels(value, own.shape[1], frames)
     return value
 
 
-def for_channels(kernel: Tensor, in_chans: int) -> Tensor:
+def for_channels(kernel: Tensor, in_chans: int, frames: int = 1) -> Tensor:
     """(O, C, ...) -> (O, in_chans, ...): the mean over the colors, repeated, and scaled so that a gray input has the same
     response (cross-modality initialization: Wang et al. 2016, "Temporal segment networks", section 3.2; for one channel it
-    is the sum over the colors)."""
+    is the sum over the colors).
+
+    Of channels that are `frames`, one behind the other, each gets the kernel divided by their number, as inflated kernels do:
+    a still clip has the image's response.
+    """
+    if frames > 1:
+        each = kernel if kernel.shape[1] * frames == in_chans else for_channels(kernel, in_chans // frames)
+        return each.repeat(1, frames, *[1] * (kernel.dim() - 2)) / frames
     mean = kernel.mean(1, keepdim=True) * (kernel.shape[1] / in_chans)
     return mean.expand(-1, in_chans, *kernel.shape[2:])
 
@@ -228,19 +240,33 @@ def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str,
 
 
 def settle(module: nn.Module, names: Iterable[str]) -> None:
-    """Note on a module which of its tensors a file has set."""
-    vars(module)["settled"] = frozenset(names)
+    """Note on the parts of a module which of its tensors a file has set; what is composed of the parts knows it then."""
+    state = module.state_dict(keep_vars=True)
+    chosen = {id(state[name]) for name in names}
+    for part in module.modules():
+        if own := [name for name, value in _held(part) if id(value) in chosen]:
+            vars(part)["settled"] = frozenset(own).union(_settled(part))
+
+
+def settled_tensors(module: nn.Module) -> set[str]:
+    """Names of a module's tensors that a file has set."""
+    noted = {id(value) for part in module.modules() for name, value in _held(part) if name in _settled(part)}
+    return {name for name, value in module.state_dict(keep_vars=True).items() if id(value) in noted}
 
 
 def fresh_tensors(net: nn.Module) -> set[str]:
     """Names of a network's tensors that still are as they were drawn, counters of batches left out: weights that nobody
     trained, statistics that nobody measured."""
-    settled = {f"{place}.{name}" if place else name for place, part in net.named_modules() for name in _settled(part)}
-    return {key for key in net.state_dict() if key not in settled and not key.endswith(COUNTERS)}
+    return {key for key in net.state_dict().keys() - settled_tensors(net) if not key.endswith(COUNTERS)}
 
 
-def _settled(part: nn.Module) -> Iterable[str]:
-    noted: Iterable[str] = vars(part).get("settled", ())
+def _held(part: nn.Module) -> list[tuple[str, Tensor]]:
+    """The tensors that a module holds itself, by name."""
+    return [*part.named_parameters("", recurse=False), *part.named_buffers("", recurse=False)]
+
+
+def _settled(part: nn.Module) -> frozenset[str]:
+    noted: frozenset[str] = vars(part).get("settled", frozenset())
     return noted
 
 

@@ -73,6 +73,7 @@ def cnn_rnn(
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         cell: "lstm" or "gru" over the frames' features; "conv_gru" over the maps of `block`, before any pooling.
         hidden: width of the state; of "conv_gru" its channels.
         layers: of recurrence, one on another.

@@ -9,6 +9,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from zoo.models._base import kaiming_init_
 from zoo.models._registry import register
+from zoo.models._start import on_backbone
 from zoo.models._vgg import HIDDEN, STAGES, conv_norm_relu, scaled_channels
 
 
@@ -115,6 +116,7 @@ class DeconvNet(nn.Module):
 
 
 @register
+@on_backbone("vgg16", with_norm="vgg16_bn")
 def deconvnet(
     num_classes: int = 21,
     in_chans: int = 3,
@@ -133,6 +135,7 @@ def deconvnet(
         width: factor on the number of filters; 1 is the paper's.
         norm: BatchNorm after each convolution, in place of its bias; the paper has it (section 4.2).
         dropout: after FC6 and FC7.
+        backbone_weights: those of VGG-16 that it starts from: true, a tag, `MODEL:TAG`, a file or a run.
     """
     edges = [-(-extent // 32) for extent in input_shape[1:]]
     return DeconvNet(

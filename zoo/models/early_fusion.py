@@ -28,7 +28,10 @@ def early_fusion(
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one that reads T x in_chans
             channels, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
     """
-    net = clips.build_2d(clips.in_chans * clips.frames)
+    net = clips.build_2d(stacked=clips.frames)
     features = {"stack": Stack(clips.frames), "net": net.features}
-    return clips.classifier(features, net.num_features, prefixed_blocks(net, "net"), prefixed_renames(net, "net"))
+    fused = clips.classifier(features, net.num_features, prefixed_blocks(net, "net"), prefixed_renames(net, "net"))
+    vars(fused)["stacked"] = clips.frames
+    return fused

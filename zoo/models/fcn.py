@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.models._arguments import check_choice
 from zoo.models._base import kaiming_init_
 from zoo.models._registry import register, variant
+from zoo.models._start import on_backbone
 from zoo.models._vgg import HIDDEN, STAGES, conv_norm_relu, scaled_channels
 
 Padding = Literal["same", "paper"]
@@ -153,6 +154,7 @@ def _window(x: Tensor, margin: int, like: Tensor) -> Tensor:
     return x[:, :, margin : margin + height, margin : margin + width]
 
 
+@on_backbone("vgg16", with_norm="vgg16_bn")
 def _fcn(
     name: str,
     num_classes: int = 21,
@@ -163,7 +165,7 @@ def _fcn(
     padding: Padding = "same",
     at_once: bool = False,
 ) -> FCN:
-    """Arguments as of `FCN`."""
+    """Arguments as of `FCN`; `backbone_weights` are those of VGG-16: true, a tag, `MODEL:TAG`, a file or a run."""
     return FCN(_STRIDES[name], num_classes, in_chans, width, norm, dropout, padding, at_once)
 
 
@@ -200,6 +202,7 @@ class FCNResNet(nn.Module):
 
 
 @register
+@on_backbone("resnet50")
 def fcn_resnet50(num_classes: int = 21, in_chans: int = 3) -> FCNResNet:
     """torchvision's FCN: a ResNet-50 dilated to stride 8, two convolutions and bilinear upsampling."""
     net = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=num_classes)

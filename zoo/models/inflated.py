@@ -25,6 +25,7 @@ def inflated(
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         time: frames that a convolution sees.
         padding: before the first frame and after the last: "replicate" or "zeros".
         pool_time: frames that a pool sees: 1 leaves pools 2-D; the paper's cubic pools are those of 2x2 with 2, of 3x3 with 3.

@@ -30,6 +30,7 @@ def late_fusion(
         input_shape: (C, T, H, W); with "fc" T sizes the MLP, and clips of another length are refused.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         fusion: "fc": features of all frames, concatenated, into an MLP; "pool": their mean over time (the backbone's is
             over space already) into the linear head, which is blind to order.
         hidden: width of the MLP.

@@ -25,7 +25,7 @@ def _rcnn(
     in_chans: int = 3,
     heads: Sequence[str | Head] = (BOX, "mask"),
     backbone: str | nn.Module = "resnet50",
-    backbone_weights: str | None = None,
+    backbone_weights: str | bool | None = None,
     levels: int = 4,
     trained: int | None = None,
     norm: Norm = "frozen",
@@ -44,7 +44,7 @@ def _rcnn(
         heads: "box", then names ("mask", "keypoint", those of `zoo.models.register_head`) or objects of `zoo.models.Head`.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied; or one that makes
             the maps of a pyramid by itself and has `out_channels`, which is taken as it is: see `zoo.models.Detector`.
-        backbone_weights: tag or file of weights that a backbone by name starts from.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         levels: how many strides from 4 on the pyramid has, of each the backbone's deepest map.
         trained: how many levels' layers of the backbone train, from the deepest; the stem belongs to the first. None is all.
         norm: "frozen" makes BatchNorm a fixed scale and shift, "batch" leaves it to train.

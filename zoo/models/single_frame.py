@@ -61,6 +61,7 @@ def single_frame(
         input_shape: (C, T, H, W); the frames' size is taken from it, any T is read.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         average: "probabilities" (the lectures'), or "scores" before the softmax.
     """
     check_choice("average", average, Average)

@@ -74,6 +74,7 @@ def space_time_attention(
         input_shape: (C, T, H, W); it sizes the positions, and clips of another are refused.
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME), or one, which is copied.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         block: of the backbone, whose maps are attended to (what comes later is cut off); None is the deepest.
         time: frames that a convolution of the backbone sees; with more than 1 it is inflated (Wang et al., section 4:
             I3D), with 1 it reads each frame by itself (their C2D).

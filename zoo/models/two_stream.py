@@ -116,6 +116,7 @@ def two_stream(
         backbone: a 2-D network by name (zoo's, else torchvision's, else timm/NAME); or one, which is copied, for a single
             stream.
         stem: of a resnet by name: "imagenet", "small", or None: "small" for frames of fewer than 64 pixels.
+        backbone_weights: what a backbone by name starts from: true, a tag, `MODEL:TAG`, a file or a run.
         streams: "both", "spatial" or "temporal".
         motion: "flow"; or "difference": the differences of consecutive frames of a clip without flow stand in for it (Wang
             et al., section 3.2), of T frames T - 1.

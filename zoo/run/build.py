@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 
+from zoo.common import trust
 from zoo.run import facts
 from zoo.run.check import _OF_ALL_MODELS, check_fit, check_outputs, check_parts, check_values, located, speaking_of
 from zoo.run.network import checkpoint_blocks
@@ -36,7 +37,8 @@ def build_task(config: DictConfig, *, anew: bool = True, net: "nn.Module | None"
     """The network and the task around it; the data set's facts must be published.
 
     Args:
-        anew: whether the network starts from `model.pretrained`; a checkpoint's has the checkpoint's weights.
+        anew: whether the network starts from `model.pretrained` or `model.backbone_weights`; a checkpoint's has its own
+            weights.
         net: the network, where it is built already.
     """
     from zoo.models._registry import get_builder
@@ -47,7 +49,8 @@ def build_task(config: DictConfig, *, anew: bool = True, net: "nn.Module | None"
     check_outputs(config)
     if net is None:
         with ways_out(config), speaking_of(config, "model"):
-            net = make(config.model, "model")(**({} if anew else {"pretrained": None}))
+            start = trust.USERS["model"] & {"pretrained", *map(str, config.model)}
+            net = make(config.model, "model")(**({} if anew else dict.fromkeys(start)))
         checkpoint_blocks(net, config)
     for metric in config.task.get("metrics") or ():
         if isinstance(metric, DictConfig):

@@ -131,13 +131,13 @@ def _check_options(model: DictConfig, values: Mapping[str, Any]) -> None:
 
 def _check_names(model: DictConfig) -> None:
     """Refuse a network and weights that do not exist."""
-    from zoo.models._create import check_pretrained
     from zoo.models._list import list_models
+    from zoo.models._start import check_start
 
     if model.name not in list_models():
         raise ValueError(f"model.name is {model.name!r}; {nearest(str(model.name), list_models())}")
     try:
-        check_pretrained(model.name, model.get("pretrained"))
+        check_start(model.name, model)
     except ValueError as error:
         raise ValueError(f"model.{error}") from None
 

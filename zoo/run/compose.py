@@ -195,6 +195,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
             config = compose("train", [*overrides, *search], return_hydra_config=True)
             size.check(config.size)
             _check_described(config)
+            _start_once(config, overrides)
             return config
         except MissingConfigException as error:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -240,6 +241,13 @@ def _check_described(config: DictConfig) -> None:
     for group in ("model", "task", "data"):
         if not OmegaConf.is_missing(config, group) and not isinstance(config[group], DictConfig):
             raise ValueError(f"{group} is {config[group]!r}; it has settings of its own, as in {group}.NAME=VALUE.")
+
+
+def _start_once(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Where weights of the backbone are asked for, the file of the network names no other ones."""
+    said = {each.key_or_group for each in parse(overrides)}
+    if {"model.backbone_weights", "model.pretrained"} & said == {"model.backbone_weights"} and config.model.backbone_weights:
+        config.model.pretrained = None
 
 
 _GONE = "small_shape"

@@ -38,10 +38,11 @@ def _listed(value: Any) -> Any:
 
 def pretrained_facts(config: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
     """The mean and deviation that published weights were trained with, where the run starts from some; else nothing."""
-    from zoo.models._entries import entry_named
+    from zoo.models._entry import Weights
+    from zoo.models._start import start_of
 
-    entry = entry_named(config.model.name, config.model.get("pretrained"))
-    return {**entry.normalization(int(config.data.shape[0]), own)} if entry else {}
+    start = start_of(config.model.name, config.model)
+    return start.normalization(int(config.data.shape[0]), own) if isinstance(start, Weights) else {}
 
 
 def publish(config: DictConfig, facts: Mapping[str, Any]) -> None:

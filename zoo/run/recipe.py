@@ -67,7 +67,8 @@ def recipe_of(
     choices = choices_of(config)
     arguments = {group: _plain(config[group], group) for group in ("model", "task", "data")}
     names = {group: choices[group] for group in arguments}
-    arguments["model"].pop("pretrained", None)  # the checkpoint holds the weights that training made of them
+    for start in trust.USERS["model"]:
+        arguments["model"].pop(start, None)  # the checkpoint holds the weights that training made of them
     recipe = {"version": __version__, "size": config.size, "names": names, "arguments": arguments, "facts": dict(facts)}
     if settings is None:
         return recipe

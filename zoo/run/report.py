@@ -154,13 +154,14 @@ def before(
 
 def _started(config: DictConfig) -> dict[str, str]:
     """The row about pretrained weights, where there are any."""
-    from zoo.models._entries import entry_named
+    from zoo.models._entry import Weights
+    from zoo.models._start import BACKBONE_WEIGHTS, PRETRAINED, nothing, start_of
 
-    pretrained = config.model.get("pretrained")
-    if pretrained in (None, False) or config.resume:
+    key = PRETRAINED if nothing(config.model.get(BACKBONE_WEIGHTS)) else BACKBONE_WEIGHTS
+    if nothing(config.model.get(key)) or config.resume:
         return {}
-    entry = entry_named(config.model.name, pretrained)
-    return {"pretrained": f"{entry.model}:{entry.tag}" if entry else str(pretrained)}
+    start = start_of(config.model.name, config.model)
+    return {key.replace("_", " "): f"{start.model}:{start.tag}" if isinstance(start, Weights) else str(config.model[key])}
 
 
 def steps_of(trainer: lightning.Trainer, data: "DataModule") -> tuple[int, int | None]:

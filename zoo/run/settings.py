@@ -61,6 +61,7 @@ HARMLESS = (
     "data.shard_bytes",
     "data.decoder",
     "model.pretrained",
+    "model.backbone_weights",
     "task.results",
     "task.threshold",
     "logger.*",

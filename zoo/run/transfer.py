@@ -19,7 +19,7 @@ def check_frozen(net: "nn.Module", model: Mapping[str, Any], freeze: "Freeze | N
     """Refuse a run that would keep random weights, or statistics that nobody measured, as they are.
 
     Args:
-        model: its settings; `pretrained`, and a detector's `norm` and `trained`, which freeze as it is built.
+        model: its settings: what it starts from, and a detector's `norm` and `trained`, which freeze as it is built.
         freeze: which holds parts of the network already.
 
     Raises:
@@ -49,11 +49,16 @@ def _refuse(what: str, names: list[str], remedy: str, model: Mapping[str, Any]) 
     if not names:
         return
     named = ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    start = model.get("pretrained")
-    why = "model.pretrained is null" if not start else f"model.pretrained={start} does not hold them in their shape"
+    key = _key(model)
+    why = f"{key}={start} does not hold them in their shape" if (start := model.get(key[6:])) else f"{key} is null"
     raise ValueError(
         f"{what} at values that nobody trained ({named}), as {why}. Set model.pretrained to weights that fit, or {remedy}."
     )
+
+
+def _key(model: Mapping[str, Any]) -> str:
+    """The setting that says what a network starts from."""
+    return "model.backbone_weights" if model.get("backbone_weights") else "model.pretrained"
 
 
 def _thawed(model: Mapping[str, Any]) -> str:
@@ -71,7 +76,7 @@ def ways_out(config: "DictConfig") -> Iterator[None]:
     try:
         yield
     except NotThereError as error:
-        key = "model.pretrained" if model.get("pretrained") else "model.backbone_weights"
+        key = _key(model)
         thawed = " and ".join(each for each in (_thawed(model), "freeze=null" if config.freeze else "") if each)
         frozen = f" (with {thawed}, for what nobody trained is not frozen)" if thawed else ""
         small = ", or size=small, which is a network for small data and starts from none" if config.size == PAPER else ""
@@ -80,8 +85,9 @@ def ways_out(config: "DictConfig") -> Iterator[None]:
 
 def fetch_weights(config: "DictConfig") -> None:
     """Download the published weights that a run starts from, before anything is built. Raises ValueError."""
-    from zoo.models._create import weights_file
+    from zoo.models._entry import Weights
+    from zoo.models._start import start_of
 
-    if pretrained := config.model.get("pretrained"):
-        with ways_out(config):
-            weights_file(config.model.name, pretrained)
+    with ways_out(config):
+        if isinstance(start := start_of(config.model.name, config.model), Weights):
+            start.path()
