@@ -1,6 +1,8 @@
 """Downloads, against a server on this machine: whole, resumed, refused, and explained where there is no network."""
 
+import errno
 import hashlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -133,6 +135,171 @@ def test_several_at_once_fetch_once(server: Server) -> None:
         paths = list(pool.map(lambda _: fetched([address(server, None, "net.safetensors")]), range(4)))
     assert server.asked == [None]
     assert {path.read_bytes() for path in paths} == {CONTENT}
+
+
+# Where people have it
+
+
+def hub_folder(root: Path, repository: str = "timm/net", revision: str = "main") -> Path:
+    """A repository in a cache of Hugging Face's, where files of it lie."""
+    folder = root / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / revision).write_text("0123abcd")
+    (folder / "snapshots/0123abcd").mkdir(parents=True)
+    return folder / "snapshots/0123abcd"
+
+
+HUB = "https://huggingface.co/timm/net/resolve/main/model.safetensors"
+GONE = "http://127.0.0.1:1/someone/files/net-0123.pth"
+KNOWN = [
+    ("torch/hub/checkpoints/net-0123.pth", {}, GONE, SHA256),
+    ("torch/hub/checkpoints/net-0123.pth", {}, GONE, None),
+    ("elsewhere/hub/checkpoints/net-0123.pth", {"TORCH_HOME": "elsewhere"}, GONE, SHA256),
+    ("huggingface/hub", {}, HUB, None),
+    ("home/hub", {"HF_HOME": "home"}, HUB, None),
+    ("cache", {"HF_HUB_CACHE": "cache"}, HUB, None),
+    ("mine/net-0123.pth", {"ZOO_WEIGHTS": "mine"}, GONE, SHA256),
+    ("mine/net-0123.pth", {"ZOO_WEIGHTS": "mine"}, GONE, None),
+    ("mine/net-0123.pth", {"ZOO_WEIGHTS": "other:mine:http://127.0.0.1:1/mirror"}, GONE, SHA256),
+    ("mine/net-0123.pth", {"ZOO_WEIGHTS": "http://127.0.0.1:1:mine"}, GONE, SHA256),
+    ("mine/timm/net/model.safetensors", {"ZOO_WEIGHTS": "mine"}, HUB, None),
+    ("mine/timm-net-model.safetensors", {"ZOO_WEIGHTS": "mine"}, HUB, None),
+]
+
+
+@pytest.mark.parametrize(("place", "variables", "url", "sha256"), KNOWN)
+def test_what_is_on_this_machine_is_not_fetched(
+    place: str, variables: dict[str, str], url: str, sha256: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / place
+    if not path.suffix:
+        path = hub_folder(path) / "model.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(CONTENT)
+    assert fetched([Address(url, sha256)]).samefile(path)
+    assert not weights_folder().exists(), "it stays where it is"
+
+
+def test_a_file_that_many_are_called_by_is_no_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path))
+    (tmp_path / "torch/hub/checkpoints").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "torch/hub/checkpoints"):
+        (folder / "model.safetensors").write_bytes(CONTENT)
+    with pytest.raises(ValueError, match=r"could not be fetched from http://127\.0\.0\.1:1/timm/net/resolve/main/model"):
+        fetched([Address(HUB)])
+
+
+def test_another_file_of_the_name_is_said_and_not_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/net.pth").write_bytes(b"another")
+    with pytest.warns(UserWarning, match=r"mine/net\.pth is not used: its SHA-256 does not begin with"):
+        path = fetched([address(server)])
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_a_mirror_is_asked_first_and_the_publisher_where_it_is_offline(
+    sha256: str | None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("ZOO_WEIGHTS", f"{mirror}/mirror/")
+    assert fetched([Address("http://127.0.0.1:1/a/b/c.safetensors", sha256)]).read_bytes() == CONTENT
+    monkeypatch.setenv("ZOO_WEIGHTS", "http://127.0.0.1:1/mirror")
+    assert fetched([address(server, sha256, "other.safetensors")]).read_bytes() == CONTENT
+    with pytest.raises(ValueError, match=r"fetched from http://127\.0\.0\.1:1/mirror \(.*\); nor from http\S*1:1/someone"):
+        fetched([Address(GONE.replace("net", "more"), sha256)])
+
+
+def test_offline_all_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("ZOO_WEIGHTS", f"{tmp_path}/mine:/nowhere")
+    with pytest.raises(ValueError, match=r"The weights net-0123\.pth are not in") as caught:
+        fetched([Address(GONE, "0123")])
+    for place in (f"{tmp_path}/mine", "/nowhere", f"{tmp_path}/torch/hub/checkpoints", f"{tmp_path}/huggingface/hub", GONE):
+        assert place in str(caught.value)
+    assert str(caught.value).endswith(f"put it at {weights_folder() / 'net-0123.pth'}.")
+
+
+# What is no file of weights
+
+
+class Odd(BaseHTTPRequestHandler):
+    """Answers that are none."""
+
+    def do_GET(self) -> None:
+        kind = self.path.strip("/").partition(".")[0]
+        if kind.isdigit():
+            self.send_error(int(kind))
+        elif kind == "closed":
+            self.close_connection = True
+        elif kind == "garbage":
+            self.wfile.write(b"\x00\x01garbage\r\n\r\n")
+        else:
+            body = {"page": b"<!DOCTYPE html><p>log in", "empty": b"", "half": CONTENT[:1000]}.get(kind, b"")
+            self.send_response(200)
+            if kind == "chunked":
+                self.send_header("Transfer-Encoding", "chunked")
+            elif kind != "half":
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(b"ffff\r\nhalf" if kind == "chunked" else body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("403", "403 Forbidden"),
+        ("404", "404 Not Found"),
+        ("503", "503 Service Unavailable"),
+        ("page", "no file of weights, but a web page"),
+        ("empty", "no file of weights, but nothing"),
+        ("half", "does not have the SHA-256|what came is no file of weights"),
+        ("chunked", "its answer is broken"),
+        ("closed", "closed connection"),
+        ("garbage", "its answer is broken"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_sentence_and_leaves_nothing(
+    kind: str, reason: str, sha256: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
+        thread = threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        with pytest.raises(ValueError, match=rf"could not be fetched from \S+ \(.*({reason}).*\)\. Fetch") as caught:
+            fetched([Address(f"http://127.0.0.1:{odd.server_port}/{kind}.safetensors", sha256)])
+        odd.shutdown()
+        thread.join()
+    assert "\n" not in str(caught.value)
+    assert not [path for path in weights_folder().iterdir() if path.suffix != ".part"]
+
+
+@pytest.mark.parametrize("what", ["file", "full"])
+def test_a_cache_that_cannot_be_written_to_is_named(
+    what: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if what == "file":
+        (tmp_path / "closed").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed"))
+    else:
+
+        def full(stream: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ValueError, match=r"net\.pth cannot be kept in \S+weights: \w.*set XDG_CACHE_HOME to another folder"):
+        fetched([address(server)])
 
 
 @pytest.mark.slow

@@ -23,12 +23,11 @@ from zoo.run.transfer import fetch_weights
 
 Verb = Callable[..., tuple[int, str, str]]
 SMALL = {
-    **dict.fromkeys(("fcn8s", "fcn16s", "fcn32s"), {"width": 0.125}),
-    "deconvnet": {"width": 0.125},
-    **dict.fromkeys(
-        ("faster_rcnn", "mask_rcnn", "keypoint_rcnn"),
-        {"backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}},
-    ),
+    **{name: {"width": 0.125} for name in ("fcn8s", "fcn16s", "fcn32s", "deconvnet")},
+    **{
+        name: {"backbone": "resnet18", "channels": 8, "head_options": {"box": {"width": 8}}}
+        for name in ("faster_rcnn", "mask_rcnn", "keypoint_rcnn")
+    },
     "two_stream": {"in_chans": 5, "input_shape": (5, 4, 32, 32)},
 }
 """Arguments that make a network quick."""
