@@ -58,6 +58,7 @@ def test_whatever_is_composed_of_a_network_of_images_takes_its_weights() -> None
         assert composed([f"model={name}"]).model.backbone_weights is None
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("case", SOURCES)
 def test_a_file_goes_where_the_backbone_is(case: str, tmp_path: Path) -> None:
     name, source = case.partition(" ")[0], source_of(case)
@@ -88,6 +89,7 @@ def test_a_file_goes_where_the_backbone_is(case: str, tmp_path: Path) -> None:
     assert net.recipe["arguments"]["backbone_weights"] is None, "the network has them"
 
 
+@pytest.mark.numerical
 def test_both_streams_start_from_images(tmp_path: Path) -> None:
     source = source_of("two_stream")
     torch.save(source.state_dict(), tmp_path / "source.pt")
