@@ -13,7 +13,7 @@ from torch import nn
 import zoo
 from tests.models.test_other_networks import SOURCES, disturbed, narrow_vgg
 from zoo.common.signature import parameters
-from zoo.models import _entries
+from zoo.models import _entry
 from zoo.models._registry import get_builder
 from zoo.models._weights import fresh_tensors
 from zoo.run.check import check_parts
@@ -123,7 +123,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """torchvision's ResNet-18 with a file that its entry leads to."""
     source = disturbed(torchvision.models.resnet18(weights=None))
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
-    monkeypatch.setattr(_entries.Weights, "path", lambda entry: tmp_path / f"{entry.model}.pth")
+    monkeypatch.setattr(_entry.Weights, "path", lambda entry: tmp_path / f"{entry.model}.pth")
     return source
 
 
