@@ -31,9 +31,7 @@ def objects(root: Path) -> dict[str, dict[Path, list[Box]]]:
         for each in content["annotations"]:
             left, top, width, height = each["bbox"]
             if min(width, height) >= SIDE and not each.get("iscrowd"):
-                found[names[each["category_id"]]][photographs[each["image_id"]]].append(
-                    (left, top, left + width, top + height)
-                )
+                found[names[each["category_id"]]][photographs[each["image_id"]]].append((left, top, left + width, top + height))
     for boxes in (boxes for of_class in found.values() for boxes in of_class.values()):
         boxes.sort(key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
     return found

@@ -290,3 +290,14 @@ def test_published_weights_are_looked_for_once_and_under_their_own_network(
         net = zoo.create_model("faster_rcnn", pretrained="resnet18:imagenet1k_v1", **small)
     assert torch.equal(net.backbone.body.conv1.weight, source.conv1.weight)
     assert asked == [("resnet18", "imagenet1k_v1")]
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    ["timm/tf_efficientnet_lite0", "timm/mobilenetv3_small_050", "timm/resnet10t", "timm/convnext_atto", "efficientnet_b0"],
+)
+@pytest.mark.parametrize("num_classes", [2, 10, 1000])
+def test_a_head_of_few_classes_is_drawn_no_wider_than_others(backbone: str, num_classes: int) -> None:
+    head = zoo.create_model("backbone", backbone=backbone, num_classes=num_classes).head
+    assert isinstance(head, nn.Linear)
+    assert head.weight.std() < 1 / head.in_features**0.5

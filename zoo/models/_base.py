@@ -1,6 +1,7 @@
 """The contract of every classification network: features, then a head that can be replaced."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
@@ -203,8 +204,10 @@ def wrapped(
         blocks=blocks,
         renames={f"{head}.": "head.", **(renames or {}), "": "features."},
     )
-    if linear.out_features == num_classes:
-        result.head = linear  # with its library's initial values
+    # With its library's initial values; but EfficientNets are drawn within 1 / sqrt(classes), which for few classes is so wide
+    # that what the head is drawn with outweighs what it learns.
+    if linear.out_features == num_classes and linear.weight.std() < 2 / math.sqrt(linear.in_features):
+        result.head = linear
     return result
 
 
