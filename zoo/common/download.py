@@ -94,7 +94,7 @@ def fetched(addresses: Sequence[Address]) -> Path:
             failures[who] = _reason(error)
             continue
         return path
-    looked = ", ".join(map(str, (*folders, _torch_folder(), _hub_folder())))
+    looked = ", ".join(map(str, (*folders, _torch_folder(), hub_folder())))
     tried = "; nor from ".join(f"{who} ({why})" for who, why in failures.items())
     own = weights_folder() / addresses[0].name
     raise NotThereError(
@@ -136,7 +136,7 @@ def _places(address: Address, folders: Sequence[Path]) -> Iterator[Path]:
     if not address.generic:
         candidates.append(_torch_folder() / address.url.rpartition("/")[2])
     if hub := re.fullmatch(rf"{re.escape(_HUB)}/([^/]+)/([^/]+)/resolve/([^/]+)/(.+)", address.url):
-        repository = _hub_folder() / f"models--{hub[1]}--{hub[2]}"
+        repository = hub_folder() / f"models--{hub[1]}--{hub[2]}"
         with contextlib.suppress(OSError):
             commit = (repository / "refs" / hub[3]).read_text().strip()
             candidates.append(safe_join(repository / "snapshots" / commit, hub[4]))
@@ -147,17 +147,21 @@ def _torch_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _hub_folder() -> Path:
+def hub_folder() -> Path:
     """Hugging Face's cache, as its library finds it, which reads the environment once."""
     said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     home = os.environ.get("HF_HOME") or cache_folder().parent / "huggingface"
     return Path(said or Path(home) / "hub").expanduser()
 
 
+def hub_endpoint() -> str:
+    """Where Hugging Face is: $HF_ENDPOINT, else its own address."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUB
+
+
 def _of_endpoint(url: str) -> str:
-    """An address of Hugging Face at the place that $HF_ENDPOINT says it has."""
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
-    return endpoint + url.removeprefix(_HUB) if endpoint and url.startswith(f"{_HUB}/") else url
+    """An address of Hugging Face at the place that it has."""
+    return hub_endpoint() + url.removeprefix(_HUB) if url.startswith(f"{_HUB}/") else url
 
 
 # The download

@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from zoo.common import trust
+from zoo.common import hub, trust
 from zoo.common.nested import flat, merged
 from zoo.common.renaming import in_place
 from zoo.common.signature import OPEN, parameters
@@ -34,8 +34,9 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     """Build a network by name.
 
     Args:
-        name: one of `list_models()`; `MODEL:TAG`, which is the model with the weights of that tag; or `timm/NAME`, a network of
-            timm's. Another one of torchvision's is `create_model("backbone", backbone=NAME)`.
+        name: one of `list_models()`; `MODEL:TAG`, which is the model with the weights of that tag; `hf-hub:ORG/NAME`, a network
+            that `zoo publish` put on Hugging Face; or `timm/NAME`, a network of timm's. Another one of torchvision's is
+            `create_model("backbone", backbone=NAME)`.
         pretrained: what its weights start from:
 
             - True: the default of its published weights;
@@ -63,6 +64,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     Raises:
         ValueError: a name, an argument or a file that does not exist, or weights of another network.
     """
+    if str(name).startswith(hub.PREFIX):
+        return _from_hub(name, pretrained, arguments)
     name, pretrained, arguments = _spelled(name, pretrained, arguments)
     builder = get_builder(name)
     arguments = in_place(arguments, parameters(builder), told=name)
@@ -71,7 +74,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     begun = start_of(name, {**arguments, "pretrained": pretrained})
     whole = begun if nothing(arguments.get(BACKBONE_WEIGHTS)) else None  # else the builder loads it
     if isinstance(whole, Path):
-        net, arguments = _continued(name, builder, arguments, whole)
+        tensors, beside = read_whole(whole)
+        net, arguments = _continued(name, builder, arguments, whole, tensors, beside.get("zoo"))
     else:
         file = whole.path() if whole else None  # before a network is built for it
         if whole and whole.model == name:
@@ -147,12 +151,35 @@ def _published(entry: Weights, builder: Callable[..., nn.Module]) -> dict[str, A
     return {key: value for key, value in own.items() if key in inspect.signature(builder).parameters}
 
 
+def _from_hub(place: str, pretrained: object, arguments: dict[str, Any]) -> nn.Module:
+    """Build a published network with its weights. Raises ValueError."""
+    if not nothing(pretrained) or not nothing(arguments.get(BACKBONE_WEIGHTS)):
+        raise ValueError(f"{place} has its weights. Leave pretrained and {BACKBONE_WEIGHTS} out.")
+    recipe, tensors = hub.read_published(place)
+    name = recipe["names"].get("model")
+    builder = get_builder(name) if isinstance(name, str) and name in list_models() else None
+    if builder is None:
+        raise ValueError(f"{place} names a model {name!r}, which is not here. If a file of your own defines it, import it.")
+    arguments = in_place(arguments, parameters(builder), told=name)
+    _check_arguments(name, builder, arguments)
+    own = {key: value for key, value in tensors.items() if not key.startswith(hub.TASK)}
+    net, arguments = _continued(name, builder, arguments, place, own, recipe)
+    _describe(net, name, builder, arguments, None)
+    facts = {key: recipe["facts"].get(key) for key in ("mean", "std")}
+    if all(isinstance(values, list) and len(values) == getattr(net, "in_chans", 3) for values in facts.values()):
+        vars(net)["normalization"] = facts
+    return net
+
+
 def _continued(
-    name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any], path: Path
+    name: str,
+    builder: Callable[..., nn.Module],
+    arguments: dict[str, Any],
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    recipe: object,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Build a network with the weights of a file; return its arguments too. A run's file says how, where the user does not."""
-    tensors, beside = read_whole(path)
-    recipe = beside.get("zoo")
+    """Build a network with a file's weights; return its arguments too. A run's recipe says how, where the user does not."""
     with trust.naming_later_version(recipe, path):
         if own := _stated(recipe, name, builder, arguments):
             arguments = merged(own, arguments)

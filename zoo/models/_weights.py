@@ -205,7 +205,7 @@ def check_size(weights: Mapping[Any, Any], build: Callable[[], nn.Module], place
         raise ValueError(f"{place} describes a network of {described:,} numbers, but holds {held:,}. Take another checkpoint.")
 
 
-def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
+def load_pretrained(net: nn.Module, path: str | Path, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Start a network from a file of weights, keeping fresh what does not fit, and say so, and what the network lacks.
 
     What it has of the file is noted on it, see `fresh_tensors`. Weights of another network are refused: those of which less
@@ -215,7 +215,7 @@ def load_pretrained(net: nn.Module, path: Path, name: str, tensors: Mapping[str,
     Args:
         tensors: what the file holds, where it has been read.
     """
-    tensors = read_tensors(path) if tensors is None else tensors
+    tensors = read_tensors(Path(path)) if tensors is None else tensors
     try:
         found = fit(net, tensors)
     except ValueError as error:

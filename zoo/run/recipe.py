@@ -198,13 +198,17 @@ def _place(config: DictConfig, recipe: Mapping[str, Any], chosen: Collection[str
 
 
 def read_checkpoint(place: str | Path) -> dict[str, Any]:
-    """A checkpoint that zoo wrote, with its recipe; or published weights, `MODEL:TAG`.
+    """A checkpoint that zoo wrote, with its recipe; or published weights, `MODEL:TAG`; or what `zoo publish` wrote, a folder or
+    `hf-hub:ORG/NAME`.
 
     Only tensors and plain values are unpickled.
     """
+    from zoo.common.hub import is_published
     from zoo.common.tensors import read_pickle
     from zoo.models._entries import full_name
 
+    if is_published(place):
+        return _read_published(place)
     if published := full_name(place):
         return {"zoo": recipe_of_weights(*published)}
     path = checkpoint_path(place)
@@ -218,6 +222,22 @@ def read_checkpoint(place: str | Path) -> dict[str, Any]:
             )
     recipe.pop(PUBLISHED, None)
     return content
+
+
+def _read_published(place: str | Path) -> dict[str, Any]:
+    """A published network as the checkpoint that it was made of."""
+    import torch
+
+    from zoo.common.hub import TASK, read_published
+    from zoo.common.tensors import NET
+
+    recipe, tensors = read_published(place)
+    recipe.pop(PUBLISHED, None)
+    trust.check_facts(recipe["facts"])
+    state = {f"{NET}{key}": value for key, value in tensors.items() if not key.startswith(TASK)}
+    state |= {key.removeprefix(TASK): value for key, value in tensors.items() if key.startswith(TASK)}
+    state |= {key: torch.tensor(recipe["facts"][key]) for key in ("mean", "std") if key in recipe["facts"]}
+    return {"zoo": recipe, "state_dict": state}
 
 
 def resumable(config: DictConfig) -> str | None:

@@ -18,6 +18,7 @@ from zoo.common import trust
 from zoo.common.ahead import ahead
 from zoo.common.apart import Apart
 from zoo.common.files import File, Unreadable, reason, regular
+from zoo.common.hub import PREFIX
 from zoo.common.pixels import Pixels
 from zoo.common.renaming import Renamed
 from zoo.common.signature import parameters
@@ -94,7 +95,7 @@ def load(
 
     Args:
         source: a run folder, of which the best checkpoint is taken; a checkpoint of a run or of a Trainer of yours that trained
-            one of our tasks; or published weights, `MODEL:TAG`.
+            one of our tasks; published weights, `MODEL:TAG`; or what `zoo publish` wrote, a folder or `hf-hub:ORG/NAME`.
         settings: as of `zoo.predict`: how an input is cut, for instance `data.clips=10`.
         device: where it computes; None is a GPU where there is one.
 
@@ -375,6 +376,6 @@ def _network(recipe: Mapping[str, Any], place: str | Path, kind: type[Task]) -> 
         )
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise ValueError(f"{place} names a model {name!r}, which is not a name.")
-    if PUBLISHED in recipe:
+    if PUBLISHED in recipe or str(place).startswith(PREFIX):
         return create_model(str(place))
     return create_model(name, pretrained=checkpoint_path(place))
