@@ -20,7 +20,7 @@ from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data.reading.folders import Labeled, labeled_splits
 from zoo.data.reading.ledger import Store
 from zoo.data.reading.prepared import PATIENCE, prepare
-from zoo.data.video import ClipFiles, Clips
+from zoo.data.video import ClipFiles, Clips, Sampling, sides_of
 
 FlowKind = Literal["dis", "raft"]
 
@@ -42,6 +42,9 @@ class VideoLoading(ClipLoading, total=False):
     decoder: Literal["pyav", "torchcodec"]
     prepared: int | None
     flow: FlowKind | None
+    resize: int | Sequence[int] | None
+    antialias: bool
+    sampling: Sampling
 
 
 class VideoFolder(DataModule):
@@ -66,12 +69,19 @@ class VideoFolder(DataModule):
         prepared: read the copies with a shorter side of so many pixels that `zoo.prepare` made; None the videos.
         flow: "dis" or "raft", as `zoo.prepare` extracted it; None where the network reads pictures alone. Displacements are
             scaled with the pictures and served in steps of `zoo.common.flow.STEP` pixels: in small shapes slow motion is lost.
+        resize: in place of `short_side`: scale the whole frame before the cut, its shorter side to so many pixels, or both
+            sides to [H, W], as published protocols do.
+        antialias: widen the kernel where a frame is made smaller.
+        sampling: "rate", frames at even times and clips from the video's start to its end; or "linspace", the frames of
+            T / rate seconds from the first to the last, and clips from the starts of equal parts, as pytorchvideo samples.
     """
 
     default_shape = (3, 16, 112, 112)
     layout = 4
     suffixes = SUFFIXES
-    spoken = frozenset(["shape", "rate", "segments", "clips", "crops", "short_side", "decoder"])
+    spoken = frozenset(
+        ["shape", "rate", "segments", "clips", "crops", "short_side", "decoder", "resize", "antialias", "sampling"]
+    )
     default_arguments = Loading(batch_size=16)
 
     def __init__(
@@ -87,13 +97,18 @@ class VideoFolder(DataModule):
         decoder: Literal["pyav", "torchcodec"] = "pyav",
         prepared: int | None = None,
         flow: FlowKind | None = None,
+        resize: int | Sequence[int] | None = None,
+        antialias: bool = True,
+        sampling: Sampling = "rate",
         **loading: Unpack[Loading],
     ) -> None:
         super().__init__(**loading)
         self.root = data_root(root)
         self.given_root: str | None = root
         """As on the command line; None where the set has a place of its own."""
-        self.clips = Clips(self.shape, rate, segments, clips, crops, short_side, flip, decoder)
+        self.clips = Clips(
+            self.shape, rate, segments, clips, crops, short_side, flip, decoder, sides_of(resize), antialias, sampling
+        )
         self.prepared = prepared
         self.flow = flow
         self.protocol = str(self.clips)

@@ -101,6 +101,13 @@ class Video:
         found = np.searchsorted(shown, seconds + LATE, side="right") - 1
         return np.clip(found, 0, len(self.pts) - 1).astype(np.int64)
 
+    def between(self, start: float, end: float) -> tuple[int, int]:
+        """The first and the last frame whose display begins in these seconds after the first's, the end itself left out; at
+        least one frame."""
+        shown = (self.pts - self.pts[0]) * self.time_base
+        first = min(int(np.searchsorted(shown, start - LATE)), len(self.pts) - 1)
+        return first, max(first, int(np.searchsorted(shown, end - LATE)) - 1)
+
 
 _FORMATS = "mov,matroska,avi,flv,gif,asf,mpeg,mpegts,ogg,mpegvideo,m4v,h264,hevc,ivf,mxf,nut,dv,rm,wtv,vob"
 """Containers that hold a film themselves. FFmpeg knows others that are lists of files and addresses (HLS, concat, SDP), and

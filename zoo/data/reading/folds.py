@@ -14,7 +14,8 @@ class Folds(VideoFolder):
     Args:
         root: the data root; None is $ZOO_DATA or the cache folder.
         fold: 1, 2 or 3, the official split. Figures are usually the mean over the three.
-        rate, segments, clips, crops, short_side, flip, decoder, prepared, flow: see `video_folder.VideoFolder`.
+        rate, segments, clips, crops, short_side, flip, decoder, prepared, flow, resize, antialias, sampling: see
+            `video_folder.VideoFolder`.
     """
 
     place: ClassVar[str]
