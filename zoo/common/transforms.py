@@ -110,12 +110,11 @@ class Transforms:
         return rescaled(images, size_by(self.resize, height, width, self.limit), self.interpolation, self.antialias)
 
     def _frames(self, frames: Tensor) -> Tensor:
-        """(B, c, h, w) -> (B, C, H, W), cut as the frames of films are: before they are scaled."""
+        """(B, c, h, w) -> (B, C, H, W), cut as the frames of films are: before they are scaled, but by `resize` after it."""
         height, width = self.shape[-2:]
-        if isinstance(self.resize, tuple):
+        if self.resize is not None:
             return self._crops.cut(frames, 0)
-        scale = min(frames.shape[2:]) / self.resize if self.resize else float(max(frames.shape[2:]))
-        return with_channels(region(frames, 0.5, 0.5, scale, (height, width)), self.shape[0])
+        return with_channels(region(frames, 0.5, 0.5, float(max(frames.shape[2:])), (height, width)), self.shape[0])
 
     def _batch(self, pixels: Any) -> tuple[Tensor, bool]:
         """(B, C, H, W) or (B, C, T, H, W), uint8 or float32 from 0 to 255; and whether it was one sample. Raises ValueError."""

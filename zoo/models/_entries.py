@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zoo.common.words import nearest
+from zoo.models._entries_clips import torchvisions_of_clips
 from zoo.models._entries_packaged import packaged
 from zoo.models._entries_torchvision import torchvisions
 from zoo.models._entry import Weights
 from zoo.models._registry import get_builder, names
 
-SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions)
+SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions, torchvisions_of_clips)
 """Each lists the entries of a model by its name, its best first; the first of all is the model's default."""
 
 
@@ -43,15 +44,17 @@ def full_name(said: object) -> tuple[str, str] | None:
 
 
 def entry_named(name: str, said: object) -> Weights | None:
-    """Find published weights as `pretrained` names them: the model's by tag, in any case; `default`, or True, is the first;
-    another network's by their full name (see `full_name`); or themselves. Return None where no weights have that name."""
+    """Find published weights as `pretrained` names them: the model's by tag, in any case, or by the publisher's file, as
+    `X3D_S`; `default`, or True, is the first; another network's by their full name (see `full_name`); or themselves. Return
+    None where no weights have that name."""
     if isinstance(said, Weights):
         return said
     name, tag = full_name(said) or (name, str(said))
     entries, tag = entries_of(name), tag.rpartition("_Weights.")[2].lower()
     if tag in ("default", "true"):
         return next(iter(entries.values()), None)
-    return next((entry for known, entry in entries.items() if known.lower() == tag), None)
+    files = {Path(address.url).stem.lower(): entry for entry in entries.values() for address in entry.addresses}
+    return {**files, **{known.lower(): entry for known, entry in entries.items()}}.get(tag)
 
 
 def entries_of(name: str) -> dict[str, Weights]:

@@ -17,6 +17,8 @@ def packaged(name: str) -> Sequence[Weights]:
 
 def read_entry(path: Path) -> Weights:
     content = json.loads(path.read_text())
+    if isinstance(content["class_names"], str):
+        content["class_names"] = _categories(*content["class_names"].split(":"))
     for key in ("input_shape", "mean", "std", "class_names"):
         content[key] = tuple(content[key])
     if isinstance(content["resize"], list):
@@ -24,6 +26,14 @@ def read_entry(path: Path) -> Weights:
     content["addresses"] = tuple(Address(**address) for address in content["addresses"])
     content["accuracies"] = tuple(Accuracy(**accuracy) for accuracy in content["accuracies"])
     return Weights(**content)
+
+
+def _categories(model: str, weights: str) -> list[str]:
+    """The classes that torchvision states for weights of its own, of data that others have trained on too."""
+    import torchvision
+
+    categories: list[str] = torchvision.models.get_model_weights(model)[weights].meta["categories"]
+    return categories
 
 
 def write_entry(entry: Weights) -> None:

@@ -85,6 +85,8 @@ class Weights:
     """Of the channels that go in; `mean` and `std` are in the same order."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the task must know of the data beside their classes, as `category_ids`."""
+    views: Mapping[str, Any] = field(default_factory=dict)
+    """How samples are cut into views for the figures stated: settings of the data set, as `clips` and `crops`."""
 
     def path(self) -> Path:
         """Return the file; download and check it if need be. Raises ValueError."""

@@ -291,7 +291,8 @@ def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
     cut: dict[str, Any] = {"scales": [entry.resize] if entry.resize else None}
     data = "image_folder"
     if len(entry.input_shape) == 4:
-        data, cut = "video_folder", {"short_side": entry.resize, "rate": entry.rate}
+        resize = list(entry.resize) if isinstance(entry.resize, tuple) else entry.resize
+        data, cut = "video_folder", {"resize": resize, "antialias": entry.antialias, "rate": entry.rate, **entry.views}
     return {
         "version": __version__,
         "size": PAPER,
