@@ -23,13 +23,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many as cores; before to
 _USER_DATA = os.environ.pop("ZOO_DATA", None)  # no test reads the user's folder unless it asks for it
 
 
-LONG = 2
-"""Cases of one long proof beyond which $ZOO_TEST_SHARE takes a share of them."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ZOO_TEST_SHARE=1/3 of each long proof over a list every third case is left, from the second on; with 0/3 from the
-    first. Proofs begin to count at different cases, or a list of four would always cost the first share twice."""
+    """With ZOO_TEST_SHARE=1/3 a third of the long proofs is left, and of each that goes over a list every third case; 0/3 and
+    2/3 are the others. Proofs begin to count at different cases, or the first share would have all that stand alone."""
     turn, _, parts = os.environ.get("ZOO_TEST_SHARE", "").partition("/")
     if not parts:
         return
@@ -40,7 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = {
         item
         for name, cases in proofs.items()
-        if len(cases) > LONG
         for number, item in enumerate(cases, start=zlib.crc32(name.encode()))
         if number % int(parts) != int(turn)
     }

@@ -193,9 +193,10 @@ def test_a_value_that_no_setting_takes_is_refused_before_anything_is_made(group:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("group", RUNS)
 def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
-    group: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
+    group: str, value: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The runs that begin are short, whatever their length is set to."""
     steps = 0
@@ -211,14 +212,11 @@ def test_every_value_of_every_setting_is_taken_or_refused_in_one_sentence(
     monkeypatch.setattr(Task, "training_step", few)
     batches = [f"trainer.limit_{split}_batches={number}" for split, number in (("train", 2), ("val", 1), ("test", 1))]
     for name in wrong(group):
-        for value in VALUES:
-            steps = 0
-            rest = [
-                each for each in (*RUNS[group], *SMALL[1:], *batches, "data.num_workers=0") if not each.startswith(f"{name}=")
-            ]
-            status, out, err = verb("train", *rest, f"{name}={value}")
-            if status:  # a value that is taken may still be too large to learn with
-                assert_one_sentence((status, out, err), "The loss became" if "The loss became" in err else name)
+        steps = 0
+        rest = [each for each in (*RUNS[group], *SMALL[1:], *batches, "data.num_workers=0") if not each.startswith(f"{name}=")]
+        status, out, err = verb("train", *rest, f"{name}={value}")
+        if status:  # a value that is taken may still be too large to learn with
+            assert_one_sentence((status, out, err), "The loss became" if "The loss became" in err else name)
 
 
 LONG = "x" * 300
