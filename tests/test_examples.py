@@ -38,11 +38,15 @@ HEADS = {
 QUICK = {"limit_train_batches": 1, "limit_val_batches": 1, "limit_test_batches": 1, "max_epochs": 1, "logger": False}
 
 
+SCRIPTS = {"coco_crops", "lite0_weights"}
+"""What prepares files, tried in test_real_weights.py."""
+
+
 def test_every_example_is_tried() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == set(SETTINGS)
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*SETTINGS, *SCRIPTS}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*SETTINGS, *sorted(SCRIPTS)])
 def test_an_example_is_short_and_knows_public_names_alone(name: str) -> None:
     source = (FOLDER / f"{name}.py").read_text()
     assert len(source.splitlines()) < 100
