@@ -16,6 +16,7 @@ from zoo.common.places import CONF
 from zoo.common.words import printable
 from zoo.run import cli
 from zoo.run.folder import place
+from zoo.run.published import overrides_of
 from zoo.run.recipe import names_a_run
 
 if TYPE_CHECKING:
@@ -112,9 +113,13 @@ def verify_weights(
         if not (CONF / "data" / f"{accuracy.data}.yaml").is_file():
             raise ValueError(f"{weights} states its accuracy on {accuracy.data}, which no data= of this project reads.")
     verdicts = []
+    measured_on: dict[tuple[str, str], dict[str, float]] = {}
     for accuracy in entry.accuracies:
-        scales = [f"data.scales=[{entry.resize}]"] if entry.resize else []
-        scores = evaluate(weights, [f"data={accuracy.data}", *scales, *overrides], cast(Split, accuracy.split))
+        where = (accuracy.data, accuracy.split)
+        if where not in measured_on:
+            settings = [*overrides_of(entry, accuracy.data), *overrides]
+            measured_on[where] = evaluate(weights, settings, cast(Split, accuracy.split))
+        scores = measured_on[where]
         measured = 100 * scores[f"{accuracy.split}/{_METRICS.get(accuracy.metric, accuracy.metric)}"]
         verdicts.append(Verdict(weights, accuracy, measured, accuracy.tolerance if tolerance is None else tolerance))
     return verdicts

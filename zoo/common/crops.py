@@ -12,6 +12,8 @@ CROPS = {1: "1 crop, the centre,", 3: "3 crops (centre, both ends)", 10: "10 cro
 """How many views are cut from an image at test, and which."""
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Rounding = Literal["nearest", "down"]
+"""How the size of a scaled image is made whole; torchvision rounds down."""
 
 _PLACES = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # (top, left): the center, then the corners
 
@@ -57,8 +59,9 @@ class Crops:
         """The protocol, as it is written beside a figure."""
         height, width = self.shape[1:]
         what = CROPS[self.crops]
-        where = f"at short sides {', '.join(map(str, self.scales))}" if self.scales else "of the largest region"
-        return f"{what} {where}, {height} x {width}, bilinear" + (", probabilities averaged" if self.views > 1 else "")
+        where = f"at {_sides(self.scales)}" if self.scales else "of the largest region"
+        how = self.interpolation + ("" if self.antialias else " without antialiasing")
+        return f"{what} {where}, {height} x {width}, {how}" + (", probabilities averaged" if self.views > 1 else "")
 
     def cut(self, pixels: Tensor, view: int) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W): view 0 <= view < views of each. Floats, 0 to 255, are not rounded."""
@@ -93,6 +96,26 @@ class Crops:
             columns = slice(x, x + width)
             cut = scaled[:, :, y : y + height, in_mirror(columns, scaled.shape[3]) if mirrored else columns]
         return cut.flip(-1) if mirrored else cut
+
+
+def scales_of(said: Sequence[int | Sequence[int]] | None) -> tuple[int | tuple[int, int], ...] | None:
+    """The scales of `Crops` from lists of a configuration. Raises ValueError."""
+    found: list[int | tuple[int, int]] = []
+    for each in said or ():
+        if isinstance(each, int):
+            found.append(each)
+        elif len(each) == 2:
+            found.append((each[0], each[1]))
+        else:
+            raise ValueError(f"data.scales names {list(each)}; a scale is the shorter side's pixels, or [height, width].")
+    return tuple(found) or None
+
+
+def _sides(scales: Sequence[int | tuple[int, int]]) -> str:
+    short = ", ".join(str(scale) for scale in scales if isinstance(scale, int))
+    return ", ".join(
+        [*([f"short sides {short}"] if short else []), *(f"{s[0]} x {s[1]}" for s in scales if not isinstance(s, int))]
+    )
 
 
 def check_crops(crops: int) -> None:

@@ -55,7 +55,7 @@ class Transforms:
         antialias: widen the kernel where an image is made smaller, as Pillow does.
         whole: nothing is cut off: an image keeps the size that `resize` and `limit` make of it.
         limit: pixels that the longer side of an image that goes in whole has at most.
-        channel_order: of what the network reads; `mean` and `std` are in the same order.
+        channel_order: of what the network reads. `mean` and `std` are of red, green and blue in any case.
 
     Raises:
         ValueError: what is handed over has another form, another type, or floats beyond 0..1.
@@ -92,11 +92,11 @@ class Transforms:
             cut = cut.reshape(len(found), -1, *cut.shape[1:]).transpose(1, 2)
         else:
             cut = self._uncut(found) if self.whole else self._crops.cut(found, 0)
-        if self.channel_order == "bgr":
-            cut = cut.flip(1)
         axes = (-1, *(1,) * (len(self.shape) - 1))
         mean, std = (torch.tensor(each, device=cut.device).reshape(axes) for each in (self.mean, self.std))
         normalized = (cut.float() - 255 * mean) / (255 * std)
+        if self.channel_order == "bgr":
+            normalized = normalized.flip(1)
         if single:
             (normalized,) = normalized
         return normalized

@@ -24,14 +24,16 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 NUMBERS = frozenset(
-    "antialias batch_size clips crops fold fraction flip ground prepared rate resize scale scales seed segments shape "
+    "antialias batch_size clips crops fold fraction flip gaps ground prepared rate resize scale scales seed segments shape "
     "short_side val void year".split()
 )
 """Arguments of data sets that say which samples are served, and how they are cut: numbers, or lists of numbers."""
 WORDS = {
     "model": frozenset("name backbone block cell fusion average heads motion norm padding slow_frames stem streams".split()),
     "task": frozenset("metric metrics mode loss copies".split()),
-    "data": frozenset("annotations decoder flow ground sampling target test_list train_list val_sequence".split()),
+    "data": frozenset(
+        "annotations decoder flow ground interpolation rounding sampling target test_list train_list val_sequence".split()
+    ),
 }
 """Arguments that are told by a word; what is no word names a place, an address, a command."""
 NAMES = {"model": frozenset[str](), "task": frozenset({"class_names", "fields"}), "data": frozenset({"class_name", "classes"})}

@@ -6,7 +6,7 @@ from typing import Unpack
 
 from zoo.common.places import data_root
 from zoo.data.base import SPLITS
-from zoo.data.images import PictureLoading
+from zoo.data.images import UncutLoading
 from zoo.data.masks import FilePair, MaskSet
 
 
@@ -52,7 +52,7 @@ class CamVid(MaskSet):
         short_side: int | None = None,
         scale: Sequence[float] = (0.75, 1.5),
         flip: bool = True,
-        **loading: Unpack[PictureLoading],
+        **loading: Unpack[UncutLoading],
     ) -> None:
         super().__init__(short_side=short_side, scale=scale, flip=flip, **loading)
         self.folder = data_root(root) / "camvid"

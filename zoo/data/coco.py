@@ -17,13 +17,17 @@ from torch import Tensor
 from zoo.batch import VOID
 from zoo.common.files import File, Unreadable
 from zoo.common.places import data_root, safe_join
-from zoo.data.images import IMAGENET, PictureLoading, WholeSet
+from zoo.data.images import IMAGENET, UncutLoading, WholeSet
 from zoo.data.instances import FACTS, BareImages, Scene, Sizing, check_scene, scene_splits
 from zoo.data.loading.dataset import SplitDataset
 from zoo.data.masks import Geometry, MaskFacts, WholeImages, mask_files
 from zoo.data.reading.annotations import Annotation, Category, Picture, Runs, by_image, read_annotations
 from zoo.data.reading.carving import completed
 from zoo.data.reading.rle import check_segmentation, object_mask
+
+NOBODY = "N/A"
+"""What torchvision calls the numbers below 90 that no category has."""
+_MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ class Coco(WholeSet):
             shorter side of `shape`, and the longer one the limit of an image's longer side. Scores are at full size anyway.
         scale: training images are scaled further by a factor between these two; None is 0.5 to 2, or 1 as `instances`.
         flip: mirror half of the training images.
+        gaps: count numbers that no category has as classes too, called N/A, so that a class's number is its category's id, as
+            torchvision's weights have it.
     """
 
     default_shape = (3, 800, 1333)
@@ -174,14 +180,17 @@ class Coco(WholeSet):
         short_side: int | None = None,
         scale: Sequence[float] | None = None,
         flip: bool = True,
-        **loading: Unpack[PictureLoading],
+        gaps: bool = False,
+        **loading: Unpack[UncutLoading],
     ) -> None:
         super().__init__(**loading)
         self.folder = data_root(root) / folder
         self.target = target
         self.annotations = annotations
-        self.geometry = Geometry(self.shape, short_side, scale or (0.5, 2.0), flip, self.mean)
-        self.sizing = Sizing(self.shape, short_side, scale or (1.0, 1.0), flip)
+        how = (self.interpolation, self.antialias, self.rounding)
+        self.geometry = Geometry(self.shape, short_side, scale or (0.5, 2.0), flip, self.mean, *how)
+        self.sizing = Sizing(self.shape, short_side, scale or (1.0, 1.0), flip, (), *how)
+        self.gaps = gaps
         self.masked = True
         self.category_ids: tuple[int, ...] = ()
         self.keypoint_names: tuple[str, ...] = ()
@@ -222,8 +231,8 @@ class Coco(WholeSet):
         if not categories:
             raise ValueError(f"{path} lists no categories. Name the classes there, each with its id.")
         found, problems = by_image(path, content)
-        classes = {each.id: number for number, each in enumerate(categories, start=1)}
-        self._publish(path, categories)
+        classes = {each.id: each.id if self.gaps else number for number, each in enumerate(categories, start=1)}
+        self._publish(path, _with_gaps(categories) if self.gaps else categories)
         return [
             CocoPair(
                 _placed(path, self.folder / part, each),
@@ -273,6 +282,16 @@ class Coco(WholeSet):
         if self.target == "instances":
             return BareImages(paths, self.sizing, self.ground)
         return WholeImages(paths, self.shape[0], self.geometry, self.ground)
+
+
+def _with_gaps(categories: Sequence[Category]) -> list[Category]:
+    """One for each number from 1 on. Raises ValueError for ids that are no such numbers."""
+    known = {each.id: each for each in categories}
+    for wrong in [number for number in known if not 1 <= number <= _MOST]:
+        raise ValueError(
+            f"data.gaps=true takes the categories' ids, 1 to {_MOST}, as classes, but one is {wrong}. Leave it out."
+        )
+    return [known.get(number) or Category(id=number, name=NOBODY) for number in range(1, 1 + max(known))]
 
 
 def mirrored(names: Sequence[str]) -> list[int]:

@@ -88,7 +88,8 @@ class DigitScenes(PictureSet):
     def files(self, paths: Sequence[File]) -> SplitDataset:
         if self.target == "semantic":
             return WholeImages(paths, channels=3, ground=self.ground)
-        return BareImages(paths, Sizing(self.shape), ground=self.ground)
+        sizing = Sizing(self.shape, interpolation=self.interpolation, antialias=self.antialias)
+        return BareImages(paths, sizing, ground=self.ground)
 
 
 def _resized(scenes: _scenes.Scenes, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from zoo.common.crops import Crops
+from zoo.common.crops import Crops, scales_of
 from zoo.common.files import File
 from zoo.common.pictures import SUFFIXES, check_image
 from zoo.common.places import data_root
@@ -17,7 +17,7 @@ class FolderLoading(PictureLoading, total=False):
 
     short_side: Sequence[int] | None
     crops: int
-    scales: Sequence[int] | None
+    scales: Sequence[int | Sequence[int]] | None
 
 
 class ImageFolder(PictureSet):
@@ -33,7 +33,7 @@ class ImageFolder(PictureSet):
         crops, scales: the views of an image at validation and test; see `zoo.common.crops.Crops`.
     """
 
-    spoken = frozenset(["shape", "crops", "scales"])
+    spoken = frozenset(["shape", "crops", "scales", "interpolation", "antialias"])
     unscored = PictureSet.unscored | {"short_side"}
     default_arguments = PictureLoading(batch_size=64)
 
@@ -43,7 +43,7 @@ class ImageFolder(PictureSet):
         root: str,
         short_side: Sequence[int] | None = None,
         crops: int = 1,
-        scales: Sequence[int] | None = None,
+        scales: Sequence[int | Sequence[int]] | None = None,
         **loading: Unpack[PictureLoading],
     ) -> None:
         super().__init__(**loading)
@@ -56,7 +56,7 @@ class ImageFolder(PictureSet):
                 f"crop of data.shape fits."
             )
         self.short_side = (short_side[0], short_side[1]) if short_side else None
-        self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
+        self.crops = Crops(self.shape, scales_of(scales), crops, self.interpolation, self.antialias)
         self.protocol = str(self.crops)
         self.mean, self.std = imagenet(self.shape[0])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.batch import Batch, LabelBatch
 from zoo.common.chance import CROP, uniform
-from zoo.common.crops import Crops, region, with_channels
+from zoo.common.crops import Crops, Interpolation, Rounding, region, with_channels
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import SUFFIXES, WHITE, Ground, conversions, ground_of, read_image
 from zoo.common.pixels import Pixels
@@ -22,10 +22,18 @@ class PictureLoading(Loading, total=False):
     """What the constructor of every data set of pictures takes."""
 
     ground: str | Sequence[int]
+    interpolation: Interpolation
+    antialias: bool
 
 
-class WholeLoading(PictureLoading, total=False):
-    """What sets take whose images are scored at their own size."""
+class UncutLoading(PictureLoading, total=False):
+    """What the constructor of every set takes whose images are scored whole."""
+
+    rounding: Rounding
+
+
+class WholeLoading(UncutLoading, total=False):
+    """What such sets take that are served by their base."""
 
     short_side: int | None
     scale: Sequence[float]
@@ -47,15 +55,26 @@ class PictureSet(DataModule):
     Args:
         ground: what transparent pictures lie on: a color's word (CSS's, `white`) or its red, green and blue, 0 to 255. What
             is hidden below transparent pixels is no matter. A new picture is laid on that of the run.
+        interpolation: of the scaling, where a picture is scored: nearest, bilinear or bicubic.
+        antialias: widen its kernel where a picture is made smaller.
     """
 
     default_shape = (3, 224, 224)
     layout = 3
     suffixes = SUFFIXES
 
-    def __init__(self, *, ground: str | Sequence[int] = "white", **loading: Unpack[Loading]) -> None:
+    def __init__(
+        self,
+        *,
+        ground: str | Sequence[int] = "white",
+        interpolation: Interpolation = "bilinear",
+        antialias: bool = True,
+        **loading: Unpack[Loading],
+    ) -> None:
         super().__init__(**loading)
         self.ground = ground_of(ground)
+        self.interpolation: Interpolation = interpolation
+        self.antialias = antialias
         self.wide: Counter[str] = Counter()
         """How many pictures are of numbers wider than bytes, by `Header.wide`."""
 
@@ -68,10 +87,18 @@ class PictureSet(DataModule):
 
 class WholeSet(PictureSet):
     """A set whose images are scored whole, at their own sizes. A subclass says in `find` what there is, and is served by
-    `serve`, which its base has."""
+    `serve`, which its base has.
+
+    Args:
+        rounding: how the size of an image that is scaled is made whole: nearest, or down.
+    """
 
     full_size = True
     default_arguments = WholeLoading(batch_size=8)
+
+    def __init__(self, *, rounding: Rounding = "nearest", **loading: Unpack[PictureLoading]) -> None:
+        super().__init__(**loading)
+        self.rounding: Rounding = rounding
 
     def find(self) -> Mapping[str, Sequence[Any]]:
         """Split to its images, each with what is known of it or with its place; the facts that files tell are set. Raises

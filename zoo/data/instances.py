@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from zoo.batch import Instances
 from zoo.common.chance import CROP, uniform
+from zoo.common.crops import Interpolation, Rounding, rescaled
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import WHITE, Ground, read_image, upright_header
-from zoo.data.images import IMAGENET, PictureLoading, PictureSet, WholeSet
+from zoo.data.images import IMAGENET, PictureSet, UncutLoading, WholeSet
 from zoo.data.loading.dataset import DecodedDataset, Item, SplitDataset
 from zoo.data.reading.folders import some
 
@@ -130,6 +132,8 @@ class Sizing:
         scale: in training, times a factor between these two, all ratios equally likely.
         flip: mirror half of the training images.
         mirrored: of each keypoint, the one that it becomes in a mirror: left for right.
+        interpolation, antialias: of the scaling.
+        rounding: how the size of a scaled image is made whole.
     """
 
     shape: tuple[int, ...]
@@ -137,22 +141,32 @@ class Sizing:
     scale: Sequence[float] = (1.0, 1.0)
     flip: bool = True
     mirrored: Sequence[int] = ()
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    rounding: Rounding = "nearest"
 
     def size(self, height: int, width: int, factor: float = 1.0) -> tuple[int, int]:
         short, long = sorted(self.shape[1:])
         wish = self.short_side or short
         factor *= min(wish / min(height, width), long * wish / short / max(height, width))
-        return max(1, round(height * factor)), max(1, round(width * factor))
+        whole = round if self.rounding == "nearest" else int
+        return max(1, whole(height * factor)), max(1, whole(width * factor))
+
+    def scaled(self, part: Any, size: tuple[int, int]) -> Any:
+        """An image (C, h, w) -> (C, H, W), or what torchvision scales with it."""
+        if not self.antialias and type(part) is Tensor:  # torchvision's kernel for bytes does not round here
+            return rescaled(part[None], size, self.interpolation, self.antialias)[0]
+        return functional.resize(part, list(size), InterpolationMode(self.interpolation), antialias=self.antialias)
 
     def moved(self, image: Tensor, objects: Instances, chances: Sequence[float]) -> tuple[Tensor, Instances]:
         """A training sample of (C, H, W) and its objects, by two numbers in [0, 1): scale and mirror."""
         zoom, mirror = chances
         low, high = self.scale
         full = (image.shape[1], image.shape[2])
-        size = list(self.size(*full, low * (high / low) ** zoom))
+        size = self.size(*full, low * (high / low) ** zoom)
         parts: dict[str, Any] = {"image": tv_tensors.Image(image), **_as_tv(objects, full)}
         visible = objects["keypoints"][..., 2:] if "keypoints" in objects else None
-        parts = {name: functional.resize(part, size, antialias=True) for name, part in parts.items()}
+        parts = {name: self.scaled(part, size) for name, part in parts.items()}
         if self.flip and mirror < 0.5:
             parts = {name: functional.horizontal_flip(part) for name, part in parts.items()}
             if "keypoints" in parts:
@@ -201,8 +215,7 @@ class SceneFiles(DecodedDataset):
         image = read_image(scene.image, self.sizing.shape[0], self.ground)[0]
         objects = scene.instances()
         if not self.train:
-            size = list(self.sizing.size(scene.height, scene.width))
-            small = functional.resize(image, size, antialias=True)
+            small = self.sizing.scaled(image, self.sizing.size(scene.height, scene.width))
             return _sample(small, objects, (scene.height, scene.width), scene.number, str(scene.image))
         whole: dict[str, Any] = {**objects}
         kept = {name: value[~whole["crowd"]] for name, value in whole.items() if name not in ("crowd", "area")}
@@ -299,10 +312,10 @@ class SceneSet(WholeSet):
         short_side: int | None = None,
         scale: Sequence[float] = (1.0, 1.0),
         flip: bool = True,
-        **loading: Unpack[PictureLoading],
+        **loading: Unpack[UncutLoading],
     ) -> None:
         super().__init__(**loading)
-        self.sizing = Sizing(self.shape, short_side, scale, flip)
+        self.sizing = Sizing(self.shape, short_side, scale, flip, (), self.interpolation, self.antialias, self.rounding)
 
     def scene(self, item: Any) -> Scene:
         """What is known of an item of `find`. Raises `Unreadable`."""
@@ -333,5 +346,5 @@ class BareImages(DecodedDataset):
     def read(self, epoch: int, number: int, view: int) -> dict[str, Any]:
         image = read_image(self.paths[number], self.sizing.shape[0], self.ground)[0]
         full = image.shape[1:]
-        small = functional.resize(image, list(self.sizing.size(*full)), antialias=True)
+        small = self.sizing.scaled(image, self.sizing.size(*full))
         return _sample(small, _no_objects(), full, number)

@@ -14,9 +14,10 @@ from torch.nn.functional import interpolate, pad
 
 from zoo.batch import VOID
 from zoo.common.chance import CROP, uniform
+from zoo.common.crops import Interpolation, Rounding, resized, size_by
 from zoo.common.files import File, Unreadable
 from zoo.common.pictures import LOSSLESS, SUFFIXES, WHITE, Ground, Header, picture, read_image, suffixes_of, upright_header
-from zoo.data.images import PictureLoading, PictureSet, WholeSet, imagenet
+from zoo.data.images import PictureSet, UncutLoading, WholeSet, imagenet
 from zoo.data.loading.dataset import DecodedDataset, SplitDataset
 from zoo.data.reading.carving import Pictured
 from zoo.data.reading.folders import counted, listing, some
@@ -215,6 +216,8 @@ class Geometry:
         scale: in training, scaled further by a factor between these two, all ratios equally likely.
         flip: mirror half of the training samples.
         fill: the color, 0 to 1 by channel, of what a training sample has beyond the image's edge; there the mask is void.
+        interpolation, antialias: of the scaling of images.
+        rounding: how the size of a scaled image is made whole.
     """
 
     shape: tuple[int, ...]
@@ -222,6 +225,9 @@ class Geometry:
     scale: Sequence[float]
     flip: bool
     fill: tuple[float, ...]
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    rounding: Rounding = "nearest"
 
     def __post_init__(self) -> None:
         if len(self.fill) != self.shape[0]:
@@ -233,12 +239,17 @@ class Geometry:
 
     def scaled(self, image: Tensor, factor: float = 1.0) -> Tensor:
         """(C, H, W) uint8 with the short side in place, times a factor."""
+        size = self._size(image.shape[1], image.shape[2], factor)
+        return resized(image[None], size, self.interpolation, self.antialias)[0]
+
+    def _size(self, height: int, width: int, factor: float) -> tuple[int, int]:
+        if self.rounding == "down":
+            if self.short_side is not None:
+                height, width = size_by(self.short_side, height, width)
+            return max(1, int(height * factor)), max(1, int(width * factor))
         if self.short_side is not None:
-            factor *= self.short_side / min(image.shape[1:])
-        size = [max(1, round(extent * factor)) for extent in image.shape[1:]]
-        if size == list(image.shape[1:]):
-            return image
-        return interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+            factor *= self.short_side / min(height, width)
+        return max(1, round(height * factor)), max(1, round(width * factor))
 
     def cut(self, image: Tensor, mask: Tensor, chances: Sequence[float]) -> tuple[Tensor, Tensor]:
         """A training sample of (C, H, W) and (H, W), by four numbers in [0, 1): scale, top, left, mirror."""
@@ -308,12 +319,14 @@ class MaskSet(WholeSet):
         short_side: int | None = None,
         scale: Sequence[float] = (0.5, 2.0),
         flip: bool = True,
-        **loading: Unpack[PictureLoading],
+        **loading: Unpack[UncutLoading],
     ) -> None:
         super().__init__(**loading)
         if not hasattr(self, "mean"):  # a subclass that states none takes ImageNet's
             self.mean, self.std = imagenet(self.shape[0])
-        self.geometry = Geometry(self.shape, short_side, scale, flip, self.mean)
+        self.geometry = Geometry(
+            self.shape, short_side, scale, flip, self.mean, self.interpolation, self.antialias, self.rounding
+        )
 
     def serve(self, found: Mapping[str, Sequence[Pair]]) -> dict[str, SplitDataset]:
         return mask_files(self, found, self.geometry, self.void)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.common.chance import FRACTION, VALIDATION
-from zoo.common.crops import Crops
+from zoo.common.crops import Crops, scales_of
 from zoo.common.files import File, reason
 from zoo.common.places import alone, data_root
 from zoo.data.images import ImageFiles, PictureLoading, PictureSet, PixelDataset
@@ -22,7 +22,7 @@ class StoredLoading(PictureLoading, total=False):
 
     fraction: float
     crops: int
-    scales: Sequence[int] | None
+    scales: Sequence[int | Sequence[int]] | None
 
 
 class Stored(PictureSet):
@@ -33,7 +33,7 @@ class Stored(PictureSet):
         crops, scales: the views of an image at validation and test; see `zoo.common.crops.Crops`.
     """
 
-    spoken = frozenset(["shape", "crops", "scales"])
+    spoken = frozenset(["shape", "crops", "scales", "interpolation", "antialias"])
     unscored = PictureSet.unscored | {"ground"}  # of the user's pictures; its own have no transparency
     source_mean: ClassVar[tuple[float, ...]]
     source_std: ClassVar[tuple[float, ...]]
@@ -45,12 +45,12 @@ class Stored(PictureSet):
         *,
         fraction: float = 1.0,
         crops: int = 1,
-        scales: Sequence[int] | None = None,
+        scales: Sequence[int | Sequence[int]] | None = None,
         **loading: Unpack[PictureLoading],
     ) -> None:
         super().__init__(**loading)
         self.fraction = fraction
-        self.crops = Crops(self.shape, tuple(scales) if scales else None, crops)
+        self.crops = Crops(self.shape, scales_of(scales), crops, self.interpolation, self.antialias)
         self.protocol = str(self.crops)
         channels = self.shape[0]
         one = len(self.source_mean) != channels  # a gray source serves copies of itself, a colored one its brightness

@@ -206,7 +206,8 @@ def wrapped(
     )
     # With its library's initial values; but EfficientNets are drawn within 1 / sqrt(classes), which for few classes is so wide
     # that what the head is drawn with outweighs what it learns.
-    if linear.out_features == num_classes and linear.weight.std() < 2 / math.sqrt(linear.in_features):
+    narrow = linear.weight.is_meta or bool(linear.weight.std() < 2 / math.sqrt(linear.in_features))
+    if linear.out_features == num_classes and narrow:
         result.head = linear
     return result
 

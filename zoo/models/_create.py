@@ -79,7 +79,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
     else:
         file = whole.path() if whole else None  # before a network is built for it
         if whole and whole.model == name:
-            arguments = _published(whole, builder) | arguments
+            stated = _published(whole, builder)
+            arguments = stated | {key: each for key, each in arguments.items() if each is not None or key not in stated}
         net = _built(name, builder, arguments)
         if file:
             load_pretrained(net, file, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo.common.words import nearest
 from zoo.models._entries_clips import torchvisions_of_clips
 from zoo.models._entries_packaged import packaged
-from zoo.models._entries_torchvision import torchvisions
+from zoo.models._entries_torchvision import DETECTORS, torchvisions
 from zoo.models._entry import Weights
 from zoo.models._registry import get_builder, names
 
@@ -40,7 +40,10 @@ def full_name(said: object) -> tuple[str, str] | None:
     member = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
     if not (found or member) or Path(str(said)).exists():
         return None
-    return (found[1], found[2]) if found else (member[1].lower(), member[2]) if member else None
+    if member:
+        theirs = member[1].lower()
+        return next((ours for ours, name in DETECTORS.items() if name == theirs), theirs), member[2]
+    return (found[1], found[2]) if found else None
 
 
 def entry_named(name: str, said: object) -> Weights | None:

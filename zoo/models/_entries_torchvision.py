@@ -1,51 +1,127 @@
 """Entries made of torchvision's own metadata, so that no figure is typed by hand."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.common.download import Address
 from zoo.models._entry import Accuracy, Weights
 
+DETECTORS = {
+    "faster_rcnn": "fasterrcnn_resnet50_fpn",
+    "mask_rcnn": "maskrcnn_resnet50_fpn",
+    "keypoint_rcnn": "keypointrcnn_resnet50_fpn",
+}
+"""A model's name here to torchvision's, where they differ."""
+SEGMENTERS = ("fcn_resnet50", "fcn_resnet101")
+CLASSIFIERS = ("alexnet", "vgg", "resnet")
+"""How the names of networks begin that are called alike."""
+_SETS = {"COCO-val2017": ("coco", "test")}
+"""What torchvision calls a split that a data set of this project has, which calls it otherwise."""
+_METRICS = {"box_map": "box_ap", "mask_map": "mask_ap", "kp_map": "keypoint_ap", "pixel_acc": "pixel_accuracy"}
+
 
 def torchvisions(name: str) -> Sequence[Weights]:
-    """List the entries of torchvision's network of this name, its default first, without those that have no classifier."""
+    """List the entries of torchvision's network of this name, without those that have no classifier."""
     import torchvision
 
-    if not name.startswith(("alexnet", "vgg", "resnet")):
+    if not (name in DETECTORS or name in SEGMENTERS or name.startswith(CLASSIFIERS)):
         return []
-    kinds = torchvision.models.get_model_weights(name)
+    kinds = torchvision.models.get_model_weights(DETECTORS.get(name, name))
     default = kinds["DEFAULT"]
     complete = [each for each in kinds if each.meta.get("categories")]
-    return [_from_torchvision(name, each) for each in sorted(complete, key=lambda each: each is not default)]
+    return [entry_of(name, each) for each in sorted(complete, key=lambda each: each is not default)]
 
 
-def _from_torchvision(name: str, weights: Any) -> Weights:
-    preset, meta = weights.transforms(), weights.meta
-    crop, resize = preset.crop_size[0], preset.resize_size[0]
-    protocol = f"short side {resize}, bilinear, 1 centre crop of {crop}; torchvision's own figure"
-    figures = tuple(
-        Accuracy(metric.replace("acc@", "top-"), data, "val", value, protocol)
-        for data, metrics in meta["_metrics"].items()
-        for metric, value in metrics.items()
-    )
+def entry_of(name: str, weights: Any) -> Weights:
+    """One member of an enumeration of torchvision's as the entry of a model here."""
+    meta = weights.meta
+    read = (_detected if name in DETECTORS else _segmented if name in SEGMENTERS else _classified)(weights)
+    protocol = read.pop("protocol")
+    figures = []
+    for theirs, metrics in meta["_metrics"].items():
+        data, split = _SETS.get(theirs, (theirs, "val"))
+        for metric, value in metrics.items():
+            called = _METRICS.get(metric, metric.replace("acc@", "top-"))
+            figures.append(Accuracy(called, data, split, value, protocol))
     # The published hash is the part of the file's name that PyTorch's own downloader checks.
     digits = weights.url.rpartition("-")[2].partition(".")[0]
     return Weights(
+        **{"class_names": tuple(meta["categories"]), **read},
         model=name,
         tag=weights.name.lower(),
         source=meta["recipe"],
         licence="BSD-3-Clause",
-        input_shape=(3, crop, crop),
-        resize=resize,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        class_names=tuple(meta["categories"]),
-        num_classes=len(meta["categories"]),
+        num_classes=len(meta["categories"]) - (name in DETECTORS),
         parameters=meta["num_params"],
         multiply_adds=round(meta["_ops"] * 1e9),
-        accuracies=figures,
+        accuracies=tuple(figures),
         addresses=(Address(weights.url, digits), *_mirrors(name, weights)),
     )
+
+
+def _scaled(preset: Any) -> dict[str, Any]:
+    """What the presets of all networks of whole or cut pictures state."""
+    return {
+        "resize": preset.resize_size[0],
+        "mean": tuple(preset.mean),
+        "std": tuple(preset.std),
+        "interpolation": preset.interpolation.value,
+        "antialias": preset.antialias,
+    }
+
+
+def _classified(weights: Any) -> dict[str, Any]:
+    preset = weights.transforms()
+    crop, resize, how = preset.crop_size[0], preset.resize_size[0], preset.interpolation.value
+    protocol = f"short side {resize}, {how}, 1 centre crop of {crop}; torchvision's own figure"
+    return {"input_shape": (3, crop, crop), "protocol": protocol, **_scaled(preset)}
+
+
+def _segmented(weights: Any) -> dict[str, Any]:
+    preset = weights.transforms()
+    edge = preset.resize_size[0]
+    return {
+        "task": "segmentation",
+        "input_shape": (3, edge, edge),
+        "whole": True,
+        "protocol": f"whole images, short side {edge}, {preset.interpolation.value}; torchvision's own figure",
+        **_scaled(preset),
+    }
+
+
+def _detected(weights: Any) -> dict[str, Any]:
+    """A detector scales and normalizes by itself in torchvision: by the defaults of its constructor, and of its transform."""
+    from pycocotools.cocoeval import Params
+    from torchvision.models.detection import FasterRCNN
+
+    stated = {name: each.default for name, each in inspect.signature(FasterRCNN).parameters.items()}
+    short, long = stated["min_size"], stated["max_size"]
+    names = tuple(weights.meta["categories"][1:])  # the first is the background
+    points = weights.meta.get("keypoint_names", [])
+    masked = any("mask_map" in metrics for metrics in weights.meta["_metrics"].values())
+    facts: Mapping[str, Any] = {
+        "category_ids": list(range(1, len(names) + 1)),
+        "fields": ["boxes", *["masks"] * masked, *["keypoints"] * bool(points)],
+        "keypoint_names": list(points),
+        "keypoint_sigmas": Params("keypoints").kpt_oks_sigmas.tolist() if points else [],
+        "num_keypoints": len(points),
+    }
+    return {
+        "task": "detection",
+        "class_names": names,
+        "input_shape": (3, short, long),
+        "resize": short,
+        "limit": long,
+        "whole": True,
+        "antialias": False,
+        "mean": tuple(stated["image_mean"] or (0.485, 0.456, 0.406)),
+        "std": tuple(stated["image_std"] or (0.229, 0.224, 0.225)),
+        # After loading COCO_V1, and nothing else, torchvision sets the eps of every BatchNorm to 0.
+        "arguments": {"norm": "frozen", "norm_eps": 0.0 if weights.name == "COCO_V1" else None},
+        "facts": facts,
+        "protocol": f"whole images, short side {short}, long side at most {long}, bilinear; torchvision's own figure",
+    }
 
 
 def _mirrors(name: str, weights: Any) -> Sequence[Address]:

@@ -60,8 +60,9 @@ class Weights:
     class_names: tuple[str, ...]
     """Empty where the publisher names none."""
     num_classes: int
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
+    """As the publisher counts them, None where it does not: of detectors for pictures of its own."""
     accuracies: tuple[Accuracy, ...]
     """Empty where nobody states one for these weights."""
     addresses: tuple[Address, ...] = ()
@@ -82,7 +83,7 @@ class Weights:
     limit: int | None = None
     """Pixels that the longer side of an image that goes in whole has at most: where it would pass them, it is scaled less."""
     channel_order: ChannelOrder = "rgb"
-    """Of the channels that go in; `mean` and `std` are in the same order."""
+    """Of the channels that go in; `mean` and `std` are of red, green and blue in any case."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the task must know of the data beside their classes, as `category_ids`."""
     views: Mapping[str, Any] = field(default_factory=dict)
@@ -133,7 +134,9 @@ class Weights:
             "; ".join(f"{a.url} (SHA-256 {a.sha256 or 'not published'})" for a in self.addresses) or "in the package"
         )
         rows["accuracies"] = "; ".join(map(str, self.accuracies)) or "none stated"
-        rows["parameters"], rows["multiply_adds"] = f"{self.parameters:,}", f"{self.multiply_adds:,}"
+        for name in ("parameters", "multiply_adds"):
+            rows[name] = f"{rows[name]:,}" if rows[name] else "not stated"
+        rows["facts"] = ", ".join(self.facts) or None
         width = max(map(len, rows))
         lines = [f"  {name.replace('_', ' '):<{width}}  {value}" for name, value in rows.items() if value not in (None, {}, ())]
         return "\n".join([f"{self.model}:{self.tag}", *lines])

@@ -1,6 +1,6 @@
 """FCN: VGG-16 made convolutional, its coarse scores upsampled by transposed convolutions and refined by skips from pool4 and
 pool3 (Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation", section 4.2, figure 3;
-Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet-50."""
+Shelhamer et al. 2017); and torchvision's FCN on a dilated ResNet."""
 
 from typing import ClassVar, Literal
 
@@ -184,7 +184,7 @@ fcn8s = variant(
 
 class FCNResNet(nn.Module):
     """torchvision's network with a plain tensor as output, and its key names: its weights load, save for the auxiliary
-    head, which is left out; and those of a ResNet-50 alone."""
+    head, which is left out; and those of a ResNet alone."""
 
     renames: ClassVar[dict[str, str]] = {"backbone.": "backbone.", "classifier.": "classifier.", "": "backbone."}
 
@@ -201,11 +201,22 @@ class FCNResNet(nn.Module):
         return nn.functional.interpolate(scores, x.shape[2:], mode="bilinear", align_corners=False)
 
 
+def _fcn_resnet(name: str, num_classes: int, in_chans: int) -> FCNResNet:
+    net = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=num_classes)
+    if in_chans != 3:
+        net.backbone.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
+    return FCNResNet(net.backbone, net.classifier, num_classes, in_chans)
+
+
 @register
 @on_backbone("resnet50")
 def fcn_resnet50(num_classes: int = 21, in_chans: int = 3) -> FCNResNet:
     """torchvision's FCN: a ResNet-50 dilated to stride 8, two convolutions and bilinear upsampling."""
-    net = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=num_classes)
-    if in_chans != 3:
-        net.backbone.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
-    return FCNResNet(net.backbone, net.classifier, num_classes, in_chans)
+    return _fcn_resnet("fcn_resnet50", num_classes, in_chans)
+
+
+@register
+@on_backbone("resnet101")
+def fcn_resnet101(num_classes: int = 21, in_chans: int = 3) -> FCNResNet:
+    """torchvision's FCN: a ResNet-101 dilated to stride 8, two convolutions and bilinear upsampling."""
+    return _fcn_resnet("fcn_resnet101", num_classes, in_chans)

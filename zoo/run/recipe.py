@@ -18,15 +18,13 @@ from zoo.run.compose import choices_of, composed, overrides_of, parse, quoted
 from zoo.run.facts import publish, written
 from zoo.run.folder import checkpoint_path, first_process, place, resumed_path
 from zoo.run.network import untrained_net
-from zoo.run.size import PAPER, SMALL
+from zoo.run.published import PUBLISHED, recipe_of_weights
+from zoo.run.size import SMALL
 
 if TYPE_CHECKING:
     from torch import nn
 
     from zoo.tasks.base import Task
-
-PUBLISHED = "published"
-"""Key of a recipe that was made of published weights: their tag. No file's own recipe has it."""
 
 
 def trained_net(place: str | Path, overrides: Sequence[str] = ()) -> "tuple[DictConfig, nn.Module, tuple[int, ...]]":
@@ -278,35 +276,6 @@ def differences(config: DictConfig, path: str) -> dict[str, str]:
                 f"begin another run from its weights: model.pretrained={quoted(path)}, without resume=."
             )
     return found
-
-
-def recipe_of_weights(name: str, tag: str) -> dict[str, Any]:
-    """The recipe of a checkpoint that published weights would have been saved with: files, cut as the publisher cuts them."""
-    from zoo import __version__
-    from zoo.models._entries import get_weights
-
-    entry = get_weights(name, tag)
-    if not entry.class_names:
-        raise ValueError(f"{name}:{tag} does not name its classes, so it can only be started from: pretrained={tag}.")
-    cut: dict[str, Any] = {"scales": [entry.resize] if entry.resize else None}
-    data = "image_folder"
-    if len(entry.input_shape) == 4:
-        resize = list(entry.resize) if isinstance(entry.resize, tuple) else entry.resize
-        data, cut = "video_folder", {"resize": resize, "antialias": entry.antialias, "rate": entry.rate, **entry.views}
-    return {
-        "version": __version__,
-        "size": PAPER,
-        "names": {"model": name, "task": entry.task, "data": data},
-        "arguments": {"model": dict(entry.arguments), "data": cut},
-        PUBLISHED: tag,
-        "facts": {
-            "num_classes": entry.num_classes,
-            "class_names": list(entry.class_names),
-            "mean": list(entry.mean),
-            "std": list(entry.std),
-            "shape": list(entry.input_shape),
-        },
-    }
 
 
 @trust.of_any_version

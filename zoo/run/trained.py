@@ -28,7 +28,8 @@ from zoo.run.check import check_values
 from zoo.run.facts import publish
 from zoo.run.folder import checkpoint_path
 from zoo.run.memory import pixels_of
-from zoo.run.recipe import PUBLISHED, compose_recipe, fill, is_task, read_checkpoint, rebuild
+from zoo.run.published import PUBLISHED
+from zoo.run.recipe import compose_recipe, fill, is_task, read_checkpoint, rebuild
 from zoo.tasks.base import Task
 from zoo.tasks.predictions import FilePrediction
 

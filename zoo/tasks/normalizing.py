@@ -18,6 +18,8 @@ class Normalizing(nn.Module):
     normalizes: bool
     """Whether mean and deviation are known; until then only batches of floats can be read."""
     channels_last: bool
+    channel_order: str
+    """Of what the network reads, `rgb` unless it says `bgr`. Data are red, green, blue, and so are mean and deviation."""
 
     def normalize_by(self, net: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """Take mean and deviation that were given, else those that the network's published weights were trained with; and lay
@@ -27,6 +29,7 @@ class Normalizing(nn.Module):
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.normalizes = False
+        self.channel_order = getattr(net, "channel_order", "rgb")
         published: Mapping[str, Sequence[float]] = getattr(net, "normalization", {}) if mean is None else {}
         self.learn_statistics(published.get("mean", mean), published.get("std", std))
         for parameter in net.parameters() if self.channels_last else ():
@@ -55,6 +58,7 @@ class Normalizing(nn.Module):
             shape = (-1,) + (1,) * (pixels.dim() - 2)
             scale = (255 * self.std).reshape(shape)
             x = pixels.to(scale.dtype).sub_((255 * self.mean).reshape(shape)).div_(scale)
+            x = x.flip(1) if self.channel_order == "bgr" else x
         if self.channels_last:
             x = x.contiguous(memory_format=CHANNELS_LAST[x.dim()])
         return x
