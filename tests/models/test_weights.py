@@ -1,17 +1,24 @@
 """Weights from files: what fits is loaded, what does not is named, and nothing in a file is ever run."""
 
+import argparse
 import os
 import pickle
 import re
+import sys
+import types
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from lightning.fabric.utilities.data import AttributeDict
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import zoo
@@ -78,6 +85,87 @@ def test_weights_are_found_in_what_others_save(container: str | None, prefix: st
         warnings.simplefilter("error")
         again = zoo.create_model("lenet5", pretrained=path)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+class HistoryBuffer:
+    """As mmengine's, which writes such objects, an array and methods in them, into a checkpoint."""
+
+    def __init__(self) -> None:
+        self.history = np.zeros(3)
+        self.statistics = {"mean": HistoryBuffer.mean}
+
+    def mean(self) -> None: ...
+
+
+HistoryBuffer.__module__ = "mmengine.logging.history_buffer"
+
+
+State = dict[str, torch.Tensor]
+FORMS: dict[str, Callable[[State, Path], None]] = {
+    "a state dict (torchvision)": lambda state, path: torch.save(OrderedDict(state), path),
+    "a file of before torch 1.6": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+    "safetensors (timm)": lambda state, path: save_file(state, path.with_suffix(".safetensors")),
+    "state_dict in DataParallel (PyTorch's ImageNet example)": lambda state, path: torch.save(
+        {"epoch": 90, "arch": "resnet18", "state_dict": named("module.", state), "best_acc1": torch.tensor(69.8)}, path
+    ),
+    "state_dict of Lightning": lambda state, path: torch.save(
+        {
+            "state_dict": named("model.", state),
+            "hyper_parameters": AttributeDict(lr=0.1, net=OmegaConf.create({"widths": [1, 2], "name": "resnet18"})),
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+        },
+        path,
+    ),
+    "state_dict of a compiled network": lambda state, path: torch.save({"state_dict": named("_orig_mod.", state)}, path),
+    "state_dict with a backbone and notes (mmaction2)": lambda state, path: torch.save(
+        {
+            "meta": {"epoch": 45, "cfg": "..."},
+            "message_hub": {"loss": HistoryBuffer()},
+            "state_dict": {
+                f"cls_head.fc_cls.{key.removeprefix('fc.')}" if key.startswith("fc.") else f"backbone.{key}": value
+                for key, value in state.items()
+            },
+        },
+        path,
+    ),
+    "model_state (pytorchvideo, SlowFast)": lambda state, path: torch.save({"model_state": state}, path),
+    "model with its arguments (torchvision's references, DeiT)": lambda state, path: torch.save(
+        {"model": state, "args": argparse.Namespace(lr=0.1, output=Path("x")), "lr": np.float64(0.1)}, path
+    ),
+    "model_state_dict": lambda state, path: torch.save({"model_state_dict": state, "optimizer_state_dict": {}}, path),
+    "model_ema of a wrapper with a counter": lambda state, path: torch.save(
+        {"model_ema": {"n_averaged": torch.tensor(3), **named("module.", state)}}, path
+    ),
+    "state_dict_ema (timm)": lambda state, path: torch.save({"state_dict_ema": state, "epoch": 3}, path),
+    "params (BasicSR)": lambda state, path: torch.save({"params": state}, path),
+    "net, inside another one, compiled in DistributedDataParallel": lambda state, path: torch.save(
+        {"net": {"state_dict": named("module._orig_mod.", state)}, "acc": 93.1}, path
+    ),
+}
+"""How publishers save a network's tensors."""
+
+
+def named(prefix: str, state: State) -> State:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_publishers_file_is_read_as_it_is(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries that its notes are of need not be here, and nothing of them is called."""
+    theirs = torchvision.models.resnet18(num_classes=7)
+    with monkeypatch.context() as patch:
+        for name in ("mmengine", "mmengine.logging", HistoryBuffer.__module__):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        patch.setattr(sys.modules[HistoryBuffer.__module__], "HistoryBuffer", HistoryBuffer, raising=False)
+        FORMS[form](theirs.state_dict(), tmp_path / "weights.pth")
+    (path,) = tmp_path.iterdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        ours = zoo.create_model("resnet18", num_classes=7, pretrained=path)
+    found = translated(ours, theirs.state_dict())
+    assert found.keys() == ours.state_dict().keys()
+    assert all(torch.equal(value, found[key]) for key, value in ours.state_dict().items())
 
 
 def test_what_is_missing_and_what_is_too_much_is_named_in_short(tmp_path: Path) -> None:
@@ -306,6 +394,26 @@ def test_code_in_a_file_is_refused_without_running_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"plain\.pkl"):
         read_tensors(tmp_path / "plain.pkl")
     assert not struck.exists()
+
+
+def test_a_container_that_holds_settings_is_none(tmp_path: Path) -> None:
+    state = zoo.create_model("lenet5").state_dict()
+    notes = {"model": {"name": "lenet5", "sizes": [1, 2]}, "net": argparse.Namespace(width=1)}
+    path = saved(tmp_path / "noted.pt", {**notes, "params": state})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_tensors(path).keys() == state.keys()
+
+
+@pytest.mark.parametrize("function", [eval, exec, print, __import__, os.system, Path.unlink, torch.hub.load])
+def test_whatever_is_no_note_is_refused(function: Any, tmp_path: Path) -> None:
+    class Call:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return function, ("1",)
+
+    torch.save({"state_dict": {"x": torch.zeros(1)}, "evil": Call()}, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match="could run code"):
+        read_tensors(tmp_path / "evil.ckpt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 a torn zip"])

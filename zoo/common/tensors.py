@@ -8,19 +8,29 @@ import hashlib
 import json
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from zoo.common.words import warn
 
 NET = "net."
 """Prefix of the network's tensors in a checkpoint of zoo: the task calls its network `net`."""
-CONTAINERS = (*("state_dict", "model_state", "model", "model_state_dict", "model_ema", "state_dict_ema", "params", "net"),)
+CONTAINERS = ("state_dict", "model_state", "model", "model_state_dict", "model_ema", "state_dict_ema", "params", "net")
 """Entries under which training scripts save a network's tensors; the first of several is taken."""
+_NOTES = (
+    *("numpy.", "pathlib.", "typing.", "fractions.Fraction"),
+    *(f"builtins.{kind}" for kind in "bool dict float frozenset getattr int list set slice str tuple".split()),
+)
+_MAPPINGS = (
+    *("argparse.Namespace", "collections.defaultdict", "mmengine.", "mmcv.", "mmaction.", "omegaconf.", "yacs.config."),
+    *("easydict.", "fvcore.common.config.", "lightning.fabric.", "lightning.pytorch.", "pytorch_lightning."),
+)
+"""Beginnings of the names of what publishers' training scripts note in a checkpoint; the second may be mappings."""
 _DEPTH = 3  # containers in one another
 _SMALL = 1 << 20  # bytes that a tensor may have in any file
 _SHOWN = 3
@@ -49,15 +59,18 @@ def read_whole(path: Path, suffix: str | None = None) -> tuple[dict[str, Tensor]
 
 
 def read_pickle(path: Path) -> dict[str, object]:
-    """A dictionary of tensors and plain values from a file of `torch.save`; anything else is refused, never run.
+    """A dictionary of tensors and plain values from a file of `torch.save`. What training scripts note beside them, settings
+    and logs of the classes of `_NOTES`, is passed over; anything else is refused. None of it is imported or called.
 
     Checksums of the records are compared. (Files of before torch 1.6 have none.)
     """
     try:
         with path.open("rb") as stream:
-            archive = stream.read(4) == b"PK\x03\x04"
+            archive, content = stream.read(4) == b"PK\x03\x04", None
         wrong = _wrong_in_archive(path) if archive else None
-        content = None if wrong else torch.load(path, map_location="cpu", weights_only=True)
+        if not wrong:
+            with safe_globals(_notes(path) if archive else []):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can break any step of reading it
         if "Weights only load failed" in str(error):
             raise ValueError(
@@ -71,6 +84,33 @@ def read_pickle(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, where a state dict or a checkpoint was expected.")
     return content
+
+
+class _Passed:
+    """What stands for an object, a class or a function that is passed over."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "_Passed":
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _PassedMapping:
+    """The same for classes that may be mappings: a plain one, for torch fills no others."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "OrderedDict[Any, Any]":  # type: ignore[misc]
+        return OrderedDict()
+
+
+def _notes(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """The classes and functions of notes that a file names, and what stands for each."""
+    named = get_unsafe_globals_in_checkpoint(path)
+    kinds: dict[tuple[str, ...], Callable[..., Any]] = {_NOTES: _Passed, _MAPPINGS: _PassedMapping}
+    return [(kind, name) for names, kind in kinds.items() for name in named if name.startswith(names)]
 
 
 def _wrong_in_archive(path: Path) -> str | None:
@@ -122,7 +162,8 @@ def _hash_of(content: bytes) -> str:
 def _state_dict(path: Path, content: Mapping[str, object], depth: int = 0) -> dict[str, Any]:
     """The state dict in a checkpoint, or the file's content where that is one."""
     entries = dict.copy(content) if isinstance(content, OrderedDict) else content
-    held = [name for name in CONTAINERS if isinstance(entries.get(name), dict)]
+    there = [name for name in CONTAINERS if isinstance(entries.get(name), dict)]
+    held = [name for name in there if _filled(entries[name])] or there
     if held and depth < _DEPTH:
         if len(held) > 1:
             warn(f"{path} holds {' and '.join(held)}; {held[0]} is taken.")
@@ -135,6 +176,13 @@ def _state_dict(path: Path, content: Mapping[str, object], depth: int = 0) -> di
             f"names {', '.join(CONTAINERS)}."
         )
     return content  # type: ignore[return-value]  # with torch's metadata
+
+
+def _filled(content: Any, depth: int = 0) -> bool:
+    """Whether there are tensors in it, at some depth."""
+    if not isinstance(content, dict) or depth > _DEPTH:
+        return isinstance(content, Tensor)
+    return any(_filled(each, depth + 1) for each in dict.values(content))
 
 
 def _plain(path: Path, found: Mapping[str, object]) -> dict[str, Tensor]:
