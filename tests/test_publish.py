@@ -15,6 +15,8 @@ import zoo
 import zoo.tasks
 from zoo.evaluate import evaluate
 from zoo.publish import publish
+from zoo.run.check import check_parts
+from zoo.run.compose import composed
 
 Verb = Callable[..., tuple[int, str, str]]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -193,6 +195,22 @@ def test_a_network_comes_back_from_the_hub(run: Path, hub: Hub, verb: Verb, tmp_
     hub.shutdown()
     zoo.load("hf-hub:me/net@" + COMMIT)
     assert fetched
+
+
+def test_a_hubs_tensors_start_other_networks(hub: Hub, tmp_path: Path) -> None:
+    """Of any repository that holds them under the usual name."""
+    import torchvision
+    from safetensors.torch import save
+
+    theirs = torchvision.models.resnet18(num_classes=7)
+    hub.files = {"config.json": b"{}", "model.safetensors": save(theirs.state_dict())}
+    net = zoo.create_model("resnet18", num_classes=7, pretrained="hf-hub:me/net")
+    assert torch.equal(net.features.conv1.weight, theirs.conv1.weight)
+    with pytest.warns(UserWarning, match="2 tensors of the file have no place in resnet18"):
+        net = zoo.create_model("single_frame", stem="imagenet", backbone_weights="hf-hub:me/net")
+    assert torch.equal(net.features.frames.net.conv1.weight, theirs.conv1.weight)
+    config = composed(["model=single_frame", "model.backbone=resnet18", "model.backbone_weights=hf-hub:me/net"])
+    check_parts(config)
 
 
 @pytest.mark.parametrize(

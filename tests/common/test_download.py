@@ -285,6 +285,21 @@ def test_an_answer_that_is_none_is_a_sentence_and_leaves_nothing(
     assert not [path for path in weights_folder().iterdir() if path.suffix != ".part"]
 
 
+def test_two_processes_fetch_once(server: Server) -> None:
+    there = [address(server, None, "net.safetensors")]
+    children = []
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            try:
+                os._exit(0 if fetched(there).read_bytes() == CONTENT else 1)
+            except BaseException:
+                os._exit(2)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    assert server.asked == [None]
+    assert [path.name for path in weights_folder().iterdir()] == [there[0].name]
+
+
 @pytest.mark.parametrize("what", ["file", "full"])
 def test_a_cache_that_cannot_be_written_to_is_named(
     what: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

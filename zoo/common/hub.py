@@ -30,6 +30,11 @@ def is_published(place: object) -> bool:
     return bool(named) and all(os.path.isfile(os.path.join(named, file)) for file in (CONFIG, WEIGHTS))  # noqa: PTH113, PTH118
 
 
+def published_weights(place: str | os.PathLike[str]) -> Path:
+    """The file of the tensors alone, of any repository that holds one of this name, timm's for instance. Raises ValueError."""
+    return _file(os.fspath(place), WEIGHTS)
+
+
 def read_published(place: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     """The recipe of a published network, and its tensors. Raises ValueError: there is none, or it is not of this project."""
     named = os.fspath(place)

@@ -45,6 +45,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
             - another network's whose layers are in this one, `MODEL:TAG`, as `vgg16:imagenet1k_v1` for `fcn8s`;
             - a run folder or a checkpoint of this project: the network is then built with the run's own arguments, its classes
               among them, where others are not given here;
+            - `hf-hub:ORG/NAME`, the tensors (`model.safetensors`) of a repository on Hugging Face;
             - a file of weights: a checkpoint of another project or a state dict, `.safetensors` or pickled (tensors and plain
               values only are ever unpickled);
             - None or False: nothing.

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 
+from zoo.common.hub import is_published, published_weights
 from zoo.common.places import checkpoint_of
 from zoo.common.signature import parameters
 from zoo.common.words import nearest
@@ -78,6 +79,8 @@ def chosen(name: str, said: object, key: str = PRETRAINED) -> Weights | Path | N
     if entry := entry_named(name, said):
         return entry
     _check_named(name, said, key)
+    if is_published(said):
+        return published_weights(str(said))
     path = Path(str(said))
     if not path.exists():
         path = Path(os.path.expanduser(path))  # noqa: PTH111 (Path's fails where there is no such user)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
+from zoo.common import trust
 from zoo.run.compose import composed
 from zoo.run.size import PAPER
 
@@ -43,11 +44,11 @@ def checkpoint_blocks(net: "nn.Module", config: DictConfig) -> None:
 
 
 def arguments_of(config: DictConfig) -> dict[str, Any]:
-    """The network's arguments that are known, as plain values."""
+    """The network's arguments that are known, as plain values, but for what it starts from."""
     from zoo.models._registry import get_builder
 
-    known = inspect.signature(get_builder(config.model.name)).parameters
-    return {key: value for key, value in _resolved(config.model).items() if key in known}
+    known = inspect.signature(get_builder(config.model.name)).parameters.keys()
+    return {key: value for key, value in _resolved(config.model).items() if key in known - trust.USERS["model"]}
 
 
 def _resolved(node: DictConfig) -> dict[str, Any]:
