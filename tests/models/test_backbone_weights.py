@@ -51,7 +51,7 @@ def source_of(case: str) -> nn.Module:
 
 def test_whatever_is_composed_of_a_network_of_images_takes_its_weights() -> None:
     """By the list of cases below."""
-    assert {case.partition(" ")[0] for case in SOURCES} == {*COMPOSED} - {"fcn_resnet101"}
+    assert {case.partition(" ")[0] for case in SOURCES} == {*COMPOSED}
     for name in COMPOSED:
         assert parameters(get_builder(name))["backbone_weights"].default is None
     for name in ("single_frame", "faster_rcnn", "fcn8s", "deconvnet", "fcn_resnet50"):  # a file of each family

@@ -60,6 +60,7 @@ SOURCES: dict[str, tuple[str, dict[str, Any], Callable[[str], str | None]]] = {
     "fcn32s": ("vgg16", {}, of_fcn),
     "deconvnet": ("vgg16_bn", {}, of_deconvnet),
     "fcn_resnet50": ("resnet50", {}, behind("backbone.")),
+    "fcn_resnet101": ("resnet101", {}, behind("backbone.")),
     "faster_rcnn": ("resnet50", {}, behind("backbone.body.")),
     "mask_rcnn": ("resnet50", {}, behind("backbone.body.")),
     "keypoint_rcnn": ("resnet50", {}, behind("backbone.body.")),
