@@ -100,7 +100,7 @@ OTHERS = [
     ("train", (*SMALL, "model=resnet18", "data.shape=[1,4,4]", "data.batch_size=1"), "data.batch_size"),
     ("train", ("model",), "model"),
     ("train", ("model=lenet5", "model.pretrained=fashion"), "did you mean fashion_mnist"),
-    ("train", ("model=x3d_s", "model.pretrained=true"), "those that have some are alexnet, c3d, cnn_rnn, lenet5"),
+    ("train", ("model=slow_fusion", "model.pretrained=true"), "those that have some are alexnet, "),
     ("train", ("model=lenet5", "model.pretrained=empty"), "The folder empty holds no checkpoint"),
     ("evaluate", ("nowhere",), "nowhere"),
     ("evaluate", ("lenet5:fashion_mnist", "trainer.limit_test_batches=abc"), "limit_test_batches"),
