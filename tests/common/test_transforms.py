@@ -149,7 +149,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("size", [(32, 32), (24, 16)])
 def test_a_clip_gives_the_numbers_of_its_file(size: tuple[int, int], resize: int | None, film: Path) -> None:
     shape = (3, 24, *size)
-    data = VideoFolder(root=str(film.parent), shape=shape, rate=None, clips=1, short_side=resize)
+    data = VideoFolder(root=str(film.parent), shape=shape, rate=None, clips=1, resize=resize)
     served = data.files([film]).__getitems__([(0, 0)])["input"]
     with av.open(str(film)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
