@@ -13,10 +13,13 @@ from safetensors.torch import save_file
 import zoo
 from zoo.benchmark.rows import read_rows
 from zoo.benchmark.timing import Trial, measure
+from zoo.common.places import CONF
 from zoo.data.digits import Digits
 from zoo.models import _entries, _entry
 from zoo.models._entries_packaged import write_entry
 from zoo.models._entry import Accuracy, Weights
+from zoo.run.compose import composed
+from zoo.run.published import cut_of, overrides_of
 from zoo.verify import verify_weights
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -170,3 +173,22 @@ def test_a_runs_figure_is_measured_again(verb: Verb, tmp_path: Path) -> None:
     path.unlink()
     status, _, err = verb("verify", "a run")
     assert (status, err.startswith("Error: a run states no figure to verify")) == (1, True)
+
+
+STATED = {
+    f"{name}:{tag}": (entry, figure.data)
+    for name in zoo.list_models()
+    for tag, entry in _entries.entries_of(name).items()
+    for figure in entry.accuracies
+    if (CONF / "data" / f"{figure.data}.yaml").is_file()
+}
+
+
+@pytest.mark.parametrize("weights", STATED)
+def test_a_figure_is_measured_on_data_that_are_cut_as_the_publisher_cuts(weights: str) -> None:
+    entry, data = STATED[weights]
+    own = composed(overrides_of(entry, data)).data
+    for key, value in cut_of(entry).items():
+        assert key not in own or own[key] == value, key
+    if data in ("kinetics", "ucf101"):
+        assert own.keys() >= {*cut_of(entry), *entry.views}

@@ -67,7 +67,10 @@ def _objects_of(entry: "Weights") -> dict[str, Any]:
 
 
 def overrides_of(entry: "Weights", data: str) -> list[str]:
-    """The settings by which a data set, `data=`, is cut as the publisher cuts; what the set does by itself is not said."""
-    said = cut_of(entry)
-    usual = {"interpolation": "bilinear", "antialias": True, "scales": None, "short_side": None, "resize": None, "rate": None}
-    return [f"data={data}", *(f"data.{key}={json.dumps(each)}" for key, each in said.items() if usual.get(key, "") != each)]
+    """The settings by which a data set, `data=`, is cut as the publisher cuts: of those that it has, what it does not do by
+    itself."""
+    from zoo.run.compose import composed
+
+    own = composed([f"data={data}"]).data
+    said = {key: each for key, each in cut_of(entry).items() if own.get(key, each) != each}
+    return [f"data={data}", *(f"data.{key}={json.dumps(each)}" for key, each in said.items())]
