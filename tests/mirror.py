@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from zoo.common.download import Address, fetched
@@ -27,7 +28,10 @@ class Mirror(ThreadingHTTPServer):
     def publish(self, name: str, tensors: Mapping[str, Tensor], container: Callable[[Any], Any] = dict) -> None:
         """Put a state dict under a file's name, in a publisher's container."""
         stream = io.BytesIO()
-        torch.save(container(tensors), stream)
+        if name.endswith(".safetensors"):
+            stream.write(save({key: value.contiguous() for key, value in tensors.items()}))
+        else:
+            torch.save(container(tensors), stream)
         self.files[name] = stream.getvalue()
 
     def address(self, url: str) -> Address:

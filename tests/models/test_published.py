@@ -27,7 +27,7 @@ from zoo.models._entry import FOLDER
 from zoo.models._weights import load_fitting
 
 TORCHVISION = zoo.list_models(["alexnet", "vgg*", "resnet*"])
-ENTRIES = [(name, tag) for name in zoo.list_models() for tag in entries_of(name)]
+ENTRIES = [(name, tag) for name in zoo.list_models() for tag in entries_of(name) if name != "backbone"]
 
 
 def filled(net: nn.Module) -> nn.Module:

@@ -199,8 +199,14 @@ def size_by(scale: int | tuple[int, int], height: int, width: int, limit: int | 
 
 
 def rescaled(pixels: Tensor, size: Sequence[int], interpolation: Interpolation = "bilinear", antialias: bool = True) -> Tensor:
-    """(B, c, h, w) -> (B, c, H, W). Bytes are computed in float, as torchvision does: on bytes the result may differ by one."""
+    """(B, c, h, w) -> (B, c, H, W). Bytes are computed in float, and may differ by one from torchvision's and Pillow's."""
     align = None if interpolation == "nearest" else False
     smooth = antialias and interpolation != "nearest"
-    floats = interpolate(pixels.float(), tuple(size), mode=interpolation, antialias=smooth, align_corners=align)
-    return floats.round_().clamp_(0, 255).to(torch.uint8) if pixels.dtype == torch.uint8 else floats
+    bytes_ = pixels.dtype == torch.uint8
+    # A kernel that overshoots makes bytes of the rows first, as Pillow's does.
+    steps = [(pixels.shape[2], size[1]), size] if bytes_ and smooth and interpolation == "bicubic" else [size]
+    floats = pixels.float()
+    for step in steps:
+        floats = interpolate(floats, tuple(step), mode=interpolation, antialias=smooth, align_corners=align)
+        floats = floats.round_().clamp_(0, 255) if bytes_ else floats
+    return floats.to(pixels.dtype) if bytes_ else floats

@@ -20,7 +20,7 @@ from zoo.models._entries import get_weights
 from zoo.models._entry import Weights
 from zoo.models._list import list_models
 from zoo.models._registry import get_builder
-from zoo.models._start import BACKBONE_WEIGHTS, nothing, start_of
+from zoo.models._start import BACKBONE_WEIGHTS, nothing, start_of, tensors_of
 from zoo.models._start import check_pretrained as check_pretrained
 from zoo.models._start import weights_file as weights_file
 from zoo.models._weights import check_size, load_pretrained
@@ -83,8 +83,8 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
             stated = _published(whole, builder)
             arguments = stated | {key: each for key, each in arguments.items() if each is not None or key not in stated}
         net = _built(name, builder, arguments)
-        if file:
-            load_pretrained(net, file, name)
+        if file and whole:
+            load_pretrained(net, file, name, tensors_of(whole))
     if checkpointing and isinstance(net, Classifier):
         net.checkpoint_blocks()
     _describe(net, name, builder, arguments, None if isinstance(whole, Path) else whole)
@@ -101,7 +101,8 @@ def _spelled(name: str, pretrained: Any, arguments: dict[str, Any]) -> tuple[str
     if colon:
         if pretrained is not None:
             raise ValueError(f"{name} says already which weights {model} starts from. Leave pretrained={pretrained} out.")
-        return model, get_weights(model, tag), arguments
+        entry = get_weights(model, tag)
+        return entry.model, entry, arguments
     if name.startswith(TIMM):
         if BACKBONE in arguments:
             raise ValueError(f"{name} is the backbone already. Leave backbone={arguments[BACKBONE]} out.")

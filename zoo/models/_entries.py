@@ -4,14 +4,18 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from zoo.common.signature import parameters
 from zoo.common.words import nearest
 from zoo.models._entries_clips import torchvisions_of_clips
 from zoo.models._entries_packaged import packaged
-from zoo.models._entries_torchvision import DETECTORS, torchvisions
+from zoo.models._entries_timm import BACKBONE, timms
+from zoo.models._entries_torchvision import DETECTORS, torchvisions, torchvisions_backbones
 from zoo.models._entry import Weights
 from zoo.models._registry import get_builder, names
 
 SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions, torchvisions_of_clips)
+OTHERS: tuple[Callable[[str], Sequence[Weights]], ...] = (timms, torchvisions_backbones)
+"""The same of the networks that the model `backbone` is by their names: `timm/NAME`, or one of torchvision's."""
 """Each lists the entries of a model by its name, its best first; the first of all is the model's default."""
 
 
@@ -24,9 +28,9 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
     """
     if tag is None and ":" in name:
         name, _, tag = name.partition(":")
-    get_builder(name)
     entries = entries_of(name)
     if not entries:
+        get_builder(name)
         raise ValueError(f"There are no published weights of {name!r}; give pretrained= a file, or train it.")
     if found := entry_named(name, "default" if tag is None else tag):
         return found
@@ -35,15 +39,17 @@ def get_weights(name: str, tag: str | None = None) -> Weights:
 
 def full_name(said: object) -> tuple[str, str] | None:
     """Part `MODEL:TAG`, the name under which any network finds published weights, into model and tag; also torchvision's
-    spelling, `ResNet18_Weights.IMAGENET1K_V1`. Return None for anything else, and where a file or a folder is called so."""
-    found = re.fullmatch(r"([^/\\:]+):([^/\\:]*)", str(said))
+    spelling, `ResNet18_Weights.IMAGENET1K_V1`, and timm's, `timm/resnet18.a1_in1k`. Return None for anything else, and where a
+    file or a folder is called so."""
+    found = re.fullmatch(r"((?:timm/)?[^/\\:]+):((?:timm/)?[^/\\:]*)", str(said))
+    network = re.fullmatch(r"timm/[^/\\:]+", str(said))
     member = re.fullmatch(r"(\w+)_Weights\.(\w+)", str(said))
-    if not (found or member) or Path(str(said)).exists():
+    if not (found or member or network) or Path(str(said)).exists():
         return None
     if member:
         theirs = member[1].lower()
         return next((ours for ours, name in DETECTORS.items() if name == theirs), theirs), member[2]
-    return (found[1], found[2]) if found else None
+    return (found[1], found[2]) if found else (str(said), "default")
 
 
 def entry_named(name: str, said: object) -> Weights | None:
@@ -56,12 +62,18 @@ def entry_named(name: str, said: object) -> Weights | None:
     entries, tag = entries_of(name), tag.rpartition("_Weights.")[2].lower()
     if tag in ("default", "true"):
         return next(iter(entries.values()), None)
+    tag = next((known for known in entries if known.lower() in (tag, f"{name}.{tag}")), tag).lower()
     files = {Path(address.url).stem.lower(): entry for entry in entries.values() for address in entry.addresses}
     return {**files, **{known.lower(): entry for known, entry in entries.items()}}.get(tag)
 
 
 def entries_of(name: str) -> dict[str, Weights]:
-    """List all weights of a model by tag, the default first; none of a name that is no model's."""
-    if name not in names():
-        return {}
-    return {entry.tag: entry for source in SOURCES for entry in source(name)}
+    """List all weights of a model by tag, the default first; none of a name that is no model's. Each network that `backbone` is
+    counts as a model by its own name, `timm/NAME` or torchvision's; of `backbone` itself those of its default are first."""
+    own = name in names()
+    found = [entry for source in SOURCES for entry in source(name)] if own else []
+    if name == BACKBONE:
+        found += timms(parameters(get_builder(name))[BACKBONE].default)
+    if name == BACKBONE or not own:
+        found += [entry for source in OTHERS for entry in source(name)]
+    return {entry.tag: entry for entry in found}

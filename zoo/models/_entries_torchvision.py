@@ -1,10 +1,16 @@
 """Entries made of torchvision's own metadata, so that no figure is typed by hand."""
 
+import functools
 import inspect
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from zoo.common.download import Address
+from zoo.models._entries_timm import BACKBONE, TIMM, timms
 from zoo.models._entry import Accuracy, Weights
 
 DETECTORS = {
@@ -31,6 +37,36 @@ def torchvisions(name: str) -> Sequence[Weights]:
     default = kinds["DEFAULT"]
     complete = [each for each in kinds if each.meta.get("categories")]
     return [entry_of(name, each) for each in sorted(complete, key=lambda each: each is not default)]
+
+
+@functools.cache
+def torchvisions_backbones(name: str) -> Sequence[Weights]:
+    """List the entries of one of torchvision's classification networks that is no model here, its default first; of `backbone`
+    all of them."""
+    import torchvision
+
+    known = torchvision.models.list_models(torchvision.models)
+    if name == BACKBONE:
+        return [entry for each in known for entry in torchvisions_backbones(each)]
+    if name not in known:
+        return []
+    kinds = torchvision.models.get_model_weights(name)
+    complete = [each for each in kinds if each.meta.get("categories")]
+    return [_of_backbone(name, each) for each in sorted(complete, key=lambda each: each is not kinds["DEFAULT"])]
+
+
+def _of_backbone(name: str, weights: Any) -> Weights:
+    entry = entry_of(name, weights)
+    if name in ("googlenet", "inception_v3"):  # they normalize again inside: both together are a mean and a deviation of a half
+        entry = replace(entry, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return replace(entry, model=BACKBONE, tag=f"{name}.{entry.tag}", arguments={BACKBONE: name})
+
+
+def as_torchvision_reads(entry: Weights, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Rename what torchvision renames as it loads: DenseNet's layers, in files of its first release."""
+    if not str(entry.arguments[BACKBONE]).startswith("densenet"):
+        return tensors
+    return {re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2", key): each for key, each in tensors.items()}
 
 
 def entry_of(name: str, weights: Any) -> Weights:
@@ -126,9 +162,6 @@ def _detected(weights: Any) -> dict[str, Any]:
 
 def _mirrors(name: str, weights: Any) -> Sequence[Address]:
     """timm's copy of the same weights, as timm's own metadata name it; a safetensors file without a published hash."""
-    import timm
-
-    config = timm.get_pretrained_cfg(f"{name}.tv_in1k")
-    if config is None or not config.hf_hub_id or weights.name != "IMAGENET1K_V1":
+    if weights.name != "IMAGENET1K_V1":
         return ()
-    return (Address(f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"),)
+    return tuple(address for entry in timms(f"{TIMM}{name}.tv_in1k") for address in entry.addresses[:1])

@@ -8,13 +8,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.common.hub import is_published, published_weights
 from zoo.common.places import checkpoint_of
 from zoo.common.signature import parameters
+from zoo.common.tensors import read_tensors
 from zoo.common.words import nearest
 from zoo.models._entries import entries_of, entry_named, full_name
+from zoo.models._entries_timm import BACKBONE, TIMM, as_timm_reads
+from zoo.models._entries_torchvision import as_torchvision_reads
 from zoo.models._entry import Weights
 from zoo.models._list import list_models
 from zoo.models._registry import bound, get_builder, presented
@@ -39,7 +42,7 @@ def start_of(name: str, given: Mapping[str, Any]) -> Weights | Path | None:
     """
     whole, part = given.get(PRETRAINED), given.get(BACKBONE_WEIGHTS)
     if nothing(part):
-        return chosen(name, whole)
+        return chosen(_network(name, given), whole)
     if not nothing(whole):
         raise ValueError(
             f"{PRETRAINED} is {whole} and {BACKBONE_WEIGHTS} is {part}, but a backbone starts from one of them. Leave one out."
@@ -47,9 +50,23 @@ def start_of(name: str, given: Mapping[str, Any]) -> Weights | Path | None:
     return chosen(_backbone_name(name, given), part, BACKBONE_WEIGHTS)
 
 
+def _network(name: str, given: Mapping[str, Any]) -> str:
+    """The network whose weights are meant: of the model `backbone` the one that it is."""
+    return str(given.get(BACKBONE) or parameters(get_builder(name))[BACKBONE].default) if name == BACKBONE else name
+
+
+def tensors_of(entry: Weights) -> Mapping[str, Tensor]:
+    """The tensors of published weights, under the names by which their publisher's network knows them. Raises ValueError."""
+    tensors = read_tensors(entry.path())
+    if entry.model != BACKBONE:
+        return tensors
+    read = as_timm_reads if str(entry.arguments[BACKBONE]).startswith(TIMM) else as_torchvision_reads
+    return read(entry, tensors)
+
+
 def check_start(name: str, given: Mapping[str, Any]) -> None:
     """Refuse what `start_of` refuses; a file need not exist yet. Raises ValueError."""
-    check_pretrained(name, given.get(PRETRAINED))
+    check_pretrained(_network(name, given), given.get(PRETRAINED))
     if not nothing(given.get(BACKBONE_WEIGHTS)):
         check_pretrained(_backbone_name(name, given), given[BACKBONE_WEIGHTS], BACKBONE_WEIGHTS)
 
@@ -106,10 +123,10 @@ def _check_named(name: str, said: object, key: str) -> None:
     path = Path(str(said))
     if not named and (not re.fullmatch(r"\w+", tag) or path.exists()):
         return  # a file or a folder, there or not
-    if other not in list_models():
+    entries = entries_of(other)
+    if other not in list_models() and not entries:
         what, ending = f"there is no model {other!r}", nearest(other, list_models())
     else:
-        entries = entries_of(other)
         what = f"{other} has no weights {tag!r}"
         ending = nearest(tag, entries) if entries else "it has no published weights; another network's are MODEL:TAG."
     raise ValueError(f"{key} is {said}, but {what}, nor is there a file of that name; {ending}")
@@ -187,4 +204,8 @@ def load_backbone(net: nn.Module, backbone: object, weights: object, name: str |
         return
     if not isinstance(backbone, str):
         raise ValueError(_BY_NAME)
-    load_pretrained(net, weights_file(backbone, weights, BACKBONE_WEIGHTS), name or backbone)
+    found = chosen(backbone, weights, BACKBONE_WEIGHTS)
+    if isinstance(found, Weights):
+        load_pretrained(net, found.path(), name or backbone, tensors_of(found))
+    elif found:
+        load_pretrained(net, found, name or backbone)

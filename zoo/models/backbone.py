@@ -22,7 +22,8 @@ def backbone(
     """A network by name.
 
     Args:
-        backbone: `timm/NAME`, or the name of one of torchvision's.
+        backbone: `timm/NAME`, `timm/NAME.TAG` with the tag of weights that `pretrained=True` takes, or the name of one of
+            torchvision's.
         input_shape: (C, H, W); it sizes those of timm's networks that are made for one size.
     """
     if backbone.startswith(TIMM):
@@ -35,7 +36,12 @@ def _from_timm(name: str, num_classes: int, in_chans: int, input_shape: Sequence
 
     if not timm.is_model(name):
         raise ValueError(f"There is no timm network {name!r}; {nearest(name, timm.list_models())}")
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        network, _, tag = name.partition(".")
+        tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{network}.*")]
+        raise ValueError(f"timm's {network} has no weights {tag!r}; {nearest(tag, tags)}") from None
     sized: dict[str, Any] = {"img_size": tuple(input_shape[1:])} if config is not None and config.fixed_input_size else {}
     net: Any = timm.create_model(name, num_classes=max(1, num_classes), in_chans=in_chans, **sized)
     head = net.default_cfg.get("classifier")
