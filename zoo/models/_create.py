@@ -84,7 +84,7 @@ def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | 
             arguments = stated | {key: each for key, each in arguments.items() if each is not None or key not in stated}
         net = _built(name, builder, arguments)
         if file and whole:
-            load_pretrained(net, file, name, tensors_of(whole))
+            load_pretrained(net, file, name, tensors_of(whole, file))
     if checkpointing and isinstance(net, Classifier):
         net.checkpoint_blocks()
     _describe(net, name, builder, arguments, None if isinstance(whole, Path) else whole)

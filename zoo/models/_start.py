@@ -55,9 +55,10 @@ def _network(name: str, given: Mapping[str, Any]) -> str:
     return str(given.get(BACKBONE) or parameters(get_builder(name))[BACKBONE].default) if name == BACKBONE else name
 
 
-def tensors_of(entry: Weights) -> Mapping[str, Tensor]:
-    """The tensors of published weights, under the names by which their publisher's network knows them. Raises ValueError."""
-    tensors = read_tensors(entry.path())
+def tensors_of(entry: Weights, path: Path) -> Mapping[str, Tensor]:
+    """The tensors of published weights' file, under the names by which their publisher's network knows them. Raises
+    ValueError."""
+    tensors = read_tensors(path)
     if entry.model != BACKBONE:
         return tensors
     read = as_timm_reads if str(entry.arguments[BACKBONE]).startswith(TIMM) else as_torchvision_reads
@@ -206,6 +207,7 @@ def load_backbone(net: nn.Module, backbone: object, weights: object, name: str |
         raise ValueError(_BY_NAME)
     found = chosen(backbone, weights, BACKBONE_WEIGHTS)
     if isinstance(found, Weights):
-        load_pretrained(net, found.path(), name or backbone, tensors_of(found))
+        path = found.path()
+        load_pretrained(net, path, name or backbone, tensors_of(found, path))
     elif found:
         load_pretrained(net, found, name or backbone)
