@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 import zoo
 from tests.models.test_models import CLASSIFIERS, small
@@ -289,7 +290,7 @@ def test_a_network_of_timms_by_its_name() -> None:
         ),
         ("lenet5", {"pretrained": 3}, "pretrained is 3; it is true, the tag of weights, a file or the folder of a run"),
         ("lenet5", {"pretrained": "nowhere.pt"}, "There is no weights file nowhere.pt"),
-        ("lenet5", {"pretrained": torchvision.models.Swin_T_Weights.DEFAULT}, "there is no model 'swin_t'"),
+        ("lenet5", {"pretrained": LRASPP_MobileNet_V3_Large_Weights.DEFAULT}, "there is no model 'lraspp_mobilenet_v3_large'"),
     ],
 )
 def test_what_cannot_be_made_is_said(name: Any, arguments: dict[str, Any], said: str) -> None:
