@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 import zoo
-from tests.precision import assert_same, same
+from tests.precision import BOUND, assert_same, same
 from zoo.models._base import Classifier
 from zoo.models._frames import build_2d
 from zoo.models._registry import get_builder
@@ -395,6 +395,51 @@ def test_slowfast_is_pytorchvideos_on_a_packed_clip() -> None:
     assert_same(net(x), published([x[:, :, [0, 8]], x.clone()]))
 
 
+class Kept(nn.Module):
+    """Keeps what goes in."""
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        self.inputs = inputs
+        return inputs[0]
+
+
+@pytest.mark.parametrize(("frames", "alpha", "slow"), [(32, 8, [0, 10, 20, 31]), (16, 4, [0, 5, 10, 15]), (8, 8, [0])])
+def test_the_slow_pathways_frames_are_spread_where_asked_for(frames: int, alpha: int, slow: list[int]) -> None:
+    """PySlowFast's indices: those of its linspace, rounded down."""
+    x = torch.arange(frames)[None, None, :, None, None].expand(2, 3, -1, 4, 4).double()
+    for choice, expected in (("linspace", slow), ("strided", [*range(0, frames, alpha)])):
+        with torch.device("meta"):
+            arguments = {"input_shape": (3, frames, 32, 32), "alpha": alpha, "slow_frames": choice}
+            packed = zoo.create_model("slowfast_r50_4x16", **arguments).features
+        packed.net = Kept()
+        packed(x)
+        read, every = packed.net.inputs
+        assert read[0, 0, :, 0, 0].tolist() == expected
+        assert torch.equal(every, x)
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in ("slowfast_r50_4x16", "slow_r50")] + ["x3d_xs"]
+)
+def test_a_head_averages_window_by_window_where_asked_for(name: str) -> None:
+    """On as many pixels as a window has it is the usual head; on more, windows that overlap count the middle more often."""
+    frames = 8 if name != "x3d_xs" else 4
+    arguments = {"num_classes": 5, "input_shape": (3, frames, 64, 64)}
+    windowed, usual = made(name, **arguments, window=2), made(name, **arguments)
+    assert list(windowed.state_dict()) == list(usual.state_dict())
+    windowed.load_state_dict(usual.state_dict())
+    with torch.no_grad():
+        small, large = clips(3, frames, 64, 64), clips(3, frames, 96, 96)
+        assert_same(windowed(small).softmax(1), usual(small).softmax(1))
+        assert (windowed(large).softmax(1) - usual(large).softmax(1)).abs().max() > BOUND
+        assert_same(windowed(clips(3, frames, 32, 32)), usual(clips(3, frames, 32, 32)))  # smaller than a window
+        windowed.reset_classifier(0)
+        assert windowed(large).shape == (2, windowed.num_features)
+    with pytest.raises(ValueError, match="window is 0; it is a number of pixels of the last maps, at least 1, or null"):
+        zoo.create_model(name, window=0)
+
+
 @pytest.mark.slow
 def test_slowfast_stages_are_the_tables() -> None:
     net = zoo.create_model("slowfast_r50_4x16")
@@ -429,14 +474,25 @@ def test_slowfast_stages_are_the_tables() -> None:
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize(("name", "clip", "size", "giga"), [("x3d_s", 13, 160, 1.96), ("x3d_m", 16, 224, 4.73)])
-def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, giga: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "clip", "size", "mega", "giga"),
+    [
+        ("x3d_xs", 4, 160, 3.79, 0.61),
+        ("x3d_s", 13, 160, 3.79, 1.96),
+        ("x3d_m", 16, 224, 3.79, 4.73),
+        pytest.param("x3d_l", 16, 312, 6.15, 18.37, marks=pytest.mark.slow),
+    ],
+)
+def test_x3d_is_pytorchvideos(name: str, clip: int, size: int, mega: float, giga: float) -> None:
     from pytorchvideo.models.x3d import create_x3d
 
     profile = zoo.profile(zoo.create_model(name), (3, clip, size, size))
-    assert round(profile.params / 1e6, 2) == 3.79
+    assert round(profile.params / 1e6, 2) == mega
     assert round(profile.macs / 1e9, 2) == giga
-    published = create_x3d(input_clip_length=4, input_crop_size=32, model_num_class=5, head_activation=None).eval()
+    depth = 5.0 if name == "x3d_l" else 2.2
+    published = create_x3d(
+        input_clip_length=4, input_crop_size=32, model_num_class=5, depth_factor=depth, head_activation=None
+    ).eval()
     net, x = made(name, num_classes=5), clips()
     assert load_fitting(net, published.state_dict()) == []
     assert_same(net(x), published(x))
