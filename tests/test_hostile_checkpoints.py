@@ -135,6 +135,7 @@ def handed(verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def verbs(checkpoint: str, picture: str) -> dict[str, tuple[str, ...]]:
     return {
         "evaluate": ("evaluate", checkpoint),
+        "publish": ("publish", checkpoint, "out=answers"),
         "predict": ("predict", checkpoint, picture, "out=answers"),
         "resume a folder": ("train", *SMALL, "resume=gift", "trainer.max_epochs=2", "hydra.run.dir=gift", "test=false"),
         "resume a file": ("train", *SMALL, f"resume={checkpoint}", "trainer.max_epochs=2", "hydra.run.dir=other", "test=false"),

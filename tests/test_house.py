@@ -182,7 +182,7 @@ def test_the_house_is_small() -> None:
 
 
 HEAVY = ("torch", "torchvision", "lightning", "timm", "matplotlib", "numpy", "PIL", "av", "cv2")
-LIGHT = ("train", "evaluate", "predict", "prepare", "verify", "study", "benchmark")
+LIGHT = ("train", "evaluate", "predict", "prepare", "publish", "verify", "study", "benchmark")
 """Verbs whose help and mistakes are shown before these are imported, which takes seconds."""
 
 

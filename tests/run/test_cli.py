@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": ("zoo.evaluate.evaluate", ("lenet5:fashion_mnist",)),
     "predict": ("zoo.predict.predict", ("lenet5:fashion_mnist", ".")),
     "prepare": ("zoo.prepare.prepare", ("digits",)),
+    "publish": ("zoo.publish.publish", ("run",)),
     "verify": ("zoo.verify.verify", ("lenet5",)),
     "study": ("zoo.study.__main__.study", ("model=lenet5",)),
     "benchmark": ("zoo.benchmark.__main__.benchmark", ("linear",)),

@@ -18,7 +18,7 @@ from zoo.run.compose import composed
 
 Verb = Callable[..., tuple[int, str, str]]
 VERBS = list(verbs())
-FUNCTIONS = {"evaluate": "evaluate", "prepare": "prepare"} | dict.fromkeys(
+FUNCTIONS = {"evaluate": "evaluate", "prepare": "prepare", "publish": "publish"} | dict.fromkeys(
     ("predict", "verify", "study", "benchmark", "flops"), "_main"
 )
 

@@ -166,6 +166,7 @@ FUNCTIONS = {
     "evaluate": ("evaluate", "evaluate"),
     "predict": ("predict", "_main"),
     "prepare": ("prepare", "prepare"),
+    "publish": ("publish", "publish"),
     "verify": ("verify", "_main"),
     "study": ("study", "_main"),
     "benchmark": ("benchmark", "_main"),

@@ -6,12 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from zoo.common.download import hub_endpoint, hub_folder
-from zoo.common.tensors import read_tensors
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREFIX = "hf-hub:"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -35,8 +33,10 @@ def published_weights(place: str | os.PathLike[str]) -> Path:
     return _file(os.fspath(place), WEIGHTS)
 
 
-def read_published(place: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+def read_published(place: str | os.PathLike[str]) -> "tuple[dict[str, Any], Mapping[str, Tensor]]":
     """The recipe of a published network, and its tensors. Raises ValueError: there is none, or it is not of this project."""
+    from zoo.common.tensors import read_tensors
+
     named = os.fspath(place)
     config, weights = (_file(named, name) for name in (CONFIG, WEIGHTS))
     try:
@@ -57,6 +57,8 @@ def _file(named: str, name: str) -> Path:
     if not named.startswith(PREFIX):
         return Path(named) / name
     from huggingface_hub import hf_hub_download
+
+    from zoo.common.download import hub_endpoint, hub_folder
 
     repository, _, revision = named.removeprefix(PREFIX).partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
