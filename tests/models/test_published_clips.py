@@ -2,13 +2,13 @@
 preprocessing give of the same film."""
 
 import functools
+import inspect
 import json
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +23,7 @@ from zoo.common import download
 from zoo.common.flow import STEP
 from zoo.data.rendered import motion
 from zoo.models._entries import entries_of
+from zoo.models._registry import get_builder
 
 QUICK = "x3d_xs:kinetics400"
 NAMES = [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in PUBLISHED]
@@ -62,35 +63,44 @@ def released(name: str, folder: Path) -> nn.Module:
     return net
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@functools.cache
+def drawn() -> bytes:
     """Three seconds of 30 frames, 128 x 96 pixels."""
     rows, columns = np.mgrid[:96, :128]
     frames = [
         np.stack([128 + 100 * np.sin((rows * a + columns * b) / 9 + time / 3) for a, b in ((1, 0), (0, 1), (1, 1))], 2)
         for time in range(90)
     ]
-    path = tmp_path_factory.mktemp("films") / "waves.mp4"
-    path.write_bytes(motion.encode(np.stack(frames).astype(np.uint8), 30))
+    return motion.encode(np.stack(frames).astype(np.uint8), 30)
+
+
+@pytest.fixture(params=["drawn", pytest.param("real", marks=pytest.mark.realdata)])
+def film(request: pytest.FixtureRequest, tmp_path: Path, real_data: Callable[[str], Path]) -> Path:
+    """A film; a real one, two seconds of 25 frames, 640 x 480 pixels."""
+    if request.param == "real":
+        return real_data("oddvideos") / "Zulko__example.mp4"
+    path = tmp_path / "waves.mp4"
+    path.write_bytes(drawn())
     return path
 
 
 @functools.cache
-def decoded(film: Path) -> Tensor:
-    """All frames (T, H, W, 3), by PyAV alone."""
+def decoded(film: Path) -> tuple[Tensor, float]:
+    """All frames (T, H, W, 3), by PyAV alone, and how many a second has."""
     with av.open(str(film)) as container:
-        return torch.from_numpy(np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]))
+        rate = float(container.streams.video[0].average_rate or 0)
+        return torch.from_numpy(np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])), rate
 
 
-def moment(frames: Tensor, entry: zoo.models.Weights) -> Tensor:
+def moment(film: Path, entry: zoo.models.Weights) -> Tensor:
     """The frames of the clip in the middle, of which the publisher's preprocessing takes its own."""
+    frames, rate = decoded(film)
+    count, asked = entry.input_shape[1], entry.rate or rate
+    start = max(0.0, len(frames) / rate - count / asked) / 2
     if entry.views.get("sampling") == "linspace":
-        span = round(entry.input_shape[1] / (entry.rate or 30) * 30)
-        return frames[max(0, len(frames) - span) // 2 :][:span]
-    step = 30 / (entry.rate or 30)
-    start = max(0.0, len(frames) / 30 - entry.input_shape[1] / (entry.rate or 30)) / 2 * 30
-    wanted = [min(int(start + each * step + 1e-3), len(frames) - 1) for each in range(entry.input_shape[1])]
-    return frames[wanted]
+        shown = torch.arange(len(frames)) / rate
+        return frames[(shown > start - 1e-3) & (shown < start + count / asked - 1e-3)]
+    return frames[[min(int((start + each / asked + 1e-3) * rate), len(frames) - 1) for each in range(count)]]
 
 
 def centered(scores: Tensor) -> Tensor:
@@ -107,7 +117,7 @@ def test_a_published_file_gives_what_the_publishers_network_gives(name: str, mir
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         ours = zoo.create_model(entry.model, pretrained=entry.tag).eval()
-    frames, count = moment(decoded(film), entry), entry.input_shape[1]
+    frames, count = moment(film, entry), entry.input_shape[1]
     if entry.input_shape[0] == 2:
         field = (torch.randint(0, 256, (count, 2, 224, 224)) * STEP - 20).transpose(0, 1)  # what bytes hold exactly
         x = field.clamp(-20, 20) / 20
@@ -137,7 +147,7 @@ def test_a_film_is_read_as_the_publisher_reads_it(name: str, mirror: Path, film:
     entry = zoo.get_weights(name)
     released(name, mirror)
     loaded = zoo.load(name, ["data.clips=1", "data.crops=1"])
-    expected = PUBLISHED[name].prepare(moment(decoded(film), entry), entry.input_shape[1], entry.input_shape[2])
+    expected = PUBLISHED[name].prepare(moment(film, entry), entry.input_shape[1], entry.input_shape[2])
     found = loaded.transforms(film)
     assert found.shape == expected.shape == entry.input_shape
     assert (found - expected).abs().max() < 1.01 / (255 * min(entry.std)), "a byte"
@@ -152,7 +162,7 @@ def test_predict_names_what_a_film_shows(
     status, out, err = verb("predict", name, str(film), "json=-", "top_k=400", "data.clips=1", "data.crops=1")
     assert status == 0, err
     top = json.loads(next(line for line in out.splitlines() if line.startswith("{")))["top"]
-    x = PUBLISHED[name].prepare(moment(decoded(film), entry), entry.input_shape[1], entry.input_shape[2])
+    x = PUBLISHED[name].prepare(moment(film, entry), entry.input_shape[1], entry.input_shape[2])
     with torch.inference_mode():
         expected = PUBLISHED[name](theirs, x[None]).softmax(1)[0]
     assert {each["class"] for each in top} == set(entry.class_names)
@@ -172,10 +182,7 @@ def test_every_published_file_has_its_entry_and_its_spelling(name: str) -> None:
 
 
 def test_every_entry_of_clips_is_proved() -> None:
-    others = {"c3d:sports1m"}  # without a classifier
-    known = {f"{name}:{tag}" for name in zoo.list_models() for tag, each in entries_of(name).items() if is_of_clips(each)}
-    assert known - others == set(PUBLISHED)
-
-
-def is_of_clips(entry: Any) -> bool:
-    return len(entry.input_shape) == 4 and entry.file is None
+    shapes = {name: inspect.signature(get_builder(name)).parameters.get("input_shape") for name in zoo.list_models()}
+    readers = [name for name, shape in shapes.items() if shape is not None and len(shape.default) == 4]
+    published = {f"{name}:{tag}" for name in readers for tag, entry in entries_of(name).items() if entry.file is None}
+    assert published - {"c3d:sports1m"} == set(PUBLISHED), "but for what has no classifier"
