@@ -162,6 +162,19 @@ def test_the_folder_holds_weights_recipe_and_card(run: Path, verb: Verb, tmp_pat
     assert "license: not stated" in (folder / "README.md").read_text()
 
 
+CHECKPOINTS = sorted((Path(__file__).parent / "data/checkpoints").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("path", CHECKPOINTS, ids=[path.stem for path in CHECKPOINTS])
+def test_every_kind_of_task_comes_back(path: Path, tmp_path: Path) -> None:
+    own, again = zoo.load(path), zoo.load(publish(path, out=tmp_path / "published"))
+    state, restored = own.task.state_dict(), again.task.state_dict()
+    assert state.keys() == restored.keys()
+    assert all(torch.equal(value, restored[key]) for key, value in state.items())
+    assert type(own.task) is type(again.task)
+    assert own.class_names == again.class_names
+
+
 def test_figures_are_of_the_weights_that_are_published(run: Path, tmp_path: Path) -> None:
     folder = publish(run / "checkpoints/last.ckpt", out=tmp_path / "other")
     assert "None was measured of these weights." in (folder / "README.md").read_text()

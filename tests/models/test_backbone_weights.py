@@ -136,6 +136,34 @@ def test_published_weights_are_named_as_those_of_a_whole_network(said: object, p
     assert net.recipe["weights"] is None
 
 
+LIBRARIES = [
+    ("timm/test_resnet", True),
+    ("timm/test_resnet", "r160_in1k"),
+    ("timm/test_resnet.r160_in1k", True),
+    ("mobilenet_v3_small", True),
+    ("mobilenet_v3_small", "IMAGENET1K_V1"),
+]
+
+
+@pytest.mark.parametrize(("backbone", "said"), LIBRARIES)
+def test_other_libraries_networks_have_their_own(
+    backbone: str, said: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+
+    name = backbone.removeprefix("timm/")
+    theirs = timm.create_model(name) if backbone != name else torchvision.models.get_model(name)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    monkeypatch.setattr(_entry.Weights, "path", lambda entry: tmp_path / "theirs.pth")
+    with pytest.warns(UserWarning, match="2 tensors of the file have no place in "):
+        net = zoo.create_model("single_frame", backbone=backbone, backbone_weights=said, input_shape=(3, 2, 96, 96))
+    assert fresh_tensors(net) == {"head.weight", "head.bias"}
+    begun = {tuple(value.shape): value for value in theirs.state_dict().values() if value.dim() == 4}
+    own = {tuple(value.shape): value for value in net.state_dict().values() if value.dim() == 4}
+    assert all(torch.equal(value, own[shape]) for shape, value in begun.items())
+    assert len(net.normalization["mean"]) == 3
+
+
 def test_a_run_starts_from_them_and_says_so(published: nn.Module) -> None:
     for size in ("paper", "small"):
         chosen = ("model=single_frame", "model.backbone=resnet18", f"size={size}")
