@@ -15,6 +15,7 @@ import zoo
 from zoo.benchmark import charts
 from zoo.benchmark.rows import Row, read_rows
 from zoo.common.numbers import quantity
+from zoo.models._entries import entries_of
 from zoo.models._registry import get_builder
 from zoo.run.network import untrained_net
 
@@ -38,7 +39,9 @@ def cells(name: str, row: Row | None) -> dict[str, str]:
     if row and (row.params, row.macs) != (cost.params, cost.macs):
         raise ValueError(f"{name} is no longer the network of {RESULTS}. Measure it again: python -m zoo.benchmark {name}")
     about = re.split(r"[;:.]", (get_builder(name).__doc__ or "").strip().splitlines()[0])[0]
-    accuracy = "" if not row or row.accuracy is None else f"{row.accuracy:.2f} % {row.accuracy_what} ({row.accuracy_from})"
+    accuracy = _published(name)
+    if row and row.accuracy is not None:
+        accuracy = f"{row.accuracy:.2f} % {row.accuracy_what} ({row.accuracy_from})"
     latency = "" if not row or row.latency_p50 is None else f"{row.latency_p50:.3g}"
     rate = "" if not row or row.training_rate is None else f"{row.training_rate:.3g}"
     return {
@@ -52,6 +55,14 @@ def cells(name: str, row: Row | None) -> dict[str, str]:
         "latency, ms": latency,
         "training, samples/s": rate,
     }
+
+
+def _published(name: str) -> str:
+    """What the publisher of a network's default weights states."""
+    entry = next(iter(entries_of(name).values()), None)
+    if entry is None or not entry.accuracies:
+        return ""
+    return f"{entry.accuracies[0].percent:.2f} % {entry.accuracies[0].what} (published)"
 
 
 def table() -> str:

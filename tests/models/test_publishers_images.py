@@ -2,6 +2,7 @@
 of the publisher's network, each through its own preprocessing."""
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -233,6 +234,82 @@ def test_segmentation_scores_are_torchvisions(name: str, publisher: Mirror) -> N
         expected = theirs(member.transforms()(pixels()[None]))["out"]
         found = ours(zoo.get_weights(name).transforms()(pixels()[None]))
     same(found, expected)
+
+
+def of_the_authors(stride: int, width: int, classes: int = 21) -> dict[str, Tensor]:
+    """Random tensors under the names of wkentaro/pytorch-fcn, all layers narrower."""
+    tensors: dict[str, Tensor] = {}
+
+    def layer(name: str, *shape: int, bias: bool = True) -> None:
+        tensors[f"{name}.weight"] = torch.randn(shape) * (2 / math.prod(shape[1:])) ** 0.5
+        if bias:
+            tensors[f"{name}.bias"] = torch.randn(shape[0]) * 0.1
+
+    channels, depths = 3, [64, 128, 256, 512, 512]
+    for stage, (depth, rows) in enumerate(zip(depths, [2, 2, 3, 3, 3], strict=True), start=1):
+        for row in range(1, rows + 1):
+            layer(f"conv{stage}_{row}", depth // width, channels, 3, 3)
+            channels = depth // width
+    layer("fc6", 4096 // width, channels, 7, 7)
+    layer("fc7", 4096 // width, 4096 // width, 1, 1)
+    layer("score_fr", classes, 4096 // width, 1, 1)
+    for pool, depth in [("pool4", 512), ("pool3", 256)][: {32: 0, 16: 1, 8: 2}[stride]]:
+        layer(f"score_{pool}", classes, depth // width, 1, 1)
+        layer("upscore2" if pool == "pool4" else "upscore_pool4", classes, classes, 4, 4, bias=False)
+    final = "upscore" if stride == 32 else f"upscore{stride}"
+    line = 1 - (torch.arange(2 * stride) + 0.5 - stride).abs() / stride
+    tensors[f"{final}.weight"] = torch.eye(classes)[:, :, None, None] * torch.outer(line, line)  # fixed, as theirs
+    return tensors
+
+
+def scores_of_the_authors(w: dict[str, Tensor], stride: int, x: Tensor) -> Tensor:
+    """The network of `voc-fcn32s`, `voc-fcn16s` and `voc-fcn8s`, as their definitions draw it, of convolutions alone."""
+    conv, up = torch.nn.functional.conv2d, torch.nn.functional.conv_transpose2d
+    height, width, pools = *x.shape[2:], {}
+    for stage, rows in enumerate([2, 2, 3, 3, 3], start=1):
+        for row in range(1, rows + 1):
+            name = f"conv{stage}_{row}"
+            x = conv(x, w[f"{name}.weight"], w[f"{name}.bias"], padding=100 if name == "conv1_1" else 1).relu()
+        pools[stage] = x = torch.nn.functional.max_pool2d(x, 2, ceil_mode=True)
+    for name in ("fc6", "fc7"):
+        x = conv(x, w[f"{name}.weight"], w[f"{name}.bias"]).relu()
+    x = conv(x, w["score_fr.weight"], w["score_fr.bias"])
+    for name, upscore, stage, margin in (("score_pool4", "upscore2", 4, 5), ("score_pool3", "upscore_pool4", 3, 9)):
+        if 2**stage >= stride:
+            x = up(x, w[f"{upscore}.weight"], stride=2)
+            skip = conv(pools[stage], w[f"{name}.weight"], w[f"{name}.bias"])
+            x = x + skip[:, :, margin : margin + x.shape[2], margin : margin + x.shape[3]]
+    x = up(x, w["upscore.weight" if stride == 32 else f"upscore{stride}.weight"], stride=stride)
+    margin = {32: 19, 16: 27, 8: 31}[stride]
+    return x[:, :, margin : margin + height, margin : margin + width]
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize(("name", "stride"), [("fcn32s", 32), ("fcn16s", 16), ("fcn8s", 8)])
+def test_fcns_scores_are_the_authors(
+    name: str, stride: int, publisher: Mirror, verb: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """Blue, green, red from 0 to 255 without their mean; layers an eighth as wide, for the file has half a gigabyte."""
+    tensors = of_the_authors(stride, 8)
+    publisher.publish(f"{name}_from_caffe.pth", tensors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = zoo.create_model(f"{name}:voc2011", width=1 / 8).eval()
+    image = photo().resize((160, 120))
+    blue_first = torch.from_numpy(np.array(image)[:, :, ::-1].copy()).permute(2, 0, 1).float()
+    read = blue_first - torch.tensor([104.00698793, 116.66876762, 122.67891434])[:, None, None]
+    entry = zoo.get_weights(name)
+    found = entry.transforms()(image)
+    assert (found - read).abs().max() < 1e-3, "of 255"
+    with torch.inference_mode():
+        expected = scores_of_the_authors(tensors, stride, read[None])
+        same(ours(found[None]), expected)
+    image.save(tmp_path / "photo.png")
+    status, out, err = verb("predict", f"{name}:voc2011", "photo.png", "json=-", "model.width=0.125")
+    assert status == 0, err
+    (said,) = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    with Image.open(next(each for each in said["pictures"] if "classes" in each or "mask" in each)) as drawn:
+        assert (np.array(drawn) == expected[0].argmax(0).numpy()).mean() > 0.999
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ NUMBERS = frozenset(
 )
 """Arguments of data sets that say which samples are served, and how they are cut: numbers, or lists of numbers."""
 WORDS = {
-    "model": frozenset("name backbone block cell fusion average heads motion norm padding slow_frames stem streams".split()),
+    "model": frozenset(
+        "name backbone block cell channel_order fusion average heads motion norm padding slow_frames stem streams".split()
+    ),
     "task": frozenset("metric metrics mode loss copies".split()),
     "data": frozenset(
         "annotations decoder flow ground interpolation rounding sampling target test_list train_list val_sequence".split()

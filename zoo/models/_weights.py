@@ -169,9 +169,17 @@ def _shaped(value: Tensor, own: Tensor, frames: int) -> Tensor:
         value = value.reshape(own.shape)
     elif own.dim() == 5 and value.dim() == 4 and value.shape[2:] == own.shape[3:] and value.shape[0] == own.shape[0]:
         value = repeat(value, own.shape[2])
+    elif own.dim() == 4 and own.shape[1] == 1 and value.shape == (len(own), len(own), *own.shape[2:]):
+        value = _apart(value)
     if frames and value.dim() == own.dim() and value.shape[2:] == own.shape[2:] and value.shape[1] not in (0, own.shape[1]):
         value = for_channels(value, own.shape[1], frames)
     return value
+
+
+def _apart(kernel: Tensor) -> Tensor:
+    """(C, C, h, w) that keeps each channel to itself -> (C, 1, h, w), the same without its zeros; any other as it is."""
+    own = kernel.diagonal().movedim(-1, 0)[:, None]
+    return own if kernel.is_meta or own.count_nonzero() == kernel.count_nonzero() else kernel
 
 
 def for_channels(kernel: Tensor, in_chans: int, frames: int = 1) -> Tensor:

@@ -15,6 +15,7 @@ from zoo.models._start import on_backbone
 from zoo.models._vgg import HIDDEN, STAGES, conv_norm_relu, scaled_channels
 
 Padding = Literal["same", "paper"]
+ChannelOrder = Literal["rgb", "bgr"]
 
 # What the authors' net.py cuts off when the input is padded by 100: the skips' margins before they meet the upsampled
 # scores, and the margin of the scores before they meet the image.
@@ -65,10 +66,9 @@ class FCN(nn.Module):
         padding: `same` pads each convolution by half its kernel and rounds poolings up, so that any cell of a coarse map
             lies over its own square of pixels. `paper` pads the image by 100, FC6 not at all, and cuts the margins off.
         at_once: scale the skips as the authors do where all of FCN-8s is trained in one stage.
+        channel_order: of the images that it reads; tasks turn the data's red, green and blue. None is that of published weights,
+            which is bgr of the authors', else rgb.
     """
-
-    renames: ClassVar[dict[str, str]] = {"classifier.0.": "fc6.0.", "classifier.3.": "fc7.0."}
-    """From VGG-16's names: FC6 and FC7 become kernels, row by row."""
 
     def __init__(
         self,
@@ -80,9 +80,22 @@ class FCN(nn.Module):
         dropout: float,
         padding: Padding,
         at_once: bool,
+        channel_order: ChannelOrder | None,
     ) -> None:
         super().__init__()
         check_choice("padding", padding, Padding)
+        self.channel_order = channel_order or "rgb"
+        check_choice("channel_order", self.channel_order, ChannelOrder)
+        self.renames = {
+            "classifier.0.": "fc6.0.",
+            "classifier.3.": "fc7.0.",
+            **{f"{layer}.{kind}": f"{layer}.0.{kind}" for layer in ("fc6", "fc7") for kind in ("weight", "bias")},
+            "score_fr.": "score.",
+            "upscore2.": "enlarge_pool4.",
+            "upscore_pool4.": "enlarge_pool3.",
+            **{f"upscore{number}.": f"enlarge_x{stride}." for number in ("", "16", "8")},
+        }
+        """From VGG-16's names, whose FC6 and FC7 become kernels, row by row; and from those of the authors' files."""
         self.stride = stride
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -93,7 +106,8 @@ class FCN(nn.Module):
         channels = in_chans
         depths = {}
         for number, stage in enumerate(STAGES, start=1):
-            for filters in stage:
+            for row, filters in enumerate(stage, start=1):
+                self.renames[f"conv{number}_{row}."] = f"features.{len(self.features)}."
                 pad = 100 if padding == "paper" and not len(self.features) else 1
                 after = scaled_channels(filters, width)
                 self.features.extend(conv_norm_relu(nn.Conv2d(channels, after, 3, padding=pad, bias=not norm), after, norm))
@@ -164,9 +178,10 @@ def _fcn(
     dropout: float = 0.5,
     padding: Padding = "same",
     at_once: bool = False,
+    channel_order: ChannelOrder | None = None,
 ) -> FCN:
     """Arguments as of `FCN`; `backbone_weights` are those of VGG-16: true, a tag, `MODEL:TAG`, a file or a run."""
-    return FCN(_STRIDES[name], num_classes, in_chans, width, norm, dropout, padding, at_once)
+    return FCN(_STRIDES[name], num_classes, in_chans, width, norm, dropout, padding, at_once, channel_order)
 
 
 fcn32s = variant(_fcn, "fcn32s", "FCN-32s: scores at stride 32 only. Arguments as of `FCN`; 21 classes are PASCAL VOC's.")
