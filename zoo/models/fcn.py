@@ -66,8 +66,8 @@ class FCN(nn.Module):
         padding: `same` pads each convolution by half its kernel and rounds poolings up, so that any cell of a coarse map
             lies over its own square of pixels. `paper` pads the image by 100, FC6 not at all, and cuts the margins off.
         at_once: scale the skips as the authors do where all of FCN-8s is trained in one stage.
-        channel_order: of the images that it reads; tasks turn the data's red, green and blue. None is that of published weights,
-            which is bgr of the authors', else rgb.
+        channel_order: of the images that it reads; tasks turn the data's red, green and blue. None is that of published
+            weights, which is bgr of the authors', else rgb.
     """
 
     def __init__(
