@@ -20,6 +20,7 @@ from zoo.models._entries_packaged import write_entry
 from zoo.models._entry import Accuracy, Weights
 from zoo.run.compose import composed
 from zoo.run.published import cut_of, overrides_of
+from zoo.run.recipe import compose_recipe, read_checkpoint
 from zoo.verify import verify_weights
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -115,6 +116,26 @@ def test_what_cannot_be_verified(verb: Verb, arguments: tuple[str, ...], said: s
     assert status == 1
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "second"), [("mask_rcnn", "mask_ap"), ("keypoint_rcnn", "keypoint_ap")])
+def test_figures_of_one_split_are_measured_together(name: str, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the settings of the publisher's protocol, on the data whose classes are numbered as the weights count them."""
+    entry, asked = zoo.get_weights(name), []
+
+    def measured(weights: str, settings: list[str], split: str) -> dict[str, float]:
+        asked.append((weights, split))
+        config = compose_recipe(read_checkpoint(weights)["zoo"], settings, with_data=False)
+        data = {key: config.data[key] for key in ("target", "short_side", "antialias", "rounding", "gaps", "annotations")}
+        file = "person_keypoints" if name == "keypoint_rcnn" else "instances"
+        assert tuple(data.values()) == ("instances", 800, False, "down", True, file)
+        return {f"test/{each.metric}": each.percent / 100 for each in entry.accuracies}
+
+    monkeypatch.setattr("zoo.evaluate.evaluate", measured)
+    verdicts = verify_weights(name)
+    assert asked == [(f"{name}:coco_v1", "test")]
+    assert [each.published.metric for each in verdicts] == ["box_ap", second]
+    assert all(each.holds and abs(each.difference) < 1e-9 for each in verdicts)
 
 
 PACKAGED = [

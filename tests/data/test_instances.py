@@ -71,6 +71,28 @@ def coco(
     return Coco(root=str(root), shape=SHAPE, target="instances", **arguments)
 
 
+def test_classes_are_numbered_by_their_categories_on_request(tmp_path: Path) -> None:
+    """As torchvision's weights count: numbers that no category has are classes too, of which there is nothing."""
+    objects = [annotation(number, number, (5, 5, 20, 20), (3, 90)[number % 2]) for number in range(1, 13)]
+    data = coco(tmp_path, objects, gaps=True)
+    data.setup()
+    assert data.category_ids == tuple(range(1, 91))
+    assert (data.class_names[2], data.class_names[89]) == ("kind 3", "kind 90")
+    assert set(data.class_names) == {"kind 3", "kind 90", "N/A"}
+    test = data.splits["test"]
+    labels = [test[number]["instances"]["labels"].tolist() for number in range(len(test))]
+    assert sorted({label for each in labels for label in each}) == [3, 90]
+
+
+@pytest.mark.parametrize("number", [0, 10_001])
+def test_ids_that_number_no_classes_are_refused(number: int, tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["categories"].append({"id": number, "name": "odd"})
+
+    with pytest.raises(ValueError, match=rf"data\.gaps=true takes .* but one is {number}"):
+        coco(tmp_path, [annotation(1, 1, (5, 5, 20, 20))], gaps=True, change=change).setup()
+
+
 # Geometry
 
 
