@@ -1,5 +1,5 @@
 """Put a run's best weights inside the package: `python tools/publish_weights.py RUN TAG [--half]`. The run may be one of
-classification, of images or videos, or of rotation.
+classification, of images or videos, of segmentation, detection or rotation.
 
 Writes `zoo/models/weights/MODEL-TAG.safetensors` and its entry; the accuracy in the entry is measured from the file as it
 is shipped.
@@ -29,10 +29,20 @@ from zoo.run.result import versions
 from zoo.tasks.rotation import CLASS_NAMES
 
 PROTOCOL = {
-    "classification": ("top-1", "one view of each image of the test split"),
-    "video_classification": ("top-1", "one clip from the middle of each video of the test split"),
-    "rotation": ("accuracy", "the turns of each image of the test split, which is turned all four ways"),
+    "classification": {"accuracy": ("top-1", "one view of each image of the test split")},
+    "video_classification": {"accuracy": ("top-1", "one clip from the middle of each video of the test split")},
+    "rotation": {"accuracy": ("accuracy", "the turns of each image of the test split, which is turned all four ways")},
+    "segmentation": {"miou": ("miou", "the mean over the classes, from one confusion matrix over the test split")},
+    "detection": {
+        name: (name, "COCO's average precision over the whole test split, at most 100 objects an image")
+        for name in ("box_ap", "mask_ap", "keypoint_ap")
+    },
 }
+"""By task and metric, what an entry calls the metric, and its protocol."""
+COMMON = ("num_classes", "class_names", "mean", "std", "shape")
+"""Facts of data that an entry has fields for."""
+WHOLE = ("segmentation", "detection")
+"""Tasks of which images go in whole."""
 
 
 def main() -> None:
@@ -51,9 +61,8 @@ def main() -> None:
     file.chmod(0o644)
     classes = CLASS_NAMES if task == "rotation" else tuple(facts["class_names"])
     defaults = inspect.signature(get_builder(name)).parameters
-    chosen = {
-        key: recipe["arguments"]["model"][key] for key in defaults if key not in ("num_classes", "in_chans", "input_shape")
-    }
+    given = recipe["arguments"]["model"]
+    chosen = {key: given[key] for key in defaults if key in given and key not in ("num_classes", "in_chans", "input_shape")}
     own = {key: value for key, value in chosen.items() if value != defaults[key].default}
     net = zoo.create_model(name, num_classes=len(classes), in_chans=facts["shape"][0], **own)
     cost = zoo.profile(net, facts["shape"])
@@ -81,13 +90,19 @@ def main() -> None:
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
             arguments=own,
             task=task,
+            whole=task in WHOLE,
+            facts={key: value for key, value in facts.items() if key not in COMMON} if task == "detection" else {},
         )
 
     write_entry(entry())
     with contextlib.redirect_stdout(io.StringIO()):
-        accuracy = evaluate(f"{name}:{arguments.tag}", [f"data={data}"])["test/accuracy"]
-    metric, views = PROTOCOL[task]
-    write_entry(entry(Accuracy(metric, data, "test", round(100 * accuracy, 2), views, versions())))
+        scores = evaluate(f"{name}:{arguments.tag}", [f"data={data}"])
+    accuracies = [
+        Accuracy(called, data, "test", round(100 * scores[f"test/{metric}"], 2), how, versions())
+        for metric, (called, how) in PROTOCOL[task].items()
+        if f"test/{metric}" in scores
+    ]
+    write_entry(entry(*accuracies))
     print(zoo.get_weights(name, arguments.tag))
 
 
