@@ -224,6 +224,13 @@ def equal_weights(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
 
 
+@pytest.mark.parametrize("name", list_models(pretrained=True))
+def test_a_publishers_weights_are_the_default_where_there_are_some(name: str) -> None:
+    entries = list(_entries.entries_of(name).values())
+    assert get_weights(name) == entries[0]
+    assert entries[0].addresses or not any(entry.addresses for entry in entries)
+
+
 @pytest.mark.parametrize(
     "pretrained", [True, "True", "fashion_mnist", "FASHION_MNIST", "default", "lenet5:fashion_mnist", get_weights("lenet5")]
 )

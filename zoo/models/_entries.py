@@ -14,14 +14,14 @@ from zoo.models._entry import Weights
 from zoo.models._registry import get_builder, names
 
 SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions, torchvisions_of_clips)
+"""Each lists the entries of a model by its name, its best first."""
 OTHERS: tuple[Callable[[str], Sequence[Weights]], ...] = (timms, torchvisions_backbones)
 """The same of the networks that the model `backbone` is by their names: `timm/NAME`, or one of torchvision's."""
-"""Each lists the entries of a model by its name, its best first; the first of all is the model's default."""
 
 
 def get_weights(name: str, tag: str | None = None) -> Weights:
-    """Return the weights of a model by tag, or as `MODEL:TAG`; without one its default: what this project trained, else the
-    publisher's best.
+    """Return the weights of a model by tag, or as `MODEL:TAG`; without one its default: the publisher's best, else what
+    this project trained on a set of its own.
 
     Raises:
         ValueError: a model that does not exist or has no published weights, or a tag that it does not have.
@@ -76,4 +76,5 @@ def entries_of(name: str) -> dict[str, Weights]:
         found += timms(parameters(get_builder(name))[BACKBONE].default)
     if name == BACKBONE or not own:
         found += [entry for source in OTHERS for entry in source(name)]
+    found.sort(key=lambda entry: entry.file is not None)  # small networks of small sets stand last
     return {entry.tag: entry for entry in found}
