@@ -1,6 +1,7 @@
 """Entries of timm's networks, one for each tag of its own metadata (Wightman 2019)."""
 
 import functools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -97,9 +98,14 @@ def as_timm_reads(entry: Weights, tensors: Mapping[str, Tensor]) -> Mapping[str,
     import timm
 
     called = str(entry.arguments[BACKBONE]).removeprefix(TIMM)
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what does not fit is said by ourselves
     try:
         net = timm.create_model(called, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(tensors)})
     except (RuntimeError, KeyError, ValueError):
         return tensors
+    finally:
+        logger.setLevel(level)
     state: Mapping[str, Tensor] = net.state_dict()
     return state
