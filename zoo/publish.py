@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.common import trust
 from zoo.common.hub import CARD, CONFIG, PREFIX, RECIPE, TASK, WEIGHTS, first_line, is_published
-from zoo.common.words import json_text, markdown, printable
+from zoo.common.words import json_text, markdown, muted, printable
 from zoo.run import cli
 from zoo.run.folder import checkpoint_path
 from zoo.run.recipe import read_checkpoint
@@ -190,10 +190,14 @@ def _push(folder: Path, repo: str) -> str:
 
     api = HfApi(endpoint=hub_endpoint(), library_name="zoo")
     try:
-        created = api.create_repo(repo, exist_ok=True)
-        api.upload_folder(
-            folder_path=folder, repo_id=repo, allow_patterns=[WEIGHTS, CONFIG, CARD], commit_message="Publish a network of zoo"
-        )
+        with muted("huggingface_hub"):
+            created = api.create_repo(repo, exist_ok=True)
+            api.upload_folder(
+                folder_path=folder,
+                repo_id=repo,
+                allow_patterns=[WEIGHTS, CONFIG, CARD],
+                commit_message="Publish a network of zoo",
+            )
     except Exception as error:  # those of the client of HTTP too, which is another one from release to release
         raise ValueError(
             f"{repo} could not be pushed to {hub_endpoint()} ({first_line(error)}). The folder is {folder}; log in by "

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.common.words import muted
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -64,9 +66,11 @@ def _file(named: str, name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
         raise ValueError(f"{named} is no name of a repository; it is {PREFIX}ORG/NAME, or {PREFIX}ORG/NAME@REVISION.")
     try:
-        return Path(
-            hf_hub_download(repository, name, revision=revision or None, cache_dir=hub_folder(), endpoint=hub_endpoint())
-        )
+        with muted("huggingface_hub"):
+            found = hf_hub_download(
+                repository, name, revision=revision or None, cache_dir=hub_folder(), endpoint=hub_endpoint()
+            )
+        return Path(found)
     except Exception as error:  # those of the client of HTTP too, which is another one from release to release
         raise ValueError(
             f"{name} of {named} is not in {hub_folder()}, and could not be fetched from {hub_endpoint()} "

@@ -5,16 +5,18 @@ shown in has one function here: `printable` a terminal or a log, `json_text` JSO
 Markdown table or line, `html_text` a page, `caption` a picture of Matplotlib, `shell_word` a command to be copied.
 """
 
+import contextlib
 import difflib
 import html
 import json
+import logging
 import math
 import re
 import shlex
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -40,6 +42,18 @@ def warn(message: str) -> None:
 def warning_line(message: Warning | str, *where: object, **line: object) -> str:
     """Format a warning as one line, without the line of code that it comes from; for `warnings.formatwarning`."""
     return f"Warning: {printable(' '.join(str(message).split()))}\n"
+
+
+@contextlib.contextmanager
+def muted(library: str) -> Iterator[None]:
+    """Meanwhile a library's log holds errors alone: what it would warn of is said by ourselves."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def choice(kind: type) -> str:

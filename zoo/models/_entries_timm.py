@@ -1,7 +1,6 @@
 """Entries of timm's networks, one for each tag of its own metadata (Wightman 2019)."""
 
 import functools
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from zoo.common.crops import Interpolation
 from zoo.common.download import Address
+from zoo.common.words import muted
 from zoo.models._entry import Weights
 
 TIMM = "timm/"
@@ -98,14 +98,10 @@ def as_timm_reads(entry: Weights, tensors: Mapping[str, Tensor]) -> Mapping[str,
     import timm
 
     called = str(entry.arguments[BACKBONE]).removeprefix(TIMM)
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # what does not fit is said by ourselves
     try:
-        net = timm.create_model(called, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(tensors)})
+        with muted("timm"):
+            net = timm.create_model(called, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(tensors)})
     except (RuntimeError, KeyError, ValueError):
         return tensors
-    finally:
-        logger.setLevel(level)
     state: Mapping[str, Tensor] = net.state_dict()
     return state
