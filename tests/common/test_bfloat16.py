@@ -78,7 +78,12 @@ def modes(net: nn.Module) -> set[str]:
 @pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("c3d", (3, 16, 32, 32)), ("r3d_18", (3, 8, 32, 32)), ("slow_fusion", (3, 10, 64, 64)), ("resnet18", (3, 64, 64))],
+    [
+        pytest.param("c3d", (3, 16, 32, 32), marks=pytest.mark.slow),
+        pytest.param("r3d_18", (3, 8, 32, 32), marks=pytest.mark.slow),
+        ("slow_fusion", (3, 10, 64, 64)),
+        ("resnet18", (3, 64, 64)),
+    ],
 )
 def test_padding_beforehand_changes_no_output(name, shape):
     net = zoo.create_model(name, num_classes=5, **({} if name == "resnet18" else {"input_shape": shape})).eval()

@@ -248,7 +248,7 @@ def test_a_tag_is_spelt_as_with_the_network_itself(tag: str) -> None:
         ("vgg16:", "vgg16 has no weights ''.* there are imagenet1k_v1"),
         ("*:imagenet1k_v1", r"there is no model '\*'"),
         ("mlp:default", "mlp has no weights 'default'.* it has no published weights"),
-        ("imagenet1k_v1", "fcn8s has no weights 'imagenet1k_v1'.* another network's are MODEL:TAG"),
+        ("imagenet1k_v1", "fcn8s has no weights 'imagenet1k_v1'.* there are digit_scenes, voc2011"),
     ],
 )
 def test_a_name_that_does_not_exist_is_one_sentence_with_the_nearest(

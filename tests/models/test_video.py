@@ -505,7 +505,11 @@ def marked(name: str) -> Any:
 
 @pytest.mark.numerical
 @pytest.mark.parametrize(
-    "name", [marked(name) for name in ("i3d", "inflated", "r3d_18", "slowfast_r50_4x16", "x3d_m", "x3d_s")]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "inflated" else marked(name)
+        for name in ("i3d", "inflated", "r3d_18", "slowfast_r50_4x16", "x3d_m", "x3d_s")
+    ],
 )
 def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
     arguments = {"num_classes": 5, **({"dropout": 0.0} if "dropout" in TAKES[name] else {})}

@@ -24,7 +24,7 @@ OTHERS: dict[type, list[Any]] = {
     bool: [True, False],
     int: [3, 2, 2007, 640],
     float: [0.3, 2.5],
-    str: ["elsewhere", "s3://elsewhere"],
+    str: ["elsewhere", "s3://elsewhere", "bicubic", "down", "linspace"],
     list: [[3, 40, 40], [3, 8, 48, 48], [256, 480], [640], [0.5, 1.5], ["a", "b"]],
 }
 """By kind of value, what to put in its place; the first that the argument takes is tried."""
