@@ -278,6 +278,14 @@ def test_a_push_that_is_refused_leaves_the_folder_and_says_so(run: Path, hub: Hu
     assert (run / "published/config.json").is_file()
 
 
+def test_requests_to_a_hub_are_in_no_log(run: Path, hub: Hub, verb: Verb, caplog: pytest.LogCaptureFixture) -> None:
+    """As Hydra sets it up, the log is a stream that scripts read; the client of HTTP notes each request there."""
+    caplog.set_level("INFO")
+    assert verb("publish", "run", "repo=me/net")[0] == 0
+    assert zoo.load("hf-hub:me/net").class_names
+    assert not [record for record in caplog.records if "HTTP" in record.getMessage()]
+
+
 @pytest.mark.slow  # its library asks several times
 def test_a_hub_that_nobody_answers_for_is_one_sentence(run: Path, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")

@@ -190,7 +190,7 @@ def _push(folder: Path, repo: str) -> str:
 
     api = HfApi(endpoint=hub_endpoint(), library_name="zoo")
     try:
-        with muted("huggingface_hub"):
+        with muted():
             created = api.create_repo(repo, exist_ok=True)
             api.upload_folder(
                 folder_path=folder,

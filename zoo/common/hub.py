@@ -66,7 +66,7 @@ def _file(named: str, name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
         raise ValueError(f"{named} is no name of a repository; it is {PREFIX}ORG/NAME, or {PREFIX}ORG/NAME@REVISION.")
     try:
-        with muted("huggingface_hub"):
+        with muted():
             found = hf_hub_download(
                 repository, name, revision=revision or None, cache_dir=hub_folder(), endpoint=hub_endpoint()
             )

@@ -45,15 +45,14 @@ def warning_line(message: Warning | str, *where: object, **line: object) -> str:
 
 
 @contextlib.contextmanager
-def muted(library: str) -> Iterator[None]:
-    """Meanwhile a library's log holds errors alone: what it would warn of is said by ourselves."""
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def muted() -> Iterator[None]:
+    """Meanwhile logs take errors alone: what a library, or the client of HTTP below it, would note there, we say ourselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def choice(kind: type) -> str:

@@ -99,7 +99,7 @@ def as_timm_reads(entry: Weights, tensors: Mapping[str, Tensor]) -> Mapping[str,
 
     called = str(entry.arguments[BACKBONE]).removeprefix(TIMM)
     try:
-        with muted("timm"):
+        with muted():
             net = timm.create_model(called, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(tensors)})
     except (RuntimeError, KeyError, ValueError):
         return tensors
