@@ -16,6 +16,7 @@ from PIL import Image
 
 import zoo
 from zoo.data.rendered import scenes
+from zoo.models import _registry
 from zoo.train import train
 
 Verb = Callable[..., tuple[int, str, str]]
@@ -54,6 +55,12 @@ def test_an_example_is_short_and_knows_public_names_alone(name: str) -> None:
         if isinstance(node, ast.ImportFrom):
             assert not any(part.startswith("_") for part in str(node.module).split("."))
             assert not any(each.name.startswith("_") for each in node.names)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models of an example are those of its own test alone."""
+    monkeypatch.setattr(_registry, "_BUILDERS", dict(_registry._BUILDERS))
 
 
 @pytest.fixture
