@@ -20,7 +20,10 @@ from tests.compositions import remember
 if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many as cores; before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_USER_DATA = os.environ.pop("ZOO_DATA", None)  # no test reads the user's folder unless it asks for it
+_USER_DATA = os.environ.pop("ZOO_DATA", None) or os.environ.get("ZOO_TEST_DATA")
+"""No test reads the user's folder unless it asks for it. (Processes of xdist begin when the first one has taken it out.)"""
+if _USER_DATA:
+    os.environ["ZOO_TEST_DATA"] = _USER_DATA
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
