@@ -94,7 +94,7 @@ def test_pretrained_features_are_better_than_random_ones_and_than_none(
 
     real = torch.load("pretrained.pt", weights_only=True)
     net = zoo.create_model("timm/tf_efficientnet_lite0", pretrained="pretrained.pt")
-    own = {name.removeprefix("features.").replace("head.", "classifier."): value for name, value in net.state_dict().items()}
+    own = {re.sub("^head", "classifier", name).removeprefix("features."): value for name, value in net.state_dict().items()}
     assert own.keys() == real.keys()
     assert all(own[name].equal(value) for name, value in real.items())
 
