@@ -12,9 +12,10 @@ from torchvision.transforms import functional
 
 from tests.data.test_video import labelled, moving, plain, write
 from tests.published_clips import part_of_pytorchvideo
+from zoo.common.crops import sides_of
 from zoo.common.flow import to_bytes
 from zoo.data.reading.container import probe
-from zoo.data.video import ClipFiles, Clips, sides_of
+from zoo.data.video import ClipFiles, Clips
 from zoo.data.video_folder import VideoFolder
 
 
@@ -117,8 +118,10 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], said: str) -
 
 
 def test_a_size_is_one_number_or_two(tmp_path: Path) -> None:
-    assert (sides_of(None), sides_of(128), sides_of([128, 171])) == (None, 128, (128, 171))
-    with pytest.raises(ValueError, match=r"data\.resize is \[1, 2, 3\]; it is the pixels of the shorter side, or \[H, W\]"):
+    assert (sides_of(128, "size"), sides_of([128, 171], "size")) == (128, (128, 171))
+    with pytest.raises(
+        ValueError, match=r"data\.resize names \[1, 2, 3\]; a size is the shorter side's pixels, or \[height, width\]"
+    ):
         VideoFolder(root=str(tmp_path), resize=[1, 2, 3])
 
 

@@ -15,8 +15,8 @@ from torchvision.models.vgg import VGG, cfgs, make_layers
 import zoo
 from tests.written import written
 from zoo.models import _entry
-from zoo.models._create import check_pretrained
 from zoo.models._entries import entry_named, full_name
+from zoo.models._start import check_pretrained
 from zoo.models._weights import fit, fresh_tensors, translated
 
 CLIP = {"input_shape": (3, 4, 32, 32), "stem": "imagenet"}

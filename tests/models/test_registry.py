@@ -21,8 +21,8 @@ from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 import zoo
 from tests.models.test_models import CLASSIFIERS, small
 from zoo.models import Head, Weights, _entries, _heads, _registry, get_weights, list_models, register, register_head
-from zoo.models._create import weights_file
 from zoo.models._registry import variant
+from zoo.models._start import weights_file
 
 FEW = ("lenet5", "c3d", "cnn_rnn")
 MARKED = [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in zoo.list_models()]

@@ -100,15 +100,16 @@ class Crops:
 
 def scales_of(said: Sequence[int | Sequence[int]] | None) -> tuple[int | tuple[int, int], ...] | None:
     """The scales of `Crops` from lists of a configuration. Raises ValueError."""
-    found: list[int | tuple[int, int]] = []
-    for each in said or ():
-        if isinstance(each, int):
-            found.append(each)
-        elif len(each) == 2:
-            found.append((each[0], each[1]))
-        else:
-            raise ValueError(f"data.scales names {list(each)}; a scale is the shorter side's pixels, or [height, width].")
-    return tuple(found) or None
+    return tuple(sides_of(each, "data.scales") for each in said or ()) or None
+
+
+def sides_of(said: int | Sequence[int], key: str) -> int | tuple[int, int]:
+    """A size of a configuration: pixels of the shorter side, or (H, W). Raises ValueError for other numbers of numbers."""
+    if isinstance(said, int):
+        return said
+    if len(said) != 2:
+        raise ValueError(f"{key} names {list(said)}; a size is the shorter side's pixels, or [height, width].")
+    return said[0], said[1]
 
 
 def _sides(scales: Sequence[int | tuple[int, int]]) -> str:

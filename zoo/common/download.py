@@ -34,6 +34,12 @@ class Address:
     sha256: str | None = None
     """The publisher's, whole or its first digits; None where nobody published one."""
 
+    @classmethod
+    def hashed(cls, url: str) -> "Address":
+        """One whose file is named NAME-HASH.SUFFIX, the first digits that PyTorch's own downloader checks; or is not."""
+        digits = re.search(r"-([0-9a-f]{8,64})\.[^./]+$", url)
+        return cls(url, digits[1] if digits else None)
+
     @property
     def name(self) -> str:
         """The file's name in the cache: two publishers of a `model.safetensors` do not collide."""

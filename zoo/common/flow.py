@@ -158,10 +158,8 @@ def _raft_network() -> torch.nn.Module:
     from zoo.common.download import Address, fetched
     from zoo.common.tensors import read_tensors
 
-    url = Raft_Small_Weights.C_T_V2.url
-    digits = url.rpartition("-")[2].partition(".")[0]  # torchvision's files are named by the start of their hash
     net: torch.nn.Module = raft_small()
-    net.load_state_dict(read_tensors(fetched([Address(url, digits)])))
+    net.load_state_dict(read_tensors(fetched([Address.hashed(Raft_Small_Weights.C_T_V2.url)])))
     return net.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -27,7 +27,7 @@ def is_published(place: object) -> bool:
     named = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
     if isinstance(named, str) and named.startswith(PREFIX):
         return True
-    return bool(named) and all(os.path.isfile(os.path.join(named, file)) for file in (CONFIG, WEIGHTS))  # noqa: PTH113, PTH118
+    return bool(named) and all(os.path.isfile(os.path.join(named, file)) for file in (CONFIG, WEIGHTS))  # noqa: PTH113, PTH118 (Path raises for names too long)
 
 
 def published_weights(place: str | os.PathLike[str]) -> Path:

@@ -26,15 +26,6 @@ Sampling = Literal["rate", "linspace"]
 """How the frames of a clip, and the clips of a video, are spread."""
 
 
-def sides_of(resize: int | Sequence[int] | None) -> int | tuple[int, int] | None:
-    """A size as `Clips.resize` has it. Raises ValueError for anything but one number or two."""
-    if resize is None or isinstance(resize, int):
-        return resize
-    if len(resize) != 2:
-        raise ValueError(f"data.resize is {list(resize)}; it is the pixels of the shorter side, or [H, W].")
-    return resize[0], resize[1]
-
-
 @dataclass(frozen=True)
 class Clips:
     """How clips are cut from videos."""

@@ -6,6 +6,7 @@ from typing import Literal, Unpack
 
 import torch
 
+from zoo.common.crops import sides_of
 from zoo.common.draw import save, sheet
 from zoo.common.files import File, Unreadable
 from zoo.common.flow import from_bytes, picture, wheel
@@ -20,7 +21,7 @@ from zoo.data.reading.fields import FlowFile, FlowNow, FlowOf, open_fields
 from zoo.data.reading.folders import Labeled, labeled_splits
 from zoo.data.reading.ledger import Store
 from zoo.data.reading.prepared import PATIENCE, prepare
-from zoo.data.video import ClipFiles, Clips, Sampling, sides_of
+from zoo.data.video import ClipFiles, Clips, Sampling
 
 FlowKind = Literal["dis", "raft"]
 
@@ -106,9 +107,8 @@ class VideoFolder(DataModule):
         self.root = data_root(root)
         self.given_root: str | None = root
         """As on the command line; None where the set has a place of its own."""
-        self.clips = Clips(
-            self.shape, rate, segments, clips, crops, short_side, flip, decoder, sides_of(resize), antialias, sampling
-        )
+        sides = None if resize is None else sides_of(resize, "data.resize")
+        self.clips = Clips(self.shape, rate, segments, clips, crops, short_side, flip, decoder, sides, antialias, sampling)
         self.prepared = prepared
         self.flow = flow
         self.protocol = str(self.clips)

@@ -19,15 +19,9 @@ from zoo.models._base import Classifier
 from zoo.models._entries import get_weights
 from zoo.models._entry import Weights
 from zoo.models._list import list_models
-from zoo.models._registry import get_builder
+from zoo.models._registry import BACKBONE, TIMM, get_builder
 from zoo.models._start import BACKBONE_WEIGHTS, nothing, start_of, tensors_of
-from zoo.models._start import check_pretrained as check_pretrained
-from zoo.models._start import weights_file as weights_file
 from zoo.models._weights import check_size, load_pretrained
-
-TIMM = "timm/"
-BACKBONE = "backbone"
-"""The model, and its argument, that is another library's network by its name there."""
 
 
 def create_model(name: str, *, pretrained: str | Path | bool | Weights | Enum | None = None, **arguments: Any) -> nn.Module:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from zoo.common.signature import parameters
 from zoo.common.words import nearest
-from zoo.models._entries_clips import torchvisions_of_clips
 from zoo.models._entries_packaged import packaged
-from zoo.models._entries_timm import BACKBONE, timms
+from zoo.models._entries_timm import timms
 from zoo.models._entries_torchvision import DETECTORS, torchvisions, torchvisions_backbones
 from zoo.models._entry import Weights
-from zoo.models._registry import get_builder, names
+from zoo.models._registry import BACKBONE, get_builder, names
 
-SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions, torchvisions_of_clips)
+SOURCES: tuple[Callable[[str], Sequence[Weights]], ...] = (packaged, torchvisions)
 """Each lists the entries of a model by its name, its best first."""
 OTHERS: tuple[Callable[[str], Sequence[Weights]], ...] = (timms, torchvisions_backbones)
 """The same of the networks that the model `backbone` is by their names: `timm/NAME`, or one of torchvision's."""

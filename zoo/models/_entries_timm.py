@@ -11,10 +11,7 @@ from zoo.common.crops import Interpolation
 from zoo.common.download import Address
 from zoo.common.words import muted
 from zoo.models._entry import Weights
-
-TIMM = "timm/"
-BACKBONE = "backbone"
-"""The model that is any network of timm's or torchvision's by its name there."""
+from zoo.models._registry import BACKBONE, TIMM
 
 
 @functools.cache
@@ -75,9 +72,7 @@ def _addresses(config: Any) -> tuple[Address, ...]:
         file = config.hf_hub_filename or "model.safetensors"
         found.append(Address(f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{file}"))
     if config.url and not config.custom_load:
-        digits = config.url.rpartition("-")[2].partition(".")[0]
-        hashed = len(digits) >= 8 and all(digit in "0123456789abcdef" for digit in digits)
-        found.append(Address(config.url, digits if hashed else None))
+        found.append(Address.hashed(config.url))
     return tuple(found)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from zoo.common.download import Address
-from zoo.models._entries_timm import BACKBONE, TIMM, timms
+from zoo.models._entries_timm import timms
 from zoo.models._entry import Accuracy, Weights
+from zoo.models._registry import BACKBONE, TIMM
 
 DETECTORS = {
     "faster_rcnn": "fasterrcnn_resnet50_fpn",
@@ -22,8 +23,9 @@ DETECTORS = {
 SEGMENTERS = ("fcn_resnet50", "fcn_resnet101")
 CLASSIFIERS = ("alexnet", "vgg", "resnet")
 """How the names of networks begin that are called alike."""
-_SETS = {"COCO-val2017": ("coco", "test")}
-"""What torchvision calls a split that a data set of this project has, which calls it otherwise."""
+CLIPS = ("r3d",)
+_SETS = {"COCO-val2017": ("coco", "test", ""), "Kinetics-400": ("kinetics", "test", "Kinetics-400's validation set: ")}
+"""What torchvision calls a split that a data set of this project has, which calls it otherwise; and what that is."""
 _METRICS = {"box_map": "box_ap", "mask_map": "mask_ap", "kp_map": "keypoint_ap", "pixel_acc": "pixel_accuracy"}
 
 
@@ -31,7 +33,7 @@ def torchvisions(name: str) -> Sequence[Weights]:
     """List the entries of torchvision's network of this name, without those that have no classifier."""
     import torchvision
 
-    if not (name in DETECTORS or name in SEGMENTERS or name.startswith(CLASSIFIERS)):
+    if not (name in DETECTORS or name in SEGMENTERS or name.startswith((*CLASSIFIERS, *CLIPS))):
         return []
     kinds = torchvision.models.get_model_weights(DETECTORS.get(name, name))
     default = kinds["DEFAULT"]
@@ -72,16 +74,15 @@ def as_torchvision_reads(entry: Weights, tensors: Mapping[str, Tensor]) -> Mappi
 def entry_of(name: str, weights: Any) -> Weights:
     """One member of an enumeration of torchvision's as the entry of a model here."""
     meta = weights.meta
-    read = (_detected if name in DETECTORS else _segmented if name in SEGMENTERS else _classified)(weights)
+    kinds = {_detected: name in DETECTORS, _segmented: name in SEGMENTERS, _filmed: name.startswith(CLIPS), _classified: True}
+    read = next(kind for kind, fits in kinds.items() if fits)(weights)
     protocol = read.pop("protocol")
     figures = []
     for theirs, metrics in meta["_metrics"].items():
-        data, split = _SETS.get(theirs, (theirs, "val"))
+        data, split, what = _SETS.get(theirs, (theirs, "val", ""))
         for metric, value in metrics.items():
             called = _METRICS.get(metric, metric.replace("acc@", "top-"))
-            figures.append(Accuracy(called, data, split, value, protocol))
-    # The published hash is the part of the file's name that PyTorch's own downloader checks.
-    digits = weights.url.rpartition("-")[2].partition(".")[0]
+            figures.append(Accuracy(called, data, split, value, what + protocol))
     return Weights(
         **{"class_names": tuple(meta["categories"]), **read},
         model=name,
@@ -92,7 +93,7 @@ def entry_of(name: str, weights: Any) -> Weights:
         parameters=meta["num_params"],
         multiply_adds=round(meta["_ops"] * 1e9),
         accuracies=tuple(figures),
-        addresses=(Address(weights.url, digits), *_mirrors(name, weights)),
+        addresses=(Address.hashed(weights.url), *_mirrors(name, weights)),
     )
 
 
@@ -103,7 +104,7 @@ def _scaled(preset: Any) -> dict[str, Any]:
         "mean": tuple(preset.mean),
         "std": tuple(preset.std),
         "interpolation": preset.interpolation.value,
-        "antialias": preset.antialias,
+        "antialias": getattr(preset, "antialias", False),  # clips' preset has none
     }
 
 
@@ -123,6 +124,23 @@ def _segmented(weights: Any) -> dict[str, Any]:
         "whole": True,
         "protocol": f"whole images, short side {edge}, {preset.interpolation.value}; torchvision's own figure",
         **_scaled(preset),
+    }
+
+
+def _filmed(weights: Any) -> dict[str, Any]:
+    preset = weights.transforms()
+    said = {key: int(value) for key, value in re.findall(r"`(\w+)=(\d+)`", weights.meta["_docs"])}  # nowhere else as a value
+    rate, clips, frames = said["frame_rate"], said["clips_per_video"], said["clip_len"]
+    resize, crop = tuple(preset.resize_size), tuple(preset.crop_size)
+    how = f"{clips} clips of {frames} frames, {rate} a second, {resize[0]} x {resize[1]} pixels, 1 centre crop of {crop[0]}"
+    return {
+        "task": "video_classification",
+        "input_shape": (3, frames, *crop),
+        "protocol": f"{how}; torchvision's own figure",
+        "rate": float(rate),
+        "views": {"clips": clips},
+        **_scaled(preset),
+        "resize": resize,
     }
 
 

@@ -23,6 +23,10 @@ Arguments = ParamSpec("Arguments")
 Net = TypeVar("Net", bound="nn.Module")
 Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
 
+BACKBONE = "backbone"
+"""The model, and its argument, that is another library's network by its name there."""
+TIMM = "timm/"
+"""How the names of timm's begin there."""
 _BUILDERS: "dict[str, Callable[..., nn.Module]]" = {}
 
 

@@ -16,11 +16,11 @@ from zoo.common.signature import parameters
 from zoo.common.tensors import read_tensors
 from zoo.common.words import nearest
 from zoo.models._entries import entries_of, entry_named, full_name
-from zoo.models._entries_timm import BACKBONE, TIMM, as_timm_reads
+from zoo.models._entries_timm import as_timm_reads
 from zoo.models._entries_torchvision import as_torchvision_reads
 from zoo.models._entry import Weights
 from zoo.models._list import list_models
-from zoo.models._registry import bound, get_builder, presented
+from zoo.models._registry import BACKBONE, TIMM, bound, get_builder, presented
 from zoo.models._weights import load_pretrained
 
 Arguments = ParamSpec("Arguments")

@@ -7,9 +7,7 @@ from torch import nn
 
 from zoo.common.words import nearest
 from zoo.models._base import Classifier, wrapped
-from zoo.models._registry import register
-
-TIMM = "timm/"
+from zoo.models._registry import TIMM, register
 
 
 @register
