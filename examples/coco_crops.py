@@ -65,7 +65,7 @@ def main() -> None:
         for name, of_class in sorted(objects(arguments.root).items())
         if len(of_class) >= PHOTOGRAPHS and sum(map(len, of_class.values())) >= LEAST
     }
-    split = dealt(crops)
+    split, lines = dealt(crops), []
     for name, of_class in crops.items():
         for number, (path, box) in enumerate(of_class):
             folder = arguments.out / split[path] / name
@@ -73,7 +73,8 @@ def main() -> None:
             with Image.open(path) as image:
                 image.convert("RGB").crop(tuple(map(round, box))).save(folder / f"{path.stem}_{number}.png")
         counts = collections.Counter(split[path] for path, _ in of_class)
-        print(f"{name}  {' '.join(f'{part} {count}' for part, count in sorted(counts.items()))}")
+        lines.append(f"{name}  {' '.join(f'{part} {count}' for part, count in sorted(counts.items()))}")
+    print(*lines, sep="\n")  # when all are cut out, whoever reads no further than the first
 
 
 if __name__ == "__main__":
